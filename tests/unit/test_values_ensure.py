@@ -1,0 +1,144 @@
+"""Many processes asking for the same reference returns pay for them once, and none waits for the dead."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from webshop_rl.values.ensure import Progress, ensure_returns
+from webshop_rl.values.store import KeyedReturns, ReturnStore, Sample
+
+FORK = multiprocessing.get_context("fork")
+GOALS = [f"g/{i}" for i in range(12)]
+
+
+def _return(goal: str, index: int) -> float:
+    return zlib.crc32(f"{goal} {index}".encode()) % 1000 / 1000
+
+
+def _open(root: Path) -> KeyedReturns:
+    return ReturnStore(root).open({"weights": "w"})
+
+
+class _Sampler:
+    """A deterministic sampler that keeps what it was asked for."""
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self.delay_s = delay_s
+
+    def __call__(self, pairs: list[tuple[str, int]]) -> list[Sample]:
+        time.sleep(self.delay_s)
+        self.asked += pairs
+        return [Sample(g, i, _return(g, i), 0.0) for g, i in pairs]
+
+
+def _expected(goals: list[str], n: int) -> dict[str, list[float]]:
+    return {g: [_return(g, i) for i in range(n)] for g in goals}
+
+
+def test_samples_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
+    first = _Sampler()
+    found = ensure_returns(_open(tmp_path), GOALS[:3], 2, first)
+    assert {g: r.tolist() for g, r in found.items()} == _expected(GOALS[:3], 2)
+    assert all(r.dtype == np.float64 for r in found.values())
+    more = _Sampler()
+    ensure_returns(_open(tmp_path), [*GOALS[1:4], GOALS[1]], 3, more)
+    assert sorted(more.asked) == [(GOALS[1], 2), (GOALS[2], 2), (GOALS[3], 0), (GOALS[3], 1), (GOALS[3], 2)]
+    nothing = _Sampler()
+    fewer = ensure_returns(_open(tmp_path), GOALS[:4], 2, nothing)
+    assert nothing.asked == []
+    assert fewer[GOALS[3]].tolist() == _expected(GOALS, 2)[GOALS[3]]
+
+
+def test_progress_counts_to_the_end(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    ensure_returns(_open(tmp_path), GOALS[:5], 2, _Sampler(), goals_per_claim=2, on_progress=seen.append)
+    assert [p.num_stored for p in seen] == [4, 8, 10, 10]
+    assert seen[-1] == Progress(10, 10, 10, False)
+
+
+def test_a_sampler_that_leaves_out_a_pair_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="left out 1"):
+        ensure_returns(_open(tmp_path), ["g"], 2, lambda pairs: [Sample(*pairs[0], 0.0, 0.0)])
+    assert list((_open(tmp_path).folder / "claims").iterdir()) == []
+
+
+def test_a_failing_sampler_gives_its_claim_back(tmp_path: Path) -> None:
+    def broken(pairs: list[tuple[str, int]]) -> list[Sample]:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        ensure_returns(_open(tmp_path), GOALS, 2, broken)
+    ensure_returns(_open(tmp_path), GOALS, 2, _Sampler(), poll_s=60)  # would hang if the claim stood
+
+
+def _worker(root: Path, goals: list[str], n: int, out: "multiprocessing.Queue[tuple[dict, list]]") -> None:  # type: ignore[type-arg]
+    sampler = _Sampler(delay_s=0.02)
+    found = ensure_returns(_open(root), goals, n, sampler, goals_per_claim=2, poll_s=0.01)
+    out.put(({g: r.tolist() for g, r in found.items()}, sampler.asked))
+
+
+def test_concurrent_runs_share_the_sampling(tmp_path: Path) -> None:
+    out: multiprocessing.Queue = FORK.Queue()  # type: ignore[type-arg]
+    wishes = [(GOALS, 4), (GOALS, 4), (GOALS[4:], 6), (list(reversed(GOALS)), 2)]
+    workers = [FORK.Process(target=_worker, args=(tmp_path, goals, n, out)) for goals, n in wishes]
+    for worker in workers:
+        worker.start()
+    results = [out.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert all(found in [_expected(goals, n) for goals, n in wishes] for found, _ in results)
+    asked = [pair for _, pairs in results for pair in pairs]
+    wanted = {(g, i) for goals, n in wishes for g in goals for i in range(n)}
+    assert set(asked) == wanted
+    assert len(asked) == len(wanted)  # every sample was paid for once
+    assert sum(bool(pairs) for _, pairs in results) >= 2  # and the work was shared
+    assert list((_open(tmp_path).folder / "claims").iterdir()) == []
+
+
+def _hang(root: Path, claimed: "multiprocessing.Queue[int]") -> None:
+    def sampler(pairs: list[tuple[str, int]]) -> list[Sample]:
+        claimed.put(len(pairs))
+        time.sleep(600)
+        return []
+
+    ensure_returns(_open(root), GOALS, 2, sampler, goals_per_claim=3)
+
+
+def test_a_killed_claimer_holds_nobody_up(tmp_path: Path) -> None:
+    claimed: multiprocessing.Queue = FORK.Queue()  # type: ignore[type-arg]
+    victim = FORK.Process(target=_hang, args=(tmp_path, claimed))
+    victim.start()
+    assert claimed.get(timeout=30) == 6
+    assert victim.pid is not None
+    killer = threading.Timer(0.3, os.kill, (victim.pid, signal.SIGKILL))
+    killer.start()
+    sampler, seen = _Sampler(), []
+    start = time.monotonic()
+    found = ensure_returns(
+        _open(tmp_path), GOALS, 2, sampler, poll_s=0.02, patience_s=600, on_progress=seen.append
+    )
+    assert time.monotonic() - start < 30
+    assert {g: r.tolist() for g, r in found.items()} == _expected(GOALS, 2)
+    assert any(p.waiting for p in seen)
+    victim.join()
+
+
+def test_a_hung_claimer_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    claimed: multiprocessing.Queue = FORK.Queue()  # type: ignore[type-arg]
+    hung = FORK.Process(target=_hang, args=(tmp_path, claimed))
+    hung.start()
+    try:
+        claimed.get(timeout=30)
+        found = ensure_returns(_open(tmp_path), GOALS, 2, _Sampler(), poll_s=0.02, patience_s=0.3)
+        assert {g: r.tolist() for g, r in found.items()} == _expected(GOALS, 2)
+    finally:
+        hung.kill()
+        hung.join()

@@ -1,0 +1,1 @@
+"""V*: the estimator and the store of reference returns it is computed from."""
