@@ -1,0 +1,55 @@
+"""MLflow's client with waits that are bounded; the only module that imports mlflow at start-up.
+
+Importing it is free: mlflow itself (some 2 s) is imported by the first `connect`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# By default MLflow retries a dead server for four minutes and a hung one for longer.
+_RETRIES = 0
+_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(_RETRIES),
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+_QUIET = ("mlflow", "alembic", "urllib3.connectionpool", "sqlalchemy")
+
+
+def connect(uri: str, *, timeout_s: float) -> MlflowClient:
+    """A client of the tracker; what the user has set in the environment stays.
+
+    Args:
+        uri: absolute sqlite URI, URL of a server, or a database MLflow knows.
+        timeout_s: longest wait for one HTTP answer.
+    """
+    prepare_environment(timeout_s)
+    from mlflow import MlflowClient
+
+    for name in _QUIET:
+        # What goes wrong is raised too, and reported once by us instead of a page a time.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def prepare_environment(timeout_s: float) -> None:
+    """Set MLflow's timeouts, unless the user has."""
+    settings = {**_DEFAULTS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(timeout_s))}
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+def reason(error: BaseException) -> str:
+    """The first line of an error of the tracker, short enough for one line."""
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

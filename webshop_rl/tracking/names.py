@@ -1,0 +1,152 @@
+"""Every metric name there is, with unit and meaning; the glossary in docs/metrics.md is printed from here.
+
+A name that is not listed is refused when it is logged, so a typo cannot start a metric of its own.
+Two families are open, for what a new algorithm or health check adds without an edit here: `algo/`
+and `health/`. Imports nothing but the standard library: the analysis reads this module too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric, or with a trailing `*` in the name an open family of metrics.
+
+    Attributes:
+        name: as logged, e.g. "test/success"; a family is written "algo/*".
+        unit: "fraction", "score" (WebShop's, in [0, 1]), "return", "s", "tokens", ...
+        meaning: one sentence.
+        better: which way is better, or None where neither is.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    better: Literal["up", "down"] | None = None
+
+
+BASELINES = ("rule", "first", "random")
+# Prefixes under which one evaluation (of a policy on a split) is logged; the words end a sentence.
+EVALUATIONS = {
+    "val": "of the policy on the validation goals, during training",
+    "test": "of the chosen checkpoint on the test goals, once",
+    "untrained": "of the policy before its first update on the test goals",
+    "baseline/rule": "of the scripted rule policy on the test goals",
+    "baseline/first": "of buying the first search result on the test goals",
+    "baseline/random": "of random admissible actions on the test goals",
+}
+
+
+def _evaluation(prefix: str, words: str) -> list[Metric]:
+    return [
+        Metric(f"{prefix}/success", "fraction", f"Episodes with score 1, {words}.", "up"),
+        Metric(f"{prefix}/score", "score", f"Mean final WebShop reward, {words}.", "up"),
+        Metric(f"{prefix}/return_mean", "return", f"Mean episode return, {words}.", "up"),
+        Metric(f"{prefix}/episode_turns", "turns", f"Mean turns an episode, {words}.", "down"),
+        Metric(f"{prefix}/invalid_frac", "fraction", f"Turns whose reply did not apply, {words}.", "down"),
+        Metric(f"{prefix}/truncated_frac", "fraction", f"Episodes cut off, {words}.", "down"),
+    ]
+
+
+METRICS: tuple[Metric, ...] = (
+    *(metric for prefix, words in EVALUATIONS.items() for metric in _evaluation(prefix, words)),
+    Metric("train/return_mean", "return", "Mean return of the collected episodes.", "up"),
+    Metric("train/return_std", "return", "Standard deviation of the collected episodes' returns (ddof 0)."),
+    Metric("train/score", "score", "Mean final WebShop reward of the collected episodes.", "up"),
+    Metric("train/success", "fraction", "Collected episodes with score 1.", "up"),
+    Metric("train/episode_turns", "turns", "Mean turns a collected episode.", "down"),
+    Metric("train/reply_tokens", "tokens", "Mean tokens a reply, the end-of-reply token included."),
+    Metric("train/invalid_frac", "fraction", "Turns whose reply did not apply.", "down"),
+    Metric("train/truncated_frac", "fraction", "Collected episodes cut off (steps or context).", "down"),
+    Metric("train/reply_cut_frac", "fraction", "Replies cut at the token limit.", "down"),
+    Metric("algo/*", "see the algorithm", "The algorithm's own metrics; docs has a page for each algorithm."),
+    Metric("optim/loss", "nats", "Loss of the optimiser batch, summed over micro-batches."),
+    Metric("optim/grad_norm", "norm", "Global gradient norm before clipping."),
+    Metric("optim/lr", "1", "Learning rate as configured, in the terms of a Qwen2.5 fine-tune."),
+    Metric("optim/lr_effective", "1", "Learning rate the optimiser used: lr times the model's lr_scale."),
+    Metric("optim/skipped_steps", "steps", "Steps skipped so far for a non-finite gradient.", "down"),
+    Metric("health/*", "1", "1 at a step where the health check of that name warned.", "down"),
+    Metric("vstar/mean", "return", "Mean V* over the goals of the collection."),
+    Metric("vstar/std", "return", "Standard deviation of V* over the goals of the collection (ddof 0)."),
+    Metric("vstar/max", "return", "Largest V* among the goals of the collection."),
+    Metric("time/collect_s", "s", "Wall time of collecting the update's episodes.", "down"),
+    Metric("time/learn_s", "s", "Wall time of the update's loss, gradients and optimiser steps.", "down"),
+    Metric("time/update_s", "s", "Wall time of the whole update.", "down"),
+    Metric("time/eval_s", "s", "Wall time of the evaluation at this step.", "down"),
+    Metric("time/vstar_s", "s", "Wall time of sampling the reference for V*.", "down"),
+    Metric("time/checkpoint_s", "s", "Wall time of writing the checkpoint.", "down"),
+    Metric("time/train_s", "s", "Wall time spent training so far, all attempts together.", "down"),
+    Metric("time/tokens_per_s", "tokens/s", "Tokens sampled a second of collection.", "up"),
+    Metric("time/episodes_per_s", "episodes/s", "Episodes collected a second.", "up"),
+    Metric("system/rss_mb", "MB", "Resident memory of the process.", "down"),
+    Metric("system/gpu_mem_mb", "MB", "Peak memory allocated on the GPU since the last update.", "down"),
+)
+
+FINAL = ("test/success", "test/score")
+WALL_CLOCK_PREFIXES = ("time/", "system/")
+_FAMILIES = tuple(m.name[:-1] for m in METRICS if m.name.endswith("*"))
+_BY_NAME = {m.name: m for m in METRICS}
+_MEMBER = re.compile(r"[a-z0-9][a-z0-9_]*(/[a-z0-9][a-z0-9_]*)*")
+
+
+def is_wall_clock(name: str) -> bool:
+    """Whether a metric measures time or the machine, and so differs between identical runs."""
+    return name.startswith(WALL_CLOCK_PREFIXES)
+
+
+def describe(name: str) -> Metric:
+    """The entry of a name, or of the open family it belongs to.
+
+    Raises: ValueError, listing close names, if there is none.
+    """
+    found = _BY_NAME.get(name)
+    if found is not None and not name.endswith("*"):
+        return found
+    for family in _FAMILIES:
+        if name.startswith(family) and _MEMBER.fullmatch(name[len(family) :]):
+            return _BY_NAME[family + "*"]
+    close = difflib.get_close_matches(name, _BY_NAME, n=3)
+    hint = f"did you mean {', '.join(close)}?" if close else "webshop_rl/tracking/names.py lists them all"
+    raise ValueError(f"unknown metric {name!r}: {hint}")
+
+
+_checked: set[str] = set()
+
+
+def check(names: Iterable[str]) -> None:
+    """Raise ValueError at the first name that is neither listed nor in an open family."""
+    for name in names:
+        if name not in _checked:
+            describe(name)
+            _checked.add(name)
+
+
+def glossary() -> str:
+    """The page docs/metrics.md, as Markdown."""
+    arrow = {"up": "higher", "down": "lower", None: ""}
+    rows = [f"| `{m.name}` | {m.unit} | {arrow[m.better]} | {m.meaning} |" for m in METRICS]
+    return "\n".join([_HEAD, *rows, "", _TAIL])
+
+
+_HEAD = """# Metrics
+
+Printed by `python -m webshop_rl.tracking.names > docs/metrics.md`; the source is that module.
+Training metrics carry the number of updates done as their step; final ones the last update's.
+*Success* is score == 1. A name that is not here is refused when it is logged.
+
+| name | unit | better | meaning |
+|---|---|---|---|"""
+
+_TAIL = """`time/` and `system/` measure the machine: identical runs differ in them; everything else must
+agree to the last bit after a resume. MLflow stores NaN as 0 with a flag and +inf and -inf as the largest
+and smallest float64; the journal in the run's folder keeps them as they are."""
+
+
+if __name__ == "__main__":
+    print(glossary())

@@ -1,0 +1,98 @@
+"""Recorded episodes as MLflow traces: one trace an episode, one span a turn.
+
+MLflow stores each span as it ends and names the trace only when its root ends, so a kill among them
+leaves a nameless piece. The id of the trace under way is therefore noted first, in
+`<file>.sending`; the next replay removes the piece and sends the episode again. Episodes that
+arrived carry a tag and are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webshop_rl.tracking.files import write_atomic
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TRACE_TAG = "webshop_rl.trace"
+# Episodes are recorded without times: a turn is drawn as one millisecond.
+_TURN_NS = 1_000_000
+
+
+def send_traces(
+    client: MlflowClient, uri: str, *, experiment_id: str, run_id: str, path: Path, ts_ms: int
+) -> None:
+    """Send the episodes of a file that the tracker does not have yet, and wait until they are there.
+
+    Args:
+        client: of the tracker at uri.
+        path: JSON list of {"goal", "score", "turns": [{"page", "reply", "action", "reward"}], ...}.
+        ts_ms: when they were recorded, milliseconds since 1970.
+    Raises: RuntimeError if a trace did not arrive; MLflow's exporter only logs that.
+    """
+    os.environ["MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"] = "false"  # its queue drops what it cannot hold
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    note = path.with_name(f"{path.name}.sending")
+    if note.exists():
+        _remove_piece(client, experiment_id, note.read_text())
+    for index, episode in enumerate(json.loads(path.read_text(encoding="utf-8"))):
+        mark = f"{run_id}/{path.stem}/{index}"
+        if not _arrived(client, experiment_id, mark):
+            _send(episode, note, experiment_id, run_id, mark, start_ns=ts_ms * 1_000_000)
+            if not _arrived(client, experiment_id, mark):
+                raise RuntimeError(f"trace {mark} did not arrive")
+    note.unlink(missing_ok=True)
+
+
+def _send(
+    episode: Mapping[str, Any], note: Path, experiment_id: str, run_id: str, mark: str, *, start_ns: int
+) -> None:
+    import mlflow
+
+    turns = episode.get("turns", [])
+    root = mlflow.start_span_no_context(
+        "episode",
+        span_type="AGENT",
+        inputs={"goal": episode.get("goal", "")},
+        attributes={k: v for k, v in episode.items() if k not in ("goal", "turns")},
+        tags={TRACE_TAG: mark},
+        metadata={"mlflow.sourceRun": run_id},
+        experiment_id=experiment_id,
+        start_time_ns=start_ns,
+    )
+    write_atomic(note, root.trace_id)
+    for number, turn in enumerate(turns):
+        began = start_ns + number * _TURN_NS
+        span = mlflow.start_span_no_context(
+            f"turn {number}",
+            span_type="TOOL",
+            parent_span=root,
+            inputs={"page": turn.get("page", "")},
+            start_time_ns=began,
+        )
+        span.set_outputs({k: turn.get(k) for k in ("reply", "action", "reward")})
+        span.end(end_time_ns=began + _TURN_NS)
+    root.set_outputs({"score": episode.get("score")})
+    root.end(end_time_ns=start_ns + max(1, len(turns)) * _TURN_NS)
+
+
+def _arrived(client: MlflowClient, experiment_id: str, mark: str) -> bool:
+    found = client.search_traces(
+        locations=[experiment_id], filter_string=f"tags.`{TRACE_TAG}` = '{mark}'", include_spans=False
+    )
+    return len(found) > 0
+
+
+def _remove_piece(client: MlflowClient, experiment_id: str, trace_id: str) -> None:
+    for trace in client.search_traces(
+        locations=[experiment_id], filter_string=f"trace.id = '{trace_id}'", include_spans=False
+    ):
+        if TRACE_TAG not in trace.info.tags:
+            client.delete_traces(experiment_id, trace_ids=[trace_id])

@@ -1,0 +1,285 @@
+"""What a run calls to be recorded.
+
+    with open_tracker(folder, settings, run_name=..., params=..., tags=...) as tracker:
+        tracker.metrics(step, {"train/score": 0.25})
+        tracker.flush()            # once an update, and always before a checkpoint is written
+
+Leaving the block marks the run FINISHED, an exception FAILED, Ctrl-C KILLED. Only rank 0 records.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from webshop_rl.errors import UserError
+from webshop_rl.tracking import names
+from webshop_rl.tracking.background import BackgroundMirror
+from webshop_rl.tracking.config import TrackingSettings
+from webshop_rl.tracking.files import write_atomic
+from webshop_rl.tracking.journal import Journal, Mismatch
+from webshop_rl.tracking.lock import STALE_S, Busy, FolderLock
+from webshop_rl.tracking.mirror import Mirror, run_id_of
+from webshop_rl.tracking.prepare import may_write_here
+
+log = logging.getLogger(__name__)
+
+STATUSES = ("FINISHED", "FAILED", "KILLED", "SCHEDULED")
+TABLES_TAG = "mlflow.loggedArtifacts"
+ERROR_FILE = "error.txt"
+_KEY = re.compile(r"[\w\-. :/]{1,250}")
+
+
+class NullTracker:
+    """A tracker that records nothing: for every rank but the first."""
+
+    mismatches: Sequence[Mismatch] = ()
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Values at an update step."""
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        """What may change between attempts."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """A file in the run's folder to be stored in MLflow."""
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows to be shown as a table."""
+
+    def traces(self, name: str, episodes: Iterable[Mapping[str, Any]]) -> None:
+        """Recorded episodes to be shown as traces."""
+
+    def flush(self) -> None:
+        """Make everything so far survive a kill."""
+
+    def finish(self, status: str = "FINISHED", error: BaseException | None = None) -> None:
+        """End the record."""
+
+    @property
+    def run_id(self) -> str | None:
+        """Id of the MLflow run, once it has one."""
+        return None
+
+    def __enter__(self) -> NullTracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.finish("FINISHED")
+        elif isinstance(error, KeyboardInterrupt):
+            self.finish("KILLED", error)
+        else:
+            self.finish("FAILED", error)
+
+
+class Tracker(NullTracker):
+    """The record of one run: journal first, MLflow in the background. Made by `open_tracker`."""
+
+    def __init__(self, folder: Path, settings: TrackingSettings, lock: FolderLock) -> None:
+        self.folder, self.settings = folder, settings
+        self._lock = lock
+        self._journal = Journal(folder, may_write=lock.held)
+        self._background: BackgroundMirror | None = None
+        self._tables: list[dict[str, str]] = []
+        self._open = True
+
+    @property
+    def mismatches(self) -> Sequence[Mismatch]:  # type: ignore[override]
+        """Values computed again after a resume that differ from the first ones (wall-clock aside)."""
+        return self._journal.mismatches
+
+    @property
+    def run_id(self) -> str | None:
+        """Id of the MLflow run, once it has one."""
+        return run_id_of(self.folder, self.settings.uri)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Values at an update step; a (name, step) recorded before a resume is compared, not repeated.
+
+        Raises: ValueError on a name that is not in tracking.names.
+        """
+        names.check(values)
+        self._journal.metrics(step, values)
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        """Set tags: what may change between attempts. Raises: ValueError on a key MLflow refuses."""
+        self._journal.tags(_as_text(values))
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Have a file stored in MLflow too, under folder.
+
+        Args:
+            path: a file inside the run's folder, read when it is replayed.
+            folder: artifact folder, "" for the top.
+        Raises: ValueError if the file lies elsewhere; a later replay could not find it.
+        """
+        self._journal.artifact(self._relative(path), folder)
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows as tables/<name>.json, in the format MLflow's evaluation page and load_table read.
+
+        Args:
+            name: file name without its ending.
+            rows: one mapping a row; the columns are those of all rows, in order of appearance.
+        """
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+        path = self.folder / "tables" / f"{name}.json"
+        write_atomic(path, json.dumps({"columns": columns, "data": cells}, ensure_ascii=False))
+        self.artifact(path, "tables")
+        entry = {"path": f"tables/{name}.json", "type": "table"}
+        if entry not in self._tables:
+            self._tables.append(entry)
+        self.tags({TABLES_TAG: json.dumps(self._tables)})
+
+    def traces(self, name: str, episodes: Iterable[Mapping[str, Any]]) -> None:
+        """Write episodes as traces/<name>.json and have the first `settings.traces` shown in MLflow.
+
+        Args:
+            name: file name without its ending; with the run and the index it identifies a trace.
+            episodes: each {"goal": str, "score": float, "turns": [{"page", "reply", "action", "reward"}]};
+                further keys are kept as attributes.
+        """
+        chosen = [dict(episode) for _, episode in zip(range(self.settings.traces), episodes, strict=False)]
+        if chosen:
+            path = self.folder / "traces" / f"{name}.json"
+            write_atomic(path, json.dumps(chosen, ensure_ascii=False))
+            self._journal.traces(self._relative(path))
+
+    def flush(self) -> None:
+        """Make everything so far survive a kill; some ms. Always call it before writing a checkpoint.
+
+        Raises: OSError if the disk is full; RuntimeError if another process took the run over.
+        """
+        self._journal.flush()
+
+    def finish(self, status: str = "FINISHED", error: BaseException | None = None) -> None:
+        """End the record: FINISHED, FAILED, KILLED (stopped) or SCHEDULED (will be resumed).
+
+        Waits at most settings.final_sync_s for MLflow; what it has not taken then is left for
+        webshop_rl.tracking.sync. A second call does nothing.
+        """
+        if not self._open:
+            return
+        if status not in STATUSES:
+            raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
+        self._open = False
+        try:
+            if error is not None:
+                self._record_error(error)
+            if self.mismatches:
+                self.tags({"resume_mismatches": len(self.mismatches)})
+                log.warning("resume not exact: %d values differ from those before it", len(self.mismatches))
+            self._journal.state(status, "" if error is None else _first_line(error))
+            self._journal.close()
+            if self._background and not self._background.finish(self.settings.final_sync_s):
+                root = self.folder.parent
+                log.warning("MLflow has not taken everything: python -m webshop_rl.tracking.sync %s", root)
+        finally:
+            self._lock.release()
+
+    def begin(self, identity: Mapping[str, str], params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
+        """The first rows of an attempt, and the thread that replays to MLflow."""
+        self._journal.run(**identity)
+        self._journal.state("RUNNING")
+        self._journal.params(_as_text(params))
+        self._journal.tags(_as_text(tags))
+        self._journal.flush()
+        if not self.settings.mirrored:
+            return
+        if may_write_here(self.settings.uri):
+            self._background = BackgroundMirror(Mirror(self.folder, self.settings))
+        else:
+            log.warning("the sqlite tracker is the launching machine's to write: this run keeps its journal")
+
+    def _record_error(self, error: BaseException) -> None:
+        path = self.folder / ERROR_FILE
+        write_atomic(path, "".join(traceback.format_exception(error)))
+        self._journal.artifact(ERROR_FILE)
+        self.tags({"error": _first_line(error)})
+
+    def _relative(self, path: Path) -> str:
+        return path.resolve().relative_to(self.folder.resolve()).as_posix()
+
+
+def open_tracker(
+    run_dir: Path,
+    settings: TrackingSettings,
+    *,
+    run_name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, Any],
+    parent_run_id: str | None = None,
+    sweep: str | None = None,
+    rank: int = 0,
+) -> NullTracker:
+    """Begin or continue a run's record; call it before the checkpoint is read, for it locks the folder.
+
+    Args:
+        run_dir: <root>/runs/<signature>.
+        settings: from tracking.config.resolve.
+        run_name: what MLflow shows.
+        params: what determines the run, flattened; the same at every attempt.
+        tags: what may differ between attempts (host, commit, ...).
+        parent_run_id: the sweep's parent in MLflow, if it was created at launch.
+        sweep: the sweep's name; without parent_run_id the parent is found or created by it.
+        rank: of this process; only rank 0 records.
+    Raises: UserError if another process is at work on this run, or the journal is damaged;
+        ValueError if a param differs from an earlier attempt's, or MLflow would refuse a key.
+    """
+    if rank != 0:
+        return NullTracker()
+    lock = FolderLock(run_dir, "run")
+    try:
+        lock.acquire(wait_s=1.5 * STALE_S)
+    except Busy as error:
+        raise UserError(
+            f"another process is at work on this run: {error}",
+            where=str(run_dir),
+            remedy="wait for it, or end it; the same command resumes the run",
+        ) from error
+    try:
+        tracker = Tracker(run_dir, settings, lock)
+        identity = {
+            "run_name": run_name,
+            "experiment": settings.experiment,
+            "uri": settings.uri,
+            "parent_run_id": parent_run_id or "",
+            "sweep": sweep or "",
+        }
+        tracker.begin(identity, params, tags)
+    except BaseException:
+        lock.release()
+        raise
+    return tracker
+
+
+def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
+    for key in values:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{key!r} cannot be a param or tag: letters, digits and _-./: only, 250 at most")
+    return {key: str(value) for key, value in values.items()}
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    return f"{kind}{lines[0]}"[:500]
+
+
+def _cell(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
