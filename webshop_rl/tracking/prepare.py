@@ -53,7 +53,7 @@ def check_tracker(settings: TrackingSettings) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and not os.access(path, os.W_OK):
                 raise PermissionError("the file is read-only")
-            if _writing_host(path) != socket.gethostname():
+            if writing_host(settings.uri) != socket.gethostname():
                 write_atomic(_host_path(path), socket.gethostname())
         except OSError as error:
             raise UserError(
@@ -94,8 +94,16 @@ def forget_ready(uri: str) -> None:
 
 def may_write_here(uri: str) -> bool:
     """False for a sqlite file that was launched from another machine."""
+    return writing_host(uri) in (None, socket.gethostname())
+
+
+def writing_host(uri: str) -> str | None:
+    """The one machine that may write a sqlite file; None if any may, or it is no file."""
     path = sqlite_path(uri)
-    return path is None or _writing_host(path) in (None, socket.gethostname())
+    try:
+        return None if path is None else _host_path(path).read_text()
+    except OSError:
+        return None
 
 
 def parent_run(settings: TrackingSettings, sweep: str, tags: dict[str, str] | None = None) -> str:
@@ -155,16 +163,33 @@ def _ready_sqlite(path: Path, settings: TrackingSettings) -> str:
         return experiments[settings.experiment]
 
 
-def _build_sqlite(path: Path, settings: TrackingSettings) -> str:
-    with _told_as_user_error(settings.uri):
+def create_database(path: Path) -> None:
+    """Make an empty MLflow database, if there is none, in one step whatever is killed.
+
+    Raises: UserError if it cannot be made.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(path.parent, path.name):
+        _build_database(path)
+
+
+def _build_database(path: Path) -> None:
+    with _told_as_user_error(f"sqlite:///{path}"):
         if not path.exists():
             # Migrations are no transaction: a kill among them leaves a file that nothing opens again.
             for left in path.parent.glob(f".{path.name}.*.part*"):
                 left.unlink()
             part = path.with_name(f".{path.name}.{os.getpid()}.part")
-            connect(f"sqlite:///{part}", timeout_s=settings.timeout_s).search_experiments(max_results=1)
+            connect(f"sqlite:///{part}", timeout_s=_BUILD_WAIT_S).search_experiments(max_results=1)
             _dispose(f"sqlite:///{part}")
             os.replace(part, path)
+
+
+def _build_sqlite(path: Path, settings: TrackingSettings) -> str:
+    _build_database(path)
+    with _told_as_user_error(settings.uri):
         client = connect(settings.uri, timeout_s=settings.timeout_s)
         return _experiment(client, settings.experiment, artifacts=path.parent / "mlartifacts")
 
@@ -216,13 +241,6 @@ def _ready_note(path: Path) -> dict[str, str]:
 
 def _host_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.host")
-
-
-def _writing_host(path: Path) -> str | None:
-    try:
-        return _host_path(path).read_text()
-    except OSError:
-        return None
 
 
 @contextlib.contextmanager

@@ -1,0 +1,156 @@
+"""Replay the journals that a tracker has not taken: `python -m webshop_rl.tracking.sync FOLDER...`
+
+A folder is a run, the root, its runs/, or anything that holds runs. It may be done at any time, also
+while the runs go on, and as often as one likes: nothing is stored twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.tracking.client import reason
+from webshop_rl.tracking.config import TrackingSettings, tracker_uri
+from webshop_rl.tracking.lock import Busy
+from webshop_rl.tracking.mirror import Mirror
+from webshop_rl.tracking.prepare import check_tracker, may_write_here, writing_host
+from webshop_rl.tracking.rows import JOURNAL, Row, scan
+
+_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a replay did: the run in MLflow, the rows it was sent, and the state the journal ends in."""
+
+    run_name: str
+    run_id: str
+    rows: int
+    status: str
+
+
+def sync_run(run_dir: Path, uri: str | None = None, *, timeout_s: float = 30.0) -> Synced:
+    """Replay one run to the tracker it was launched with, or to another.
+
+    Args:
+        run_dir: <root>/runs/<signature>, holding a journal.
+        uri: of the tracker; None for the one in the journal.
+        timeout_s: longest wait for one answer.
+    Raises: UserError if the journal is damaged, or the sqlite file is another machine's to write;
+        lock.Busy if another process replays this run all the time; what mlflow raises if it is away.
+    """
+    settings, status, name = _settings(run_dir, uri, timeout_s)
+    _refuse_foreign(settings.uri)
+    mirror = Mirror(run_dir, settings)
+    rows = mirror.sync(wait_s=_WAIT_S)
+    return Synced(name, mirror.target().run_id, rows, status)
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Run folders at or below a folder, up to three levels down, in order of name.
+
+    Raises: UserError if there is none.
+    """
+    patterns = (JOURNAL, f"*/{JOURNAL}", f"*/*/{JOURNAL}", f"*/*/*/{JOURNAL}")
+    found = sorted({path.parent for pattern in patterns for path in folder.glob(pattern)})
+    if not found:
+        raise UserError(
+            "holds no run", where=str(folder), remedy="give a run's folder, or one that holds runs"
+        )
+    return found
+
+
+def _settings(run_dir: Path, uri: str | None, timeout_s: float) -> tuple[TrackingSettings, str, str]:
+    identity: Row = {}
+    status = "RUNNING"
+    for _, row in scan(run_dir / JOURNAL):
+        if row["kind"] == "run":
+            identity = row
+        elif row["kind"] == "state":
+            status = row["status"]
+    if not identity:
+        raise UserError("holds no run yet", where=str(run_dir / JOURNAL), remedy="start it first")
+    root = run_dir.resolve().parent.parent
+    target = tracker_uri(uri or identity["uri"], root)
+    settings = TrackingSettings("mlflow", target, identity["experiment"], root, timeout_s=timeout_s)
+    return settings, status, str(identity["run_name"])
+
+
+def _refuse_foreign(uri: str) -> None:
+    if not may_write_here(uri):
+        raise UserError(
+            f"is written by {writing_host(uri)}, and two machines ruin a sqlite file",
+            where=uri,
+            remedy="sync there, or use --tracking-uri with a server (make mlflow-server)",
+        )
+
+
+def sync_all(
+    folders: Sequence[Path], uri: str | None, *, timeout_s: float
+) -> Iterator[tuple[Path, Synced | str]]:
+    """(run folder, what was done or one line of what went wrong) of every run, one at a time.
+
+    A tracker that does not answer is not asked again for the runs that follow.
+    """
+    known: dict[str, str] = {}
+    for run_dir in folders:
+        try:
+            settings = _settings(run_dir, uri, timeout_s)[0]
+            if settings.uri not in known:
+                known[settings.uri] = _problem(settings)
+            if known[settings.uri]:
+                yield run_dir, known[settings.uri]
+            else:
+                yield run_dir, sync_run(run_dir, uri, timeout_s=timeout_s)
+        except (UserError, Busy) as error:
+            yield run_dir, str(error)
+        except Exception as error:
+            yield run_dir, f"MLflow: {reason(error)}"
+
+
+def _problem(settings: TrackingSettings) -> str:
+    """One line on why this tracker takes nothing, or ""."""
+    try:
+        _refuse_foreign(settings.uri)
+        check_tracker(settings)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 if every run is replayed, 1 if not, 2 if there is none."""
+    parser = argparse.ArgumentParser(
+        prog="webshop_rl.tracking.sync", description="Replay to MLflow what it has not taken."
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a run, or a folder of runs")
+    parser.add_argument("--tracking-uri", help="tracker to replay to (default: the one of each run)")
+    parser.add_argument(
+        "--timeout-s", type=float, default=30.0, help="longest wait for an answer (default: 30)"
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        runs = [run for folder in options.folders for run in find_runs(folder)]
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return EXIT_BAD_INPUT
+    failed = 0
+    for run_dir, outcome in sync_all(runs, options.tracking_uri, timeout_s=options.timeout_s):
+        if isinstance(outcome, str):
+            failed += 1
+            print(f"{run_dir.name}  not replayed: {outcome}", flush=True)
+        else:
+            rows = f"{outcome.rows} rows" if outcome.rows else "up to date"
+            print(f"{run_dir.name}  {outcome.status:<9}  {rows:>12}  MLflow run {outcome.run_id}", flush=True)
+    print(f"{len(runs) - failed} of {len(runs)} runs are in MLflow")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
