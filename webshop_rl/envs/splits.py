@@ -1,0 +1,107 @@
+"""Which goals are for training, validation and test: fixed, and the same on every machine.
+
+"product": by the hash of the ASIN, so no product, and no two goals of one product, is in two splits.
+About 70 % of the products train, 10 % validate, 20 % test; the share of goals differs, for a product may
+have one goal or hundreds. "published": the literature's, by the place of a goal in the shuffled list:
+0-499 test, 500-1499 validation, the rest training; products leak between its splits. "none": every goal
+in every split, for shops too small to divide.
+
+Human goals are split by the same rules. The 1,000-product catalogue has 13 of them: under "published"
+all 13 are test goals, under "product" each goes with its product. A split without goals is an error for
+whoever asks for it, never an empty result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from webshop_rl.envs.types import SPLITS, Goal
+from webshop_rl.errors import UserError
+
+PROTOCOLS = ("product", "published", "none")
+SALT = "webshop_rl split 1"
+VAL_SHARE = 0.10
+TEST_SHARE = 0.20
+PUBLISHED_TEST_END = 500
+PUBLISHED_VAL_END = 1500
+ALL = "all"
+
+G = TypeVar("G", bound=Goal)
+
+
+@dataclass(frozen=True)
+class Split:
+    """An assignment of goals to splits.
+
+    Attributes:
+        protocol: the rule that made it.
+        members: goal ids of each split, in the order of the goals.
+        digest: hex digest of protocol and assignment.
+    """
+
+    protocol: str
+    members: Mapping[str, Sequence[str]]
+    digest: str
+
+    def select(self, goals: Sequence[G], split: str) -> Sequence[G]:
+        """The goals of a split, or of "all", in their order.
+
+        Raises: UserError if the split is unknown or holds no goal.
+        """
+        if split == ALL:
+            return goals
+        if split not in self.members:
+            raise UserError(
+                f"no split {split!r}", where="split", remedy=f"one of {', '.join((*SPLITS, ALL))}"
+            )
+        chosen = set(self.members[split])
+        if not chosen:
+            raise UserError(
+                f"the {split} split of {len(goals)} goals holds none under env.split={self.protocol}",
+                where="env.split",
+                remedy="use more products or other goals, another env.split, or the split 'all'",
+            )
+        return [goal for goal in goals if goal.id in chosen]
+
+
+def product_split(asin: str) -> str:
+    """The split of a product: "train", "val" or "test", from the SHA-256 of salt and ASIN."""
+    draw = int.from_bytes(hashlib.sha256(f"{SALT}/{asin}".encode()).digest()[:8], "big") / 2**64
+    if draw < TEST_SHARE:
+        return "test"
+    return "val" if draw < TEST_SHARE + VAL_SHARE else "train"
+
+
+def published_split(index: int) -> str:
+    """The split of the goal at a place of the shuffled list in the literature's protocol."""
+    if index < PUBLISHED_TEST_END:
+        return "test"
+    return "val" if index < PUBLISHED_VAL_END else "train"
+
+
+def assign(goals: Sequence[Goal], protocol: str) -> Split:
+    """Assign goals, in their fixed order, to splits.
+
+    Raises: UserError if the protocol is unknown.
+    """
+    if protocol not in PROTOCOLS:
+        raise UserError(
+            f"no split protocol {protocol!r}", where="env.split", remedy=f"one of {', '.join(PROTOCOLS)}"
+        )
+    members: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for index, goal in enumerate(goals):
+        if protocol == "none":
+            homes: Sequence[str] = SPLITS
+        elif protocol == "published":
+            homes = (published_split(index),)
+        else:
+            homes = (product_split(goal.asin),)
+        for home in homes:
+            members[home].append(goal.id)
+    lines = [protocol]
+    lines += [f"{split} {goal_id}" for split in SPLITS for goal_id in members[split]]
+    lines += [f"{goal.id} {goal.asin}" for goal in goals]
+    return Split(protocol, members, hashlib.sha256("\n".join(lines).encode()).hexdigest())

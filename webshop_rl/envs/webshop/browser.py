@@ -1,0 +1,179 @@
+"""One shopper's way through the pages: which page is shown, and what an action makes of it.
+
+Everything that the original decides by the page's address is decided by the page itself, so a query
+that looks like an address leads nowhere else. The browser knows no reward and no end: the page after a
+purchase is a page like the others, and a session above it stops there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from webshop_rl.envs.webshop import pages
+from webshop_rl.envs.webshop.pages import Node, Role
+from webshop_rl.envs.webshop.product import Product
+
+RESULTS_PER_PAGE = 10
+_ACTION = re.compile(r"(.+)\[(.+)\]")
+
+Lookup = Callable[[list[str]], Sequence[Product]]
+Purchase = Callable[[Product, dict[str, str]], float]
+
+
+@dataclass
+class View:
+    """The page that is shown.
+
+    Attributes:
+        kind: "search", "results", "item", "sub" or "end".
+        nodes: its visible texts.
+        clickables: target to option name (None for buttons and products), in the original's order.
+        products: the clickables that open a product, in order.
+        shown: the products on a page of results; the product of an item or sub-page.
+    """
+
+    kind: str
+    nodes: list[Node]
+    clickables: dict[str, str | None] = field(default_factory=dict)
+    products: tuple[str, ...] = ()
+    shown: tuple[Product, ...] = ()
+
+    @property
+    def has_search_bar(self) -> bool:
+        return self.kind == "search"
+
+
+def parse_action(action: str) -> tuple[str, str | None]:
+    """Verb and lower-cased argument of "verb[argument]"; argument None if the action has another form.
+
+    As in the original: text after the last "]" is ignored, the argument starts at the last "[", neither
+    part may be empty or hold a line break.
+    """
+    match = _ACTION.match(action)
+    return (match[1], match[2].lower()) if match else (action, None)
+
+
+class Browser:
+    """The page machine.
+
+    Args:
+        instruction: printed on every page.
+        lookup: from the words of a search (split at single spaces) to the products found.
+        purchase: told of a purchase (product, options); gives the score that the end page prints.
+        show_attributes: whether the sub-page "Attributes" is offered.
+    """
+
+    def __init__(
+        self, instruction: str, *, lookup: Lookup, purchase: Purchase, show_attributes: bool = False
+    ) -> None:
+        self._instruction = instruction
+        self._lookup = lookup
+        self._purchase = purchase
+        self._show_attributes = show_attributes
+        self._keywords: list[str] = []
+        self._page = 1
+        self._product: Product | None = None
+        self._options: dict[str, str] = {}
+        self._opened: set[str] = set()
+        self.view = self._search_page()
+
+    def act(self, action: str) -> bool:
+        """Apply an action; False if it does not apply here, and then nothing changes."""
+        verb, argument = parse_action(action)
+        if argument is None:
+            return False
+        if verb == "search":
+            self._keywords = argument.split(" ")
+            self.view = self._results_page(1)
+            return True
+        if verb == "click" and argument in self.view.clickables and argument != pages.SEARCH.lower():
+            self._click(argument)
+            return True
+        return False
+
+    def routed_kind(self) -> str:
+        """The kind of page that decides what "next >" and "< prev" mean."""
+        return self.view.kind
+
+    def _click(self, target: str) -> None:
+        kind = self.routed_kind()
+        if target == pages.BUY_NOW.lower():
+            self.view = self._end_page()
+        elif target == pages.BACK_TO_SEARCH.lower():
+            self.view = self._search_page()
+        elif target == pages.NEXT_PAGE.lower() and kind == "results":
+            self.view = self._results_page(self._page + 1)
+        elif target == pages.PREVIOUS_PAGE.lower() and kind in ("results", "item"):
+            self.view = self._results_page(self._page - (kind == "results"))
+        elif target in _SUB_PAGES:
+            self.view = self._sub_page(_SUB_PAGES[target])
+        else:
+            self._choose(target)
+            self.view = self._item_page()
+
+    def _choose(self, target: str) -> None:
+        """Open the product, or choose the option, that the target names; "< prev" is neither."""
+        if target in self.view.products:
+            self._product = next(item for item in self.view.shown if item.asin.lower() == target)
+            self._opened.add(self._product.asin)
+        elif (name := self.view.clickables[target]) is not None:
+            self._options[name] = target
+
+    def _search_page(self) -> View:
+        self._product, self._options, self._opened = None, {}, set()
+        nodes = pages.search_page(self._instruction)
+        return View("search", nodes, _buttons(nodes))
+
+    def _results_page(self, page: int) -> View:
+        self._page, self._product, self._options = page, None, {}
+        found = self._lookup(self._keywords)
+        shown = tuple(found[(page - 1) * RESULTS_PER_PAGE : page * RESULTS_PER_PAGE])
+        nodes = pages.results_page(self._instruction, shown, page=page, total=len(found), opened=self._opened)
+        links = tuple(item.asin.lower() for item in shown)
+        return View("results", nodes, _buttons(nodes) | dict.fromkeys(links), links, shown)
+
+    def _item_page(self) -> View:
+        product = self._shown_product()
+        address = self._address()
+        clicked = {
+            value for values in product.options.values() for value in values if f'"{value}"' in address
+        }
+        nodes = pages.item_page(
+            self._instruction, product, clicked=clicked, show_attributes=self._show_attributes
+        )
+        chosen: dict[str, str | None] = {
+            value: name for name, values in product.options.items() for value in values
+        }
+        return View("item", nodes, _buttons(nodes) | chosen, shown=(product,))
+
+    def _sub_page(self, name: str) -> View:
+        nodes = pages.sub_page(self._instruction, self._shown_product(), name)
+        return View("sub", nodes, _buttons(nodes))
+
+    def _end_page(self) -> View:
+        product, options = self._shown_product(), dict(self._options)
+        score = self._purchase(product, options)
+        return View("end", pages.end_page(product.asin, options, score))
+
+    def _shown_product(self) -> Product:
+        if self._product is None:
+            raise RuntimeError("no product is shown on this page")
+        return self._product
+
+    def _address(self) -> str:
+        """The part of the original's page address in which it looks for chosen option values, quoted.
+
+        It holds the search words and the chosen names and values as JSON, so a value with a quotation
+        mark or a letter beyond ASCII never looks chosen, and one quoted in the query does.
+        """
+        return f"{'+'.join(self._keywords)}/{self._page}/{json.dumps(self._options)}"
+
+
+_SUB_PAGES = {name.lower(): name for name in pages.SUB_PAGES}
+
+
+def _buttons(nodes: Sequence[Node]) -> dict[str, str | None]:
+    return {node.text.lower(): None for node in nodes if node.role is Role.BUTTON}

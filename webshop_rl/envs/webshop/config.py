@@ -1,0 +1,44 @@
+"""Settings of the real WebShop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from webshop_rl.ranges import choice, ranged
+
+
+@dataclass
+class WebshopConfig:
+    """Schema of conf/env/webshop.yaml, whose comments explain the values.
+
+    Attributes:
+        data_dir: folder of the original data files.
+        num_products: the first so many products of the catalogue; None for all.
+        goals: "synthetic" (made from product attributes and options) or "human" (written by people).
+        split: "product" (no product in two splits), "published" (the literature's) or "none" (every goal
+            in every split).
+        reward: what a step pays. "score": WebShop's score at the purchase; "binary": 1 if it is 1, else
+            0; "shaped": the score plus shaping_search, once an episode, when a page of results shows the
+            target product, plus shaping_open, once an episode, when the target's page is opened.
+        fidelity: "original" keeps the numbered oddities of the original, "fixed" corrects them.
+        mode: how pages are printed.
+        max_steps: actions after which an episode is truncated.
+        show_attributes: whether product pages offer the sub-page "Attributes".
+    """
+
+    _target_: str = "webshop_rl.envs.webshop.shop.WebShop"
+    name: str = "webshop"
+    data_dir: str | None = None
+    num_products: int | None = ranged(1000, ge=1)
+    goals: str = choice("synthetic", "human", default="synthetic")
+    split: str = choice("product", "published", "none", default="product")
+    reward: str = choice("binary", "score", "shaped", default="score")
+    fidelity: str = choice("original", "fixed", default="original")
+    mode: str = choice("text", "text_rich", default="text")
+    max_steps: int = ranged(15, ge=1)
+    shaping_search: float = ranged(0.1, ge=0.0, le=1.0)
+    shaping_open: float = ranged(0.1, ge=0.0, le=1.0)
+    show_attributes: bool = False
+
+
+CONFIG = WebshopConfig

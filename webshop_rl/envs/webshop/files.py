@@ -1,0 +1,159 @@
+"""Finding and reading the original data files, with errors that name the file, the record and the remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from webshop_rl.errors import UserError
+
+GET_DATA = "get the files with the original repository's setup script, and set env.data_dir to their folder"
+MAKE_NOUNS = (
+    "write the nouns with `python -m webshop_rl.envs.webshop.title_nouns DATA_DIR`, or fetch the "
+    "title_nouns.json that belongs to these products"
+)
+CHUNK_CHARS = 1 << 20
+SMALL_CATALOGUE = 1000
+
+PRODUCT_FILES = ("items_shuffle.json", "items_shuffle_1000.json")
+INSTRUCTION_FILES = ("items_ins_v2.json", "items_ins_v2_1000.json")
+HUMAN_FILES = ("items_human_ins.json",)
+NOUN_FILES = ("title_nouns.json",)
+
+
+def data_folder(data_dir: str | None) -> Path:
+    """The folder of the data files.
+
+    Raises: UserError if none is configured or it does not exist.
+    """
+    if not data_dir:
+        raise UserError(
+            "the shop needs a data directory",
+            where="env.data_dir",
+            remedy="set env.data_dir=FOLDER or the variable WEBSHOP_DATA_DIR",
+        )
+    folder = Path(data_dir).expanduser()
+    if not folder.is_dir():
+        raise UserError("no such folder", where=str(folder), remedy=f"check env.data_dir, or {GET_DATA}")
+    return folder
+
+
+def find(folder: Path, names: tuple[str, ...], *, num_products: int | None) -> Path:
+    """The first of the names that exists; the small file comes first where 1,000 products suffice.
+
+    Any other size of the file ("items_shuffle_100000.json") is taken when none of the names is there.
+
+    Raises: UserError if there is none.
+    """
+    small_first = num_products is not None and num_products <= SMALL_CATALOGUE
+    ordered = tuple(reversed(names)) if small_first else names
+    for name in ordered:
+        if (folder / name).is_file():
+            return folder / name
+    stem = names[0].removesuffix(".json")
+    others = sorted(folder.glob(f"{stem}_*.json"))
+    if others:
+        return others[0]
+    remedy = MAKE_NOUNS if names == NOUN_FILES else GET_DATA
+    raise UserError("no such file", where=str(folder / " or ".join(ordered)), remedy=remedy)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A whole file that holds one JSON object.
+
+    Raises: UserError if it cannot be read or is not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"not readable as JSON: {error}", where=str(path), remedy=GET_DATA) from error
+    if not isinstance(content, dict):
+        raise UserError(f"holds a {type(content).__name__}, not an object", where=str(path), remedy=GET_DATA)
+    return content
+
+
+def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Stream the records of a file that holds one JSON array of objects: (number from 0, record).
+
+    Only about one record is held in memory, and nothing beyond the last record asked for is read, so
+    the first 50 of a million products cost no more than 50 products.
+
+    Raises: UserError that names the broken record.
+    """
+    number = 0
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for number, record in enumerate(_array_items(stream)):
+                if not isinstance(record, dict):
+                    raise ValueError(f"it is a {type(record).__name__}, not an object")
+                yield number, record
+                number += 1
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot be read: {error}", where=f"{path}: record {number}", remedy=GET_DATA
+        ) from error
+
+
+def _array_items(stream: Any) -> Iterator[Any]:
+    decoder = json.JSONDecoder()
+    buffer = _Buffer(stream)
+    if buffer.next_symbol() != "[":
+        raise ValueError("the file does not hold a JSON array")
+    buffer.position += 1
+    symbol = buffer.next_symbol()
+    while symbol != "]":
+        yield buffer.decode(decoder)
+        symbol = buffer.next_symbol()
+        if symbol == ",":
+            buffer.position += 1
+            symbol = buffer.next_symbol()
+            if symbol == "]":
+                raise ValueError("a record is missing after the last comma")
+        elif symbol != "]":
+            raise ValueError("the file ends before its list does" if not symbol else f"found {symbol!r}")
+
+
+class _Buffer:
+    """A window on a text stream that grows until what is looked for fits."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._text = ""
+        self.position = 0
+
+    def next_symbol(self) -> str:
+        """The next character that is not white space, not consumed; "" at the end of the stream."""
+        while True:
+            while self.position < len(self._text):
+                if self._text[self.position] not in " \t\r\n\ufeff":
+                    return self._text[self.position]
+                self.position += 1
+            if not self._grow():
+                return ""
+
+    def decode(self, decoder: json.JSONDecoder) -> Any:
+        """The JSON value that starts here, consumed."""
+        while True:
+            try:
+                value, end = decoder.raw_decode(self._text, self.position)
+            except json.JSONDecodeError as error:
+                if not self._may_go_on(error) or not self._grow():
+                    raise
+                continue
+            if end == len(self._text) and self._grow():
+                continue  # a number might go on in the next chunk
+            self.position = end
+            return value
+
+    def _may_go_on(self, error: json.JSONDecodeError) -> bool:
+        """Whether the error may only mean that the value is cut at the end of the window."""
+        return error.msg.startswith("Unterminated") or error.pos >= len(self._text) - len("\\uXXXX-Infinity")
+
+    def _grow(self) -> bool:
+        chunk = self._stream.read(CHUNK_CHARS)
+        if chunk:
+            self._text = self._text[self.position :] + chunk
+            self.position = 0
+        return bool(chunk)

@@ -1,0 +1,146 @@
+"""The real WebShop: catalogue, goals and search, built once and shared by sessions."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+
+from webshop_rl.envs import splits
+from webshop_rl.envs.types import Goal
+from webshop_rl.envs.webshop import files, pages
+from webshop_rl.envs.webshop.catalogue import load_products
+from webshop_rl.envs.webshop.goals import SAMPLING_SEED, WebshopGoal, choose_goal, make_goals, sample_prices
+from webshop_rl.envs.webshop.lookup import RESULT_CAP, ProductFinder
+from webshop_rl.envs.webshop.product import Product
+from webshop_rl.envs.webshop.reward import Score, score_purchase
+from webshop_rl.envs.webshop.session import Rules, WebshopSession
+from webshop_rl.errors import UserError
+
+
+class WebShop:
+    """The original's text environment in pure Python; implements envs.types.Shop.
+
+    The keyword arguments are the fields of WebshopConfig. Immutable after construction.
+
+    Raises: UserError if the data are missing or broken, or there is no goal.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "webshop",
+        data_dir: str | None = None,
+        num_products: int | None = 1000,
+        goals: str = "synthetic",
+        split: str = "product",
+        reward: str = "score",
+        fidelity: str = "original",
+        mode: str = "text",
+        max_steps: int = 15,
+        shaping_search: float = 0.1,
+        shaping_open: float = 0.1,
+        show_attributes: bool = False,
+    ) -> None:
+        self.name = name
+        self.max_steps = max_steps
+        self.fidelity = fidelity
+        self._rules = Rules(reward, mode, max_steps, shaping_search, shaping_open, show_attributes)
+        folder = files.data_folder(data_dir)
+        self.products = load_products(folder, num_products=num_products)
+        rng = random.Random(SAMPLING_SEED)
+        self.prices = sample_prices(self.products, rng, fidelity=fidelity)
+        self._goals = make_goals(self.products, self.prices, rng, kind=goals)
+        if not self._goals:
+            raise UserError(
+                f"no {goals} goal for the first {len(self.products)} products",
+                where=str(folder),
+                remedy="raise env.num_products, or choose other env.goals",
+            )
+        self._by_id = {goal.id: goal for goal in self._goals}
+        self._by_asin = {product.asin: product for product in self.products}
+        self._finder = ProductFinder(self.products)
+        self._split = splits.assign(self._goals, split)
+
+    def goals(self, split: str) -> Sequence[WebshopGoal]:
+        """Goals of "train", "val", "test" or "all", in the original's shuffled order.
+
+        Raises: UserError if the split is unknown or holds no goal.
+        """
+        return self._split.select(self._goals, split)
+
+    def session(self) -> WebshopSession:
+        """A new browser for this shop."""
+        return WebshopSession(self, self._rules)
+
+    def goal(self, goal: Goal) -> WebshopGoal:
+        """The shop's own record of a goal.
+
+        Raises: UserError if the goal is not of this shop.
+        """
+        known = self._by_id.get(goal.id)
+        if known is None or known.instruction != goal.instruction:
+            raise UserError(f"no goal {goal.id!r} in this shop", where="env", remedy="take it from goals()")
+        return known
+
+    def random_goal(self, rng: random.Random) -> WebshopGoal:
+        """A goal by weight, as the original draws one when none is named (see goals.choose_goal)."""
+        return choose_goal(self._goals, rng, fidelity=self.fidelity)
+
+    def product(self, asin: str) -> Product:
+        """The product with an ASIN. Raises: KeyError."""
+        return self._by_asin[asin]
+
+    def lookup(
+        self, keywords: list[str], rng: random.Random, *, cap: int | None = RESULT_CAP
+    ) -> Sequence[Product]:
+        """The products that a search finds, best first (see lookup.ProductFinder)."""
+        return self._finder.find(keywords, rng, cap=cap)
+
+    def score(
+        self,
+        product: Product,
+        goal: WebshopGoal,
+        options: Mapping[str, str],
+        *,
+        price: float | None = None,
+    ) -> Score:
+        """Score a purchase at the shop's price, or at another."""
+        return score_purchase(
+            product,
+            self._by_asin[goal.asin],
+            goal,
+            price=self.prices[product.asin] if price is None else price,
+            options=options,
+            fidelity=self.fidelity,
+        )
+
+    def digest(self) -> str:
+        """Hex digest of products, prices, goals and rules: of all that decides an episode."""
+        digest = hashlib.sha256()
+        for product in self.products:
+            digest.update(repr(product).encode())
+        for goal in self._goals:
+            digest.update(repr(goal).encode())
+        digest.update(repr((self.fidelity, self._rules, sorted(self.prices.items()))).encode())
+        return digest.hexdigest()
+
+    def split_digest(self) -> str:
+        """Hex digest of the assignment of goals to splits."""
+        return self._split.digest
+
+    def texts(self) -> Iterator[str]:
+        """All text that pages may show: page furniture, instructions, then what products say."""
+        for node in (*pages.search_page(""), *pages.results_page("", (), page=1, total=50, opened=set())):
+            yield node.text
+        yield from (*pages.SUB_PAGES, pages.BUY_NOW, pages.PREVIOUS_PAGE, "Price:", f"Rating: {pages.RATING}")
+        yield from (node.text for node in pages.end_page("", {}, 0.0))
+        yield from (goal.instruction for goal in self._goals)
+        for product in self.products:
+            yield from (product.asin, product.asin.lower(), product.title, product.price_tag)
+            for option, values in product.options.items():
+                yield option
+                yield from values
+        for product in self.products:
+            yield product.description
+            yield from product.bullets
