@@ -1,0 +1,1 @@
+"""A*PO as a policy gradient."""

@@ -1,0 +1,1 @@
+"""A*PO as weighted self-imitation (supervised fine-tuning on own trajectories)."""

@@ -1,0 +1,138 @@
+"""What an algorithm sees of a batch of trajectories: action tokens only.
+
+Axes: B trajectories, T action tokens (all turns of a trajectory, in order), K turns.
+
+    transcript   prompt  page0 | s e a r c h [ red ] <eos> | page1 | c l i c k [ 1 ] <eos> | page2
+    action mask  0 ....... 0     1 1 1 ...         1   1      0..0    1 ...            1      0
+    here         the 1s only, packed to the left:  [B, T];  turn = 0 0 0 ... 0  1 1 1 ... 1
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ActionBatch:
+    """A batch of trajectories reduced to their action tokens, padded on the right.
+
+    Attributes:
+        behaviour_logprobs: [B, T] log-probs under the policy that sampled, nats; 0 at padding.
+        mask: [B, T] bool, True at action tokens (end-of-reply token included).
+        turn: [B, T] long, index of the token's turn in 0..K-1; 0 at padding.
+        rewards: [B, K] reward of each turn, penalties for invalid actions included; 0 at padding.
+        turn_mask: [B, K] bool, True where a turn exists; at least one a trajectory.
+        terminated: [B] bool, True if the episode ended by itself, False if it was truncated.
+        group: [B] long, trajectories of the same goal under one policy version share a number.
+        ref_logprobs: [B, T] log-probs under the reference policy, or None if not asked for.
+        vstar: [B] V* of the trajectory's goal, return units, or None if not asked for.
+        values: [B, K] critic's V before each turn, as of the collection, or None if not asked for;
+            [B, T], V before each action token, for an algorithm whose value_level is "token".
+        last_value: [B] critic's V of the final page (what truncation may bootstrap from), or None.
+    """
+
+    behaviour_logprobs: Tensor
+    mask: Tensor
+    turn: Tensor
+    rewards: Tensor
+    turn_mask: Tensor
+    terminated: Tensor
+    group: Tensor
+    ref_logprobs: Tensor | None = None
+    vstar: Tensor | None = None
+    values: Tensor | None = None
+    last_value: Tensor | None = None
+
+    @property
+    def returns(self) -> Tensor:
+        """[B] undiscounted sum of the turns' rewards."""
+        return masked(self.rewards, self.turn_mask).sum(dim=1)
+
+    def select(self, index: Tensor) -> ActionBatch:
+        """The trajectories at index ([b] long), padding kept as it is."""
+        picked = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v[index] for k, v in picked.items() if v is not None})
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Sizes of the whole optimiser batch, so that micro-batch losses add up to the batch's loss."""
+
+    num_trajectories: int
+    num_tokens: int
+    num_turns: int
+
+
+@dataclass(frozen=True)
+class Advantages:
+    """Per-token advantages [B, T] (detached, 0 at padding) and scalars worth logging."""
+
+    tokens: Tensor
+    metrics: dict[str, float]
+    value_targets: Tensor | None = None  # shaped like ActionBatch.values, for a critic
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """A micro-batch's share of the loss, already divided by the whole batch's Norm.
+
+    Attributes:
+        loss: scalar with gradient; shares of the micro-batches of a batch add up.
+        metrics: scalars (detached) that add up over micro-batches in the same way.
+    """
+
+    loss: Tensor
+    metrics: dict[str, Tensor]
+
+
+class Algorithm(Protocol):
+    """Advantages + loss + schedule; the loop around them is the same for all.
+
+    value_level is "turn" where the critic is asked for V before each turn (all values [B, K]) and "token"
+    where before each action token ([B, T]).
+    """
+
+    needs_vstar: bool
+    needs_reference: bool
+    needs_critic: bool
+    needs_entropy: bool
+    value_level: str
+    num_epochs: int
+    num_minibatches: int
+
+    def advantages(self, batch: ActionBatch) -> Advantages:
+        """Advantages of a whole collection; a pure function of the batch."""
+        ...
+
+    def loss(
+        self,
+        logprobs: Tensor,
+        batch: ActionBatch,
+        advantages: Tensor,
+        norm: Norm,
+        *,
+        entropy: Tensor | None = None,
+        values: Tensor | None = None,
+        value_targets: Tensor | None = None,
+    ) -> LossOutput:
+        """The loss of one micro-batch.
+
+        Args:
+            logprobs: [b, T] learner's log-probs of the action tokens, with gradient.
+            batch: the micro-batch, b of the B trajectories.
+            advantages: [b, T] the matching rows of Advantages.tokens.
+            norm: sizes of the whole optimiser batch.
+            entropy: [b, T] entropy of the policy at each action token, nats, with gradient, if needed.
+            values: [b, K] critic's current values with gradient, if needed.
+            value_targets: [b, K] the matching rows of Advantages.value_targets.
+        """
+        ...
+
+
+def masked(x: Tensor, mask: Tensor) -> Tensor:
+    """x with everything outside the mask set to 0, NaN included (NaN * 0 would stay NaN)."""
+    return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))

@@ -1,0 +1,70 @@
+"""From a policy loss per token to the loss of a micro-batch: normalisation, KL, entropy, metrics.
+
+Axes: b trajectories of a micro-batch, T action tokens.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from webshop_rl.algos.batch import ActionBatch, LossOutput, Norm, masked
+from webshop_rl.algos.config import AlgoConfig
+from webshop_rl.algos.kl import k3, kl_estimate, log_ratio
+from webshop_rl.algos.loss_norms import token_weights
+from webshop_rl.algos.policy_losses import ClippedRatio
+
+
+def objective(
+    settings: AlgoConfig,
+    policy: Tensor,
+    logprobs: Tensor,
+    batch: ActionBatch,
+    norm: Norm,
+    entropy: Tensor | None,
+) -> LossOutput:
+    """sum_bt w_bt (policy_bt + kl_loss_coef KL_bt - entropy_coef H_bt), w as loss_norm says.
+
+    All three terms share the weights, so kl_coef and entropy_coef mean the same under every loss_norm.
+
+    Args:
+        settings: the loss_norm, KL and entropy fields are read.
+        policy: [b, T] loss of the policy per token, with gradient.
+        logprobs: [b, T] log-probs of the policy, with gradient.
+        batch: the micro-batch.
+        norm: sizes of the whole optimiser batch.
+        entropy: [b, T] nats, with gradient if entropy_coef is not 0, or None.
+    Raises: ValueError if a term is asked for whose input is missing.
+    """
+    mask, tokens = batch.mask, max(norm.num_tokens, 1)
+    weights = token_weights(batch, norm, settings.loss_norm, settings.loss_divisor_tokens)
+    loss = policy_loss = (weights * masked(policy, mask)).sum()
+    metrics = {"policy_loss": policy_loss.detach(), "nll": -masked(logprobs.detach(), mask).sum() / tokens}
+    if batch.ref_logprobs is not None:
+        x = log_ratio(logprobs, batch.ref_logprobs, mask)
+        metrics["kl"] = k3(x.detach()).sum() / tokens
+        if settings.kl_loss_coef:
+            kl_loss = settings.kl_loss_coef * (weights * kl_estimate(x, settings.kl_estimator)).sum()
+            loss = loss + kl_loss
+            metrics["kl_loss"] = kl_loss.detach()
+    elif settings.kl_loss_coef:
+        raise ValueError(f"{settings.name} needs the reference's log-probs")
+    if entropy is not None:
+        metrics["entropy"] = masked(entropy.detach(), mask).sum() / tokens
+        if settings.entropy_coef:
+            loss = loss - settings.entropy_coef * (weights * masked(entropy, mask)).sum()
+    elif settings.entropy_coef:
+        raise ValueError(f"{settings.name} needs the entropy")
+    return LossOutput(loss, metrics | {"loss": loss.detach()})
+
+
+def ratio_metrics(
+    surrogate: ClippedRatio, logprobs: Tensor, batch: ActionBatch, norm: Norm
+) -> dict[str, Tensor]:
+    """How far the policy has moved from its sampler: ratio_mean, ratio_clipped_frac, kl_behaviour (k3)."""
+    tokens = max(norm.num_tokens, 1)
+    x = log_ratio(logprobs.detach(), batch.behaviour_logprobs, batch.mask)
+    return {
+        "ratio_mean": surrogate.ratio.sum() / tokens,
+        "ratio_clipped_frac": surrogate.clipped.to(x.dtype).sum() / tokens,
+        "kl_behaviour": k3(x).sum() / tokens,
+    }

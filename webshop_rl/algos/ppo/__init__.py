@@ -1,0 +1,1 @@
+"""PPO over turns or tokens, with a critic."""
