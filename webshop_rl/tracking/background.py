@@ -39,15 +39,15 @@ class BackgroundMirror:
         while not self._stop.wait(pause):
             pause = every if self._try() else min(2 * pause, max(every, _LONGEST_PAUSE_S))
         # One more try, for a replay by another process ends soon and a server may be starting again.
-        if not self._try():
+        if not self._try(wait_s=10.0):
             time.sleep(0.5)
-            self._try()
+            self._try(wait_s=10.0)
 
-    def _try(self) -> bool:
+    def _try(self, wait_s: float = 0.0) -> bool:
         try:
-            sent = self._mirror.sync()
+            sent = self._mirror.sync(wait_s=wait_s)
         except Busy:
-            return True  # someone replays this journal for us
+            return not wait_s  # someone replays this journal for us
         except Exception as error:
             if self._away_since is None:
                 self._away_since = time.monotonic()

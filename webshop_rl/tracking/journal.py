@@ -111,6 +111,10 @@ class Journal:
         if fresh:
             self._append({"kind": "tags", "ts_ms": self._now(), "tags": fresh})
 
+    def last_tag(self, key: str) -> str:
+        """The newest value of a tag, of earlier attempts too; "" if it was never set."""
+        return self._last["tags"].get(key, "")
+
     def artifact(self, path: str, folder: str = "") -> None:
         """A file to be stored, by its path relative to the run's folder."""
         self._append({"kind": "artifact", "ts_ms": self._now(), "path": path, "folder": folder})
@@ -162,6 +166,8 @@ class Journal:
     def _append(self, row: Row) -> None:
         line = rows.encode(row)
         with self._mutex:
+            if self._file < 0:
+                raise RuntimeError(f"{self.path} is closed")
             self._buffer.append(line)
             self._remember(row)
 

@@ -23,7 +23,7 @@ from types import TracebackType
 BEAT_S = 5.0
 STALE_S = 30.0
 _KEPT_CLAIMS = 8  # a reader whose listing is old must not find its number free again
-_PATIENCE_ALIVE_S = 3.0
+PATIENCE_ALIVE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,14 @@ class FolderLock:
         self._number = 0
         self._stop = threading.Event()
 
-    def acquire(self, wait_s: float = 0.0, *, patience_alive_s: float = _PATIENCE_ALIVE_S) -> FolderLock:
+    def acquire(self, wait_s: float = 0.0, *, patience_alive_s: float | None = None) -> FolderLock:
         """Take the lock, waiting up to wait_s for it.
 
-        An owner known to be alive on this machine is waited for no longer than patience_alive_s.
+        An owner known to be alive on this machine is waited for no longer than patience_alive_s
+        (3 s if not given): long enough for one that is just ending.
         Raises: Busy.
         """
+        patient_s = PATIENCE_ALIVE_S if patience_alive_s is None else patience_alive_s
         self.folder.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         while True:
@@ -78,7 +80,7 @@ class FolderLock:
                 if self._claim(newest + 1):
                     return self
                 continue
-            patience = min(wait_s, patience_alive_s) if verdict == "alive" else wait_s
+            patience = min(wait_s, patient_s) if verdict == "alive" else wait_s
             if time.monotonic() - began >= patience:
                 raise Busy(owner)
             time.sleep(0.05)

@@ -113,7 +113,10 @@ class Mirror:
 
     def _replay(self, client: MlflowClient, target: Target) -> int:
         if not target.run_id:
-            target = self._find_or_create(client)
+            first = next((row for _, row in scan(self.journal)), None)
+            if first is None:
+                return 0  # its first row is being written
+            target = self._find_or_create(client, first)
         batch, sent = _Batch(), 0
         done = target.offset
         for end, row in scan(self.journal, target.offset):
@@ -132,10 +135,8 @@ class Mirror:
         self._send(client, target, batch, done)
         return sent
 
-    def _find_or_create(self, client: MlflowClient) -> Target:
-        first = next(row for _, row in scan(self.journal))
-        settings = self.settings
-        experiment_id = ensure_ready(settings).experiment_id
+    def _find_or_create(self, client: MlflowClient, first: Row) -> Target:
+        experiment_id = ensure_ready(self.settings).experiment_id
         run_id = find_run(client, experiment_id, UID_TAG, first["run_uid"])
         if run_id is None:
             tags = {UID_TAG: first["run_uid"]}
@@ -211,6 +212,14 @@ class Mirror:
 def run_id_of(folder: Path, uri: str) -> str | None:
     """Id of the MLflow run that a run folder was replayed to, or None if it has none yet."""
     return _read_state(folder).get("targets", {}).get(uri, {}).get("run_id") or None
+
+
+def is_behind(folder: Path) -> bool:
+    """Whether no tracker has the whole journal of a run; cheap, without reading it."""
+    journal = folder / JOURNAL
+    targets = _read_state(folder).get("targets", {}).values()
+    size = journal.stat().st_size if journal.exists() else 0
+    return size > max((target["offset"] for target in targets), default=0)
 
 
 def _read_state(folder: Path) -> dict[str, Any]:

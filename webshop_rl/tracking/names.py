@@ -65,7 +65,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("train/invalid_frac", "fraction", "Turns whose reply did not apply.", "down"),
     Metric("train/truncated_frac", "fraction", "Collected episodes cut off (steps or context).", "down"),
     Metric("train/reply_cut_frac", "fraction", "Replies cut at the token limit.", "down"),
-    Metric("algo/*", "see the algorithm", "The algorithm's own metrics; docs has a page for each algorithm."),
+    Metric(
+        "algo/*", "see the algorithm", "The algorithm's own; docs/algorithms.md gives the formula of each."
+    ),
     Metric("optim/loss", "nats", "Loss of the optimiser batch, summed over micro-batches."),
     Metric("optim/grad_norm", "norm", "Global gradient norm before clipping."),
     Metric("optim/lr", "1", "Learning rate as configured, in the terms of a Qwen2.5 fine-tune."),

@@ -179,9 +179,9 @@ def _build_database(path: Path) -> None:
     with _told_as_user_error(f"sqlite:///{path}"):
         if not path.exists():
             # Migrations are no transaction: a kill among them leaves a file that nothing opens again.
-            for left in path.parent.glob(f".{path.name}.*.part*"):
+            for left in path.parent.glob(f".{path.name}.*.building*"):
                 left.unlink()
-            part = path.with_name(f".{path.name}.{os.getpid()}.part")
+            part = path.with_name(f".{path.name}.{os.getpid()}.building")
             connect(f"sqlite:///{part}", timeout_s=_BUILD_WAIT_S).search_experiments(max_results=1)
             _dispose(f"sqlite:///{part}")
             os.replace(part, path)

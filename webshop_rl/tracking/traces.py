@@ -92,7 +92,7 @@ def _arrived(client: MlflowClient, experiment_id: str, mark: str) -> bool:
 
 def _remove_piece(client: MlflowClient, experiment_id: str, trace_id: str) -> None:
     for trace in client.search_traces(
-        locations=[experiment_id], filter_string=f"trace.id = '{trace_id}'", include_spans=False
+        locations=[experiment_id], filter_string=f"request_id = '{trace_id}'", include_spans=False
     ):
         if TRACE_TAG not in trace.info.tags:
             client.delete_traces(experiment_id, trace_ids=[trace_id])

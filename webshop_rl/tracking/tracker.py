@@ -4,7 +4,8 @@
         tracker.metrics(step, {"train/score": 0.25})
         tracker.flush()            # once an update, and always before a checkpoint is written
 
-Leaving the block marks the run FINISHED, an exception FAILED, Ctrl-C KILLED. Only rank 0 records.
+Leaving the block marks the run FINISHED, Ctrl-C KILLED, an exception FAILED, unless its class says
+otherwise in an attribute `run_status` (a preempted run has not failed). Only rank 0 records.
 """
 
 from __future__ import annotations
@@ -77,9 +78,10 @@ class NullTracker:
         if error is None:
             self.finish("FINISHED")
         elif isinstance(error, KeyboardInterrupt):
-            self.finish("KILLED", error)
+            self.finish("KILLED")
         else:
-            self.finish("FAILED", error)
+            status = getattr(error, "run_status", "FAILED")
+            self.finish(status, error if status == "FAILED" else None)
 
 
 class Tracker(NullTracker):
@@ -90,7 +92,7 @@ class Tracker(NullTracker):
         self._lock = lock
         self._journal = Journal(folder, may_write=lock.held)
         self._background: BackgroundMirror | None = None
-        self._tables: list[dict[str, str]] = []
+        self._tables: list[dict[str, str]] = json.loads(self._journal.last_tag(TABLES_TAG) or "[]")
         self._open = True
 
     @property
@@ -192,6 +194,8 @@ class Tracker(NullTracker):
         """The first rows of an attempt, and the thread that replays to MLflow."""
         self._journal.run(**identity)
         self._journal.state("RUNNING")
+        if self._journal.last_tag("error"):
+            self._journal.tags({"error": ""})
         self._journal.params(_as_text(params))
         self._journal.tags(_as_text(tags))
         self._journal.flush()

@@ -1,0 +1,231 @@
+"""A real MLflow server that is down, hangs, and comes back while runs go on."""
+
+import http.server
+import math
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from webshop_rl.errors import UserError
+from webshop_rl.tracking import rows, sync
+from webshop_rl.tracking.config import TrackingSettings
+from webshop_rl.tracking.prepare import check_tracker, prepare_tracker
+from webshop_rl.tracking.tracker import open_tracker
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Server:
+    """`make mlflow-server` in a root of its own."""
+
+    def __init__(self, root):
+        self.root, self.port = root, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def start(self):
+        if self.process is None:
+            command = ["-m", "webshop_rl.tracking.serve", "--root", str(self.root), "--port", str(self.port)]
+            self.log = (self.root / "server.log").open("wb")
+            self.process = subprocess.Popen(
+                [sys.executable, *command], cwd=ROOT, stdout=self.log, stderr=subprocess.STDOUT
+            )
+            deadline = time.monotonic() + 60
+            while not self.answers():
+                assert time.monotonic() < deadline, (self.root / "server.log").read_text()
+                time.sleep(0.1)
+        return self
+
+    def answers(self):
+        try:
+            return urllib.request.urlopen(f"{self.url}/health", timeout=2).status == 200
+        except OSError:
+            return False
+
+    def signal(self, number):
+        parent = psutil.Process(self.process.pid)
+        for process in [parent, *parent.children(recursive=True)]:
+            process.send_signal(number)
+
+    def query(self, text):
+        with sqlite3.connect(self.root / "mlflow.db") as connection:
+            return connection.execute(text).fetchall()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Not started yet: the first test wants it down."""
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    if server.process is not None:
+        server.signal(signal.SIGKILL)
+        server.process.wait()
+        server.log.close()
+
+
+def settings(server, root, **more):
+    defaults = {"sync_every_s": 0.2, "timeout_s": 1.5, "final_sync_s": 3.0}
+    return TrackingSettings("mlflow", server.url, "e", root, **{**defaults, **more})
+
+
+def train(server, root, name, *, num_steps=30, step_s=0.05, between=None):
+    """A run of num_steps; returns its tracker, the longest step and the time its end took, seconds."""
+    tracker = open_tracker(
+        root / "runs" / name,
+        settings(server, root),
+        run_name=name,
+        params={"lr": 1},
+        tags={"seed": 0},
+        sweep="s",
+    )
+    longest = 0.0
+    for step in range(num_steps):
+        if between:
+            between(step)
+        began = time.monotonic()
+        tracker.metrics(step, {"train/score": step / 7, "optim/loss": math.nan})
+        tracker.flush()
+        longest = max(longest, time.monotonic() - began)
+        time.sleep(step_s)
+    began = time.monotonic()
+    tracker.finish()
+    return tracker, longest, time.monotonic() - began
+
+
+def check_whole(server, root, name, num_steps=30):
+    ((run_id,),) = server.query(f"select run_uuid from runs where name = '{name}'")
+    of_run = f"from metrics where run_uuid = '{run_id}' and key"
+    stored = server.query(f"select step, value, timestamp {of_run} = 'train/score' order by step")
+    journal = rows.metric_history(root / "runs" / name / rows.JOURNAL, "train/score")
+    assert stored == [(p.step, p.value, p.ts_ms) for p in journal]
+    assert [step for step, _, _ in stored] == list(range(num_steps))
+    assert server.query(f"select count(*), min(is_nan) {of_run} = 'optim/loss'") == [(num_steps, 1)]
+    doubled = "select run_uuid, key, step, count(*) from metrics group by 1, 2, 3 having count(*) > 1"
+    assert server.query(doubled) == []
+    assert server.query(f"select status from runs where run_uuid = '{run_id}'") == [("FINISHED",)]
+
+
+def test_server_down_during_the_whole_run_and_replayed_afterwards(server, tmp_path, caplog):
+    tracker, longest, end_s = train(server, tmp_path, "down")
+    assert tracker.run_id is None
+    assert longest < 1.0  # one wait for the tracker would take 1.5 s
+    assert end_s < 5
+    assert caplog.text.count("does not take rows") == 1
+    assert "webshop_rl.tracking.sync" in caplog.text
+    server.start()
+    for _ in range(2):
+        assert sync.main([str(tmp_path)]) == 0
+    check_whole(server, tmp_path, "down")
+
+
+def test_server_that_hangs_for_a_while_stops_nothing(server, tmp_path, caplog):
+    server.start()
+    act = {5: signal.SIGSTOP, 45: signal.SIGCONT}
+    _, longest, _ = train(
+        server,
+        tmp_path,
+        "hung",
+        num_steps=80,
+        between=lambda step: server.signal(act[step]) if step in act else None,
+    )
+    assert longest < 1.0  # one wait for the tracker would take 1.5 s
+    assert "does not take rows" in caplog.text
+    assert sync.main([str(tmp_path)]) == 0
+    check_whole(server, tmp_path, "hung", num_steps=80)
+
+
+def test_server_that_hangs_at_the_end_is_waited_for_in_bounds(server, tmp_path):
+    server.start()
+    stop = {20: signal.SIGSTOP}
+    _, longest, end_s = train(
+        server, tmp_path, "end", between=lambda step: server.signal(stop[step]) if step in stop else None
+    )
+    server.signal(signal.SIGCONT)
+    assert longest < 1.0  # one wait for the tracker would take 1.5 s
+    assert end_s < 5
+    assert sync.main([str(tmp_path)]) == 0
+    check_whole(server, tmp_path, "end")
+
+
+def test_awkward_numbers_and_files_cross_http(server, tmp_path):
+    server.start()
+    values = {"algo/inf": math.inf, "algo/minus": -math.inf, "algo/small": 5e-324, "algo/third": 0.1 + 0.2}
+    with open_tracker(
+        tmp_path / "runs" / "n", settings(server, tmp_path, traces=1), run_name="n", params={}, tags={}
+    ) as tracker:
+        tracker.metrics(1, {**values, "algo/nan": math.nan})
+        tracker.table("test", [{"goal": "a"}])
+        tracker.traces("test", [{"goal": "a", "turns": [{"page": "p"}]}])
+    (tracker.folder / "mlflow.json").unlink()
+    assert sync.main([str(tmp_path)]) == 0
+    # MLflow's own rules: infinities become the largest float64, NaN is 0 with a flag.
+    stored = f"select key, value, is_nan from metrics where run_uuid = '{tracker.run_id}' order by key"
+    assert server.query(stored) == [
+        ("algo/inf", 1.7976931348623157e308, 0),
+        ("algo/minus", -1.7976931348623157e308, 0),
+        ("algo/nan", 0.0, 1),
+        ("algo/small", 5e-324, 0),
+        ("algo/third", 0.30000000000000004, 0),
+    ]
+    # The files went through the server, not to a folder of this process.
+    (table,) = server.root.glob(f"mlartifacts/*/{tracker.run_id}/artifacts/tables/test.json")
+    assert table.read_text() == '{"columns": ["goal"], "data": [["a"]]}'
+    traced = "select count(*) from trace_request_metadata where key = 'mlflow.sourceRun' and value = "
+    assert server.query(f"{traced}'{tracker.run_id}'") == [(1,)]
+
+
+def test_what_can_be_used_and_what_cannot_is_told_at_launch(server, tmp_path):
+    server.start()
+    check_tracker(settings(server, tmp_path))
+    assert prepare_tracker(settings(server, tmp_path)).experiment == "e"
+    closed = TrackingSettings("mlflow", f"http://127.0.0.1:{free_port()}", "e", tmp_path, timeout_s=1.0)
+    with pytest.raises(UserError, match=r"refused.*make mlflow-server.*tracking=journal"):
+        check_tracker(closed)
+
+
+def test_a_port_that_never_answers_and_a_server_that_is_not_mlflow(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(UserError, match="timed out"):
+            check_tracker(TrackingSettings("mlflow", url, "e", tmp_path, timeout_s=0.5))
+        assert time.monotonic() - began < 2
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as other:
+        other.RequestHandlerClass.log_message = lambda *args: None
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{other.server_port}"
+        with pytest.raises(UserError, match="HTTP 404"):
+            check_tracker(TrackingSettings("mlflow", url, "e", tmp_path, timeout_s=2.0))
+        other.shutdown()
+
+
+def test_the_server_has_one_worker_and_listens_on_loopback(server):
+    server.start()
+    processes = [
+        psutil.Process(server.process.pid),
+        *psutil.Process(server.process.pid).children(recursive=True),
+    ]
+    assert len(processes) <= 3
+    listening = {c.laddr.ip for p in processes for c in p.net_connections("inet") if c.status == "LISTEN"}
+    assert listening == {"127.0.0.1"}
+    request = urllib.request.Request(f"{server.url}/api/2.0/mlflow/experiments/get?experiment_id=0")
+    request.add_header("Host", "evil.example")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=5)
+    assert os.path.exists(server.root / "mlflow.db")

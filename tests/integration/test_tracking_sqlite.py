@@ -1,0 +1,317 @@
+"""The journal and MLflow's sqlite database: kill -9 at the worst moments, many processes at once."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from webshop_rl.errors import UserError
+from webshop_rl.tracking import rows, sync
+from webshop_rl.tracking.config import TrackingSettings, default_uri
+from webshop_rl.tracking.mirror import Mirror, run_id_of
+from webshop_rl.tracking.prepare import (
+    check_tracker,
+    create_database,
+    finish_parent_run,
+    parent_run,
+    prepare_tracker,
+)
+from webshop_rl.tracking.tracker import open_tracker
+
+ROOT = Path(__file__).parents[2]
+NUM_STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """MLflow's migrations take 2 s; they run once."""
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    create_database(path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path, empty_database):
+    folder = tmp_path / "root"
+    folder.mkdir()
+    shutil.copy(empty_database, folder / "mlflow.db")
+    return folder
+
+
+def settings(root, **more):
+    return TrackingSettings("mlflow", default_uri(root), "e", root, sync_every_s=0.2, **more)
+
+
+def query(root, text):
+    with sqlite3.connect(root / "mlflow.db") as connection:
+        return connection.execute(text).fetchall()
+
+
+def doubled(root):
+    return query(
+        root, "select run_uuid, key, step, count(*) from metrics group by 1, 2, 3 having count(*) > 1"
+    )
+
+
+# A run that computes step after step from its "checkpoint", the last step it says it has saved.
+RUN = """
+import os, signal, sys
+from pathlib import Path
+from webshop_rl.tracking.config import TrackingSettings, default_uri
+from webshop_rl.tracking.tracker import open_tracker
+
+root, num_steps, what, at = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+kind = "mlflow" if what in ("none", "batch", "create") else "journal"
+settings = TrackingSettings(kind, default_uri(root), "e", root, sync_every_s=0.1)
+
+if what == "flush":
+    real, seen = os.write, []
+    def torn(handle, content):
+        seen.append(1)
+        if len(seen) == at:
+            real(handle, content[: len(content) // 2])
+            die()
+        return real(handle, content)
+    os.write = torn
+if what in ("batch", "create"):
+    from mlflow import MlflowClient
+    name = "log_batch" if what == "batch" else "create_run"
+    stored, calls = getattr(MlflowClient, name), []
+    def cut(self, *args, **more):
+        calls.append(1)
+        if what == "batch" and len(calls) == at and at % 2:
+            die()
+        result = stored(self, *args, **more)
+        if len(calls) == at:
+            die()
+        return result
+    setattr(MlflowClient, name, cut)
+
+folder = root / "runs" / "a"
+saved = folder / "saved"
+with open_tracker(folder, settings, run_name="a", params={"lr": 1}, tags={"seed": 0}, sweep="s") as tracker:
+    first = int(saved.read_text()) + 1 if saved.exists() else 1
+    for step in range(first, num_steps + 1):
+        values = {"train/score": step / 7, "optim/loss": float("nan"), "time/learn_s": os.getpid()}
+        tracker.metrics(step, values)
+        if step % 10 == 0:
+            tracker.flush()
+            saved.write_text(str(step))
+        if step % 3 == 0:
+            tracker.flush()
+        if step % 20 == 0:
+            tracker.artifact(saved)  # ends a batch of the replay
+    print(len(tracker.mismatches))
+"""
+
+
+def run(root, what="none", at=0):
+    command = [sys.executable, "-c", RUN, str(root), str(NUM_STEPS), what, str(at)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def check_whole(root):
+    (run_id,) = [r for r, name in query(root, "select run_uuid, name from runs") if name == "a"]
+    score = query(root, "select step, value from metrics where key = 'train/score' order by step")
+    assert score == [(step, step / 7) for step in range(1, NUM_STEPS + 1)]
+    loss = query(root, "select step, is_nan from metrics where key = 'optim/loss' order by step")
+    assert loss == [(step, 1) for step in range(1, NUM_STEPS + 1)]
+    assert doubled(root) == []
+    journal = rows.metric_history(root / "runs" / "a" / rows.JOURNAL, "train/score")
+    stamps = query(root, "select timestamp from metrics where key = 'train/score' order by step")
+    assert [ts for (ts,) in stamps] == [point.ts_ms for point in journal]
+    assert query(root, f"select status from runs where run_uuid = '{run_id}'") == [("FINISHED",)]
+    assert query(root, "select key, value from params") == [("lr", "1")]
+
+
+def test_killed_inside_flushes_and_replayed(root):
+    for at in (2, 5, 8):
+        killed = run(root, "flush", at)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = run(root, "journal")
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+    assert (root / "runs" / "a" / rows.TORN).exists()
+    assert sync.main([str(root)]) == 0
+    check_whole(root)
+
+
+def test_killed_inside_the_replay_and_resumed(root):
+    # Killed after the run was made but not noted; before a batch; after a batch but not noted.
+    for what, at in (("create", 1), ("batch", 1), ("batch", 2)):
+        killed = run(root, what, at)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = run(root)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+    check_whole(root)
+
+
+def test_forgotten_progress_and_a_second_replay_change_nothing(root):
+    assert run(root, "journal").returncode == 0
+    folder = root / "runs" / "a"
+    assert sync.main([str(folder)]) == 0
+    first = run_id_of(folder, default_uri(root))
+    (folder / "mlflow.json").unlink()
+    assert sync.main([str(root / "runs")]) == 0
+    assert run_id_of(folder, default_uri(root)) == first
+    check_whole(root)
+
+
+def test_a_run_that_the_tracker_has_lost_is_replayed_anew(root):
+    assert run(root, "journal").returncode == 0
+    folder = root / "runs" / "a"
+    # As after `rm mlflow.db`: the note of what was taken is older than the database.
+    lost = {"run_id": "0" * 32, "experiment_id": "7", "offset": (folder / rows.JOURNAL).stat().st_size - 60}
+    (folder / "mlflow.json").write_text(json.dumps({"targets": {default_uri(root): lost}}))
+    assert sync.main([str(root)]) == 0
+    check_whole(root)
+
+
+def test_eight_processes_open_one_fresh_root(tmp_path):
+    code = """
+import sys
+from pathlib import Path
+from webshop_rl.tracking.config import TrackingSettings, default_uri
+from webshop_rl.tracking.prepare import prepare_tracker
+root = Path(sys.argv[1])
+print(prepare_tracker(TrackingSettings("mlflow", default_uri(root), "e", root)).experiment_id)
+print("mlflow" in sys.modules)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "fresh")]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    printed = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 8, printed
+    ids, imported = zip(*(out.split() for out, _ in printed), strict=True)
+    assert len(set(ids)) == 1
+    assert imported.count("True") == 1  # the other seven found it made and were spared the import
+    assert query(tmp_path / "fresh", "select name from experiments where experiment_id > 0") == [("e",)]
+    assert query(tmp_path / "fresh", "pragma integrity_check") == [("ok",)]
+
+
+def test_a_build_killed_among_the_migrations_is_started_anew(tmp_path):
+    code = "import sys; from pathlib import Path; from webshop_rl.tracking.prepare import create_database; "
+    command = [sys.executable, "-c", code + "create_database(Path(sys.argv[1]))", str(tmp_path / "mlflow.db")]
+    process = subprocess.Popen(command, cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not any(part.stat().st_size > 100_000 for part in tmp_path.glob(".mlflow.db.*.building")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    prepare_tracker(settings(tmp_path))
+    assert not list(tmp_path.glob(".mlflow.db.*.building*"))
+    assert query(tmp_path, "pragma integrity_check") == [("ok",)]
+
+
+def test_tables_artifacts_and_traces_are_where_mlflow_shows_them(root):
+    from mlflow import MlflowClient
+
+    episode = {"goal": "red shoes", "score": 1.0, "end": "bought"}
+    turns = [{"page": "p0", "reply": "search[red]", "action": "search[red]", "reward": 0.3}] * 2
+    with open_tracker(
+        root / "runs" / "a", settings(root, traces=2), run_name="a", params={}, tags={}
+    ) as tracker:
+        (tracker.folder / "config.yaml").write_text("lr: 1")
+        tracker.artifact(tracker.folder / "config.yaml")
+        tracker.table("test", [{"goal": "a", "score": 1.0}, {"goal": "b", "score": 0.5}])
+        tracker.traces("test", [{**episode, "turns": turns}] * 3)
+    client = MlflowClient(default_uri(root))
+    assert {f.path for f in client.list_artifacts(tracker.run_id)} == {"config.yaml", "tables"}
+    table = client.load_table(experiment_id="1", artifact_file="tables/test.json")
+    assert table.to_dict("list") == {"goal": ["a", "b"], "score": [1.0, 0.5]}
+    (tracker.folder / "mlflow.json").unlink()
+    Mirror(tracker.folder, settings(root)).sync()
+    traces = client.search_traces(locations=["1"], run_id=tracker.run_id)
+    assert len(traces) == 2
+    spans = sorted(traces[0].data.spans, key=lambda span: span.name)
+    assert [span.name for span in spans] == ["episode", "turn 0", "turn 1"]
+    assert spans[1].outputs == {"reply": "search[red]", "action": "search[red]", "reward": 0.3}
+
+
+def test_a_trace_cut_off_while_it_was_sent_is_sent_once(root, monkeypatch):
+    from mlflow import MlflowClient
+
+    import webshop_rl.tracking.traces as traces_module
+
+    episodes = [{"goal": f"g{i}", "score": 1.0, "turns": [{"page": "p"}] * 2} for i in range(2)]
+    with open_tracker(
+        root / "runs" / "a", settings(root, traces=2).without_tracker(), run_name="a", params={}, tags={}
+    ) as tracker:
+        tracker.traces("test", episodes)
+    mirror = Mirror(tracker.folder, settings(root))
+    sent = []
+
+    def dies_in_the_second(path, content):
+        note(path, content)
+        sent.append(content)
+        if len(sent) == 2:
+            # As a kill between two spans: one turn is stored, the root never ends.
+            import mlflow
+
+            root_span = mlflow.start_span_no_context("episode", experiment_id="1")
+            mlflow.start_span_no_context("turn 0", parent_span=root_span).end()
+            note(path, root_span.trace_id)
+            raise KeyboardInterrupt
+
+    note = traces_module.write_atomic
+    monkeypatch.setattr(traces_module, "write_atomic", dies_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        mirror.sync()
+    client = MlflowClient(default_uri(root))
+    assert len(client.search_traces(locations=["1"])) == 2
+    monkeypatch.setattr(traces_module, "write_atomic", note)
+    mirror.sync()
+    found = client.search_traces(locations=["1"])
+    assert sorted(trace.data.spans[0].inputs["goal"] for trace in found) == ["g0", "g1"]
+
+
+def test_one_parent_for_a_sweep_however_often_it_is_asked_for(root):
+    first = parent_run(settings(root), "grid", {"overrides": "lr=1,2"})
+    assert parent_run(settings(root), "grid") == first
+    assert parent_run(settings(root), "other") != first
+    with open_tracker(
+        root / "runs" / "a", settings(root), run_name="a", params={}, tags={}, sweep="grid"
+    ) as child:
+        pass
+    parents = query(
+        root, f"select value from tags where key = 'mlflow.parentRunId' and run_uuid = '{child.run_id}'"
+    )
+    assert parents == [(first,)]
+    finish_parent_run(settings(root), first, "FINISHED")
+    assert query(root, f"select status, name from runs where run_uuid = '{first}'") == [("FINISHED", "grid")]
+
+
+def test_a_tracker_that_cannot_be_written_is_refused_at_launch(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        check_tracker(settings(tmp_path / "file"))
+    (tmp_path / "mlflow.db").write_text("this is no database")
+    with pytest.raises(UserError, match="cannot be used"):
+        prepare_tracker(settings(tmp_path))
+
+
+def test_sync_tells_what_it_could_not_replay(root, capsys):
+    assert sync.main([str(root)]) == 2
+    assert "holds no run" in capsys.readouterr().err
+    assert run(root, "journal").returncode == 0
+    assert sync.main([str(root), "--tracking-uri", "http://127.0.0.1:9", "--timeout-s", "1"]) == 1
+    assert "not replayed: http://127.0.0.1:9: the MLflow server cannot be used" in capsys.readouterr().out
+    (root / "mlflow.db.host").write_text("login1")
+    assert sync.main([str(root)]) == 1
+    assert "is written by login1" in capsys.readouterr().out
+    (root / "mlflow.db.host").unlink()
+    assert sync.main([str(root)]) == 0
+    assert "FINISHED" in capsys.readouterr().out
+    assert os.path.exists(root / "mlflow.db")

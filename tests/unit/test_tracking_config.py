@@ -1,0 +1,41 @@
+"""Tracking settings: absolute URIs, and the files of the config group."""
+
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from webshop_rl.errors import UserError
+from webshop_rl.ranges import violation
+from webshop_rl.tracking.config import TrackingConfig, resolve, sqlite_path, tracker_uri
+
+CONF = Path(__file__).parents[2] / "conf" / "tracking"
+
+
+@pytest.mark.parametrize("name", ["mlflow", "journal"])
+def test_config_file_sets_every_field_within_its_range(name, tmp_path):
+    values = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    assert values.pop("defaults") == ["base_tracking", "_self_"]
+    assert set(values) == {f.name for f in fields(TrackingConfig)}
+    for field in fields(TrackingConfig):
+        assert violation(values[field.name], field.metadata) is None
+    settings = resolve(SimpleNamespace(**values), root=tmp_path, experiment="x")
+    assert settings.mirrored == (name == "mlflow")
+
+
+def test_default_tracker_is_an_absolute_sqlite_file_whatever_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tracker_uri(None, Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert sqlite_path(tracker_uri("sqlite:///a.db", Path("runs"))) == tmp_path / "a.db"
+
+
+def test_server_url_is_kept():
+    assert tracker_uri("http://host:5000/", Path("runs")) == "http://host:5000"
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "ftp://x", "sqlite://", "databricks"])
+def test_a_uri_mlflow_cannot_track_to_is_refused(uri):
+    with pytest.raises(UserError, match="cannot track"):
+        tracker_uri(uri, Path("runs"))

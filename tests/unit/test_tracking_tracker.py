@@ -1,0 +1,195 @@
+"""What a run calls to be recorded, with the journal alone."""
+
+import json
+import math
+import os
+
+import pytest
+
+from webshop_rl.errors import UserError
+from webshop_rl.tracking import rows
+from webshop_rl.tracking.background import BackgroundMirror
+from webshop_rl.tracking.config import TrackingSettings
+from webshop_rl.tracking.tracker import NullTracker, Tracker, open_tracker
+
+
+def opened(root, name="a", *, rank=0, **more):
+    settings = TrackingSettings("journal", f"sqlite:///{root}/mlflow.db", "e", root, traces=2)
+    params = {"lr": 5e-6, "env.name": "shop5"}
+    return open_tracker(
+        root / "runs" / name, settings, run_name="apo", params=params, tags={"seed": 0, **more}, rank=rank
+    )
+
+
+def journal_of(tracker):
+    return rows.read_rows(tracker.folder / rows.JOURNAL)
+
+
+def kinds(tracker, kind):
+    return [row for row in journal_of(tracker) if row["kind"] == kind]
+
+
+def test_a_run_is_recorded_and_its_end_is_told(tmp_path):
+    with opened(tmp_path) as tracker:
+        tracker.metrics(1, {"train/score": 0.5})
+        tracker.flush()
+        (tracker.folder / "config.yaml").write_text("a: 1")
+        tracker.artifact(tracker.folder / "config.yaml")
+    assert kinds(tracker, "params")[0]["params"] == {"lr": "5e-06", "env.name": "shop5"}
+    assert kinds(tracker, "artifact")[0]["path"] == "config.yaml"
+    assert [row["status"] for row in kinds(tracker, "state")] == ["RUNNING", "FINISHED"]
+    assert not (tmp_path / "mlflow.db").exists()
+    assert tracker.run_id is None
+
+
+def test_a_flushed_row_is_on_disk_before_the_run_ends(tmp_path):
+    tracker = opened(tmp_path)
+    tracker.metrics(1, {"train/score": 0.5})
+    assert not kinds(tracker, "metrics")
+    tracker.flush()
+    assert kinds(tracker, "metrics")
+    tracker.finish()
+
+
+def test_an_exception_fails_the_run_with_its_error_and_a_resume_clears_it(tmp_path):
+    with pytest.raises(ZeroDivisionError), opened(tmp_path) as tracker:
+        1 / 0  # noqa: B018
+    state = kinds(tracker, "state")[-1]
+    assert (state["status"], state["error"]) == ("FAILED", "ZeroDivisionError: division by zero")
+    assert kinds(tracker, "tags")[-1]["tags"]["error"] == "ZeroDivisionError: division by zero"
+    assert "1 / 0" in (tracker.folder / "error.txt").read_text()
+    assert kinds(tracker, "artifact")[-1]["path"] == "error.txt"
+    with opened(tmp_path) as tracker:
+        pass
+    assert kinds(tracker, "tags")[-1]["tags"] == {"error": ""}
+    assert [row["status"] for row in kinds(tracker, "state")] == ["RUNNING", "FAILED", "RUNNING", "FINISHED"]
+
+
+class Stopped(Exception):
+    run_status = "KILLED"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Stopped])
+def test_a_stopped_run_has_not_failed(tmp_path, error):
+    with pytest.raises(error), opened(tmp_path) as tracker:
+        raise error
+    assert kinds(tracker, "state")[-1]["status"] == "KILLED"
+    assert not (tracker.folder / "error.txt").exists()
+
+
+def test_a_typo_is_refused_before_it_is_recorded(tmp_path):
+    with opened(tmp_path) as tracker:
+        with pytest.raises(ValueError, match="did you mean train/score"):
+            tracker.metrics(1, {"train/scores": 1.0})
+        with pytest.raises(ValueError, match="cannot be a param or tag"):
+            tracker.tags({"a[0]": 1})
+        with pytest.raises(ValueError, match="subpath"):
+            tracker.artifact(tmp_path / "elsewhere.txt")
+    assert not kinds(tracker, "metrics")
+
+
+def test_a_table_is_in_the_format_mlflow_shows(tmp_path):
+    table = [{"goal": "shop5/1", "score": 1.0}, {"goal": "shop5/2", "score": math.nan, "turns": 3}]
+    with opened(tmp_path) as tracker:
+        tracker.table("test", table)
+        tracker.table("val", [{"goal": "x"}])
+    written = json.loads((tracker.folder / "tables" / "test.json").read_text())
+    assert written == {
+        "columns": ["goal", "score", "turns"],
+        "data": [["shop5/1", 1.0, None], ["shop5/2", None, 3]],
+    }
+    with opened(tmp_path) as tracker:
+        tracker.table("test", table)
+    listed = json.loads(kinds(tracker, "tags")[-1]["tags"]["mlflow.loggedArtifacts"])
+    assert [entry["path"] for entry in listed] == ["tables/test.json", "tables/val.json"]
+
+
+def test_only_so_many_episodes_become_traces(tmp_path):
+    with opened(tmp_path) as tracker:
+        tracker.traces("test", ({"goal": f"g{i}", "score": 0.0, "turns": []} for i in range(5)))
+    written = json.loads((tracker.folder / "traces" / "test.json").read_text())
+    assert [episode["goal"] for episode in written] == ["g0", "g1"]
+
+
+def test_other_ranks_record_nothing(tmp_path):
+    with opened(tmp_path, rank=1) as tracker:
+        tracker.metrics(1, {"train/score": 1.0})
+        tracker.flush()
+    assert type(tracker) is NullTracker
+    assert not tmp_path.joinpath("runs").exists()
+
+
+def test_a_second_process_is_kept_out_of_a_run_at_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("webshop_rl.tracking.lock.PATIENCE_ALIVE_S", 0.0)
+    with (
+        opened(tmp_path),
+        pytest.raises(UserError, match=f"at work on this run: held by process {os.getpid()}"),
+    ):
+        opened(tmp_path)
+    opened(tmp_path).finish()
+
+
+def test_a_resume_that_is_not_exact_is_tagged(tmp_path):
+    with opened(tmp_path) as tracker:
+        tracker.metrics(1, {"train/score": 0.5, "optim/loss": 1.0})
+    with opened(tmp_path) as tracker:
+        tracker.metrics(1, {"train/score": 0.6, "optim/loss": 1.0})
+    assert len(tracker.mismatches) == 1
+    assert kinds(tracker, "tags")[-1]["tags"] == {"resume_mismatches": "1"}
+
+
+def test_a_damaged_journal_gives_the_lock_back(tmp_path):
+    opened(tmp_path).finish()
+    path = tmp_path / "runs" / "a" / rows.JOURNAL
+    path.write_bytes(b"?\n" + path.read_bytes())
+    for _ in range(2):
+        with pytest.raises(UserError, match="line 1 is damaged"):
+            opened(tmp_path)
+
+
+def test_a_sqlite_tracker_of_another_machine_is_left_to_it(tmp_path, caplog):
+    (tmp_path / "mlflow.db.host").write_text("login1")
+    settings = TrackingSettings("mlflow", f"sqlite:///{tmp_path}/mlflow.db", "e", tmp_path)
+    with open_tracker(tmp_path / "runs" / "a", settings, run_name="a", params={}, tags={}):
+        pass
+    assert "launching machine's to write" in caplog.text
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+class Away:
+    """A mirror whose tracker refuses three times, then answers."""
+
+    settings = TrackingSettings("mlflow", "http://tracker", "e", None, sync_every_s=0.01)  # type: ignore[arg-type]
+
+    def __init__(self, failures):
+        self.failures = failures
+        self.calls = 0
+
+    def sync(self, *, wait_s=0.0):
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise ConnectionError("refused\nsecond line")
+        return 5
+
+    def behind(self):
+        return self.calls <= self.failures
+
+
+def test_tracker_that_goes_and_comes_back_is_told_once_each(caplog):
+    mirror = Away(3)
+    background = BackgroundMirror(mirror)
+    while mirror.calls < 6:
+        pass
+    assert background.finish(5.0)
+    assert caplog.text.count("does not take rows (refused)") == 1
+    assert caplog.text.count("MLflow is back") == 1
+    assert "second line" not in caplog.text
+
+
+def test_a_tracker_that_stays_away_is_given_up_at_the_end():
+    assert not BackgroundMirror(Away(10**9)).finish(5.0)
+
+
+def test_tracker_is_a_null_tracker_for_those_who_only_log():
+    public = {name for name in vars(NullTracker) if not name.startswith("_")}
+    assert public <= {name for name in vars(Tracker) if not name.startswith("_")}
