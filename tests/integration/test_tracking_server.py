@@ -84,7 +84,7 @@ def settings(server, root, **more):
     return TrackingSettings("mlflow", server.url, "e", root, **{**defaults, **more})
 
 
-def train(server, root, name, *, num_steps=30, step_s=0.05, between=None):
+def train(server, root, name, *, num_steps=30, step_s=0.03, between=None):
     """A run of num_steps; returns its tracker, the longest step and the time its end took, seconds."""
     tracker = open_tracker(
         root / "runs" / name,
@@ -136,18 +136,18 @@ def test_server_down_during_the_whole_run_and_replayed_afterwards(server, tmp_pa
 
 def test_server_that_hangs_for_a_while_stops_nothing(server, tmp_path, caplog):
     server.start()
-    act = {5: signal.SIGSTOP, 45: signal.SIGCONT}
+    act = {5: signal.SIGSTOP, 70: signal.SIGCONT}
     _, longest, _ = train(
         server,
         tmp_path,
         "hung",
-        num_steps=80,
+        num_steps=90,
         between=lambda step: server.signal(act[step]) if step in act else None,
     )
     assert longest < 1.0  # one wait for the tracker would take 1.5 s
     assert "does not take rows" in caplog.text
     assert sync.main([str(tmp_path)]) == 0
-    check_whole(server, tmp_path, "hung", num_steps=80)
+    check_whole(server, tmp_path, "hung", num_steps=90)
 
 
 def test_server_that_hangs_at_the_end_is_waited_for_in_bounds(server, tmp_path):
