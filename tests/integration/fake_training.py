@@ -1,0 +1,89 @@
+"""A stand-in for training, for tests of the launcher: starts at once, records, checkpoints, obeys signals.
+
+What a run does is told by FAKE_TRAINING, a JSON object from seed to one of
+raise, exit, kill_once, kill_always, deaf (to SIGTERM), slow, late_import.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from webshop_rl.tracking.config import TrackingSettings
+from webshop_rl.tracking.tracker import open_tracker
+from webshop_rl.training.preemption import Preempted, StopRequest
+
+TEST = {"success": 1.0, "episode_turns": 3.0}
+
+
+def run(run_dir: Path) -> float:
+    cfg = yaml.safe_load((run_dir / "config.yaml").read_text())
+    behaviour = json.loads(os.environ.get("FAKE_TRAINING", "{}")).get(str(cfg["seed"]), "")
+    settings = TrackingSettings("journal", f"sqlite:///{cfg['root']}/mlflow.db", "fake", Path(cfg["root"]))
+    state = run_dir / "checkpoints" / "last"
+    state.parent.mkdir(exist_ok=True)
+    with StopRequest() as stop:
+        if behaviour == "deaf":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        tracker = open_tracker(run_dir, settings, run_name=run_dir.name, params={}, tags={})
+        note = _note(run_dir)
+        try:
+            for update in range(int(state.read_text()) if state.exists() else 0, cfg["num_updates"]):
+                stop.check()
+                time.sleep(0.5 if behaviour in ("slow", "deaf") else 0.02)
+                _misbehave(behaviour, run_dir, update)
+                tracker.metrics(update + 1, {"train/success": (update + 1) / cfg["num_updates"]})
+                tracker.flush()
+                state.write_text(str(update + 1))
+                with (run_dir / "updates.log").open("a") as log:
+                    log.write(f"{update + 1}\n")
+        except Preempted:
+            tracker.finish("KILLED")
+            raise
+        except BaseException as error:
+            tracker.finish("FAILED", error)
+            raise
+        if behaviour == "late_import":
+            note["late"] = importlib.import_module("webshop_rl.late_probe").VALUE
+        tracker.finish("FINISHED")
+    score = cfg["lr"] * 1e5
+    arms = {"test": {**TEST, "score": score}}
+    result = {"title": "fake", "objective": score, "arms": arms, "trained_minus": {}}
+    (run_dir / "result.json").write_text(json.dumps(result))
+    (run_dir / "note.json").write_text(json.dumps({**note, "ended": time.time()}))
+    return score
+
+
+def _misbehave(behaviour: str, run_dir: Path, update: int) -> None:
+    if update != 2:
+        return
+    if behaviour == "raise":
+        raise ValueError("the shop is closed\nand a second line")
+    if behaviour == "exit":
+        sys.exit(0)
+    marker = run_dir / "killed"
+    if behaviour == "kill_always" or (behaviour == "kill_once" and not marker.exists()):
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _note(run_dir: Path) -> dict[str, object]:
+    import webshop_rl
+
+    note = {
+        "pid": os.getpid(),
+        "started": time.time(),
+        "omp": os.environ.get("OMP_NUM_THREADS"),
+        "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "package": str(Path(webshop_rl.__file__).parent),
+    }
+    with (run_dir / "attempts.jsonl").open("a") as log:
+        log.write(json.dumps(note) + "\n")
+    return note

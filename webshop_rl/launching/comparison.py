@@ -1,0 +1,62 @@
+"""The table at the end of a sweep: one row a run, beside the untrained policy and scripted baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from webshop_rl.launching.folder import RESULT, read_json
+from webshop_rl.launching.run_status import State
+from webshop_rl.launching.table import RunView, duration
+from webshop_rl.tracking.names import EVALUATIONS
+
+_TRAINED = "test"
+
+
+def read_result(run_dir: Path) -> dict[str, float]:
+    """What a finished run measured, as `test/success`, `baseline/rule/score`, ...; {} for others."""
+    arms: Mapping[str, Mapping[str, Any]] = (read_json(run_dir / RESULT) or {}).get("arms", {})
+    return {f"{arm}/{name}": value for arm, measured in arms.items() for name, value in measured.items()}
+
+
+def objective(run_dir: Path) -> float | None:
+    """What a finished run returned: its score on the test goals."""
+    value = (read_json(run_dir / RESULT) or {}).get("objective")
+    return None if value is None else float(value)
+
+
+def compare(views: Sequence[RunView], folders: Sequence[Path], *, title: str) -> Table:
+    """Success and score of every run on the test goals, then what they are to be measured by.
+
+    A baseline that is the same for all runs gets one row; one that differs (other goals, another
+    untrained model) gets a row for each value.
+    """
+    results = [read_result(folder) for folder in folders]
+    table = Table(title=title, title_justify="left", box=None)
+    for column in ("", "state", "success", "score", "time", "note"):
+        table.add_column(
+            column, overflow="fold", justify="right" if column in ("success", "score") else "left"
+        )
+    for view, result in zip(views, results, strict=True):
+        state = view.status.state
+        style = {State.FINISHED: "green", State.FAILED: "red"}.get(state, "yellow")
+        time = duration(view.status.elapsed_s) if view.status.started else ""
+        numbers = _numbers(result, _TRAINED) if state == State.FINISHED else ("-", "-")
+        table.add_row(
+            view.label or view.run, Text(state.value, style=style), *numbers, time, view.status.error
+        )
+    for name in EVALUATIONS:
+        if name in (_TRAINED, "val"):
+            continue
+        for numbers in dict.fromkeys(_numbers(r, name) for r in results if f"{name}/success" in r):
+            table.add_row(name, "", *numbers, "", "", style="dim")
+    return table
+
+
+def _numbers(result: Mapping[str, float], name: str) -> tuple[str, str]:
+    success, score = result.get(f"{name}/success"), result.get(f"{name}/score")
+    return ("-" if success is None else f"{success:.3f}", "-" if score is None else f"{score:.3f}")

@@ -1,0 +1,96 @@
+"""What a launcher tells MLflow: the sweep's parent run, shared children, runs that died without a word."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from webshop_rl.launching.folder import SIGNATURE, read_json
+from webshop_rl.launching.run_status import State
+from webshop_rl.tracking.client import connect, reason
+from webshop_rl.tracking.config import TrackingSettings
+from webshop_rl.tracking.journal import Journal
+from webshop_rl.tracking.lock import Busy, FolderLock
+from webshop_rl.tracking.mirror import Mirror, run_id_of
+from webshop_rl.tracking.prepare import finish_parent_run, parent_run
+from webshop_rl.tracking.rows import JOURNAL, scan
+
+log = logging.getLogger(__name__)
+
+# The tracker's own lock of a run's folder.
+_TRACKER_LOCK = "run"
+_OVER = {State.FINISHED: "FINISHED", State.FAILED: "FAILED", State.INTERRUPTED: "KILLED"}
+
+States = Mapping[Path, tuple[State, str]]
+
+
+def record_sweep(settings: TrackingSettings, name: str, states: States) -> None:
+    """Bring MLflow to what the launcher knows at the end: every child's state, the parent with its counts.
+
+    A run that another sweep trained is tagged `sweep.<name>` too. Whatever the tracker refuses is
+    warned about, for the runs themselves have ended.
+
+    Args:
+        settings: the sweep's tracker.
+        name: of the sweep.
+        states: where each run's folder stands, with its error.
+    """
+    for folder, (state, error) in states.items():
+        close_journal(folder, state, error)
+    if not settings.mirrored:
+        return
+    try:
+        for folder in states:
+            Mirror(folder, settings).sync()
+        counts = Counter(state for state, _ in states.values())
+        parent = parent_run(settings, name, tags={f"runs.{s}": str(counts[s]) for s in _OVER})
+        _tag_shared(settings, name, states)
+        finish_parent_run(settings, parent, _parent_status(counts))
+    except Exception as error:
+        log.warning("MLflow has not taken the end of sweep %s: %s", name, reason(error))
+
+
+def close_journal(run_dir: Path, state: State, error: str) -> None:
+    """Record in its journal the end of a run that died before it could.
+
+    Does nothing for a run whose journal says so already, or that another process is at work on.
+    """
+    if state not in _OVER or _journalled_state(run_dir) != "RUNNING":
+        return
+    try:
+        with FolderLock(run_dir, _TRACKER_LOCK).acquire():
+            journal = Journal(run_dir)
+            if error:
+                journal.tags({"error": error})
+            journal.state(_OVER[state], error)
+            journal.close()
+    except Busy:
+        return
+
+
+def _journalled_state(run_dir: Path) -> str:
+    """The last state row of a run's journal; "" without one."""
+    state = ""
+    if (run_dir / JOURNAL).exists():
+        for _, row in scan(run_dir / JOURNAL):
+            if row["kind"] == "state":
+                state = row["status"]
+    return state
+
+
+def _tag_shared(settings: TrackingSettings, name: str, states: States) -> None:
+    """Tag the children whose parent is another sweep's."""
+    client = connect(settings.uri, timeout_s=settings.timeout_s)
+    for folder in states:
+        own = (read_json(folder / SIGNATURE) or {}).get("sweep")
+        run_id = run_id_of(folder, settings.uri)
+        if run_id is not None and own != name:
+            client.set_tag(run_id, f"sweep.{name}", "shared")
+
+
+def _parent_status(counts: Mapping[State, int]) -> str:
+    if counts.get(State.FAILED):
+        return "FAILED"
+    return "KILLED" if any(n and state != State.FINISHED for state, n in counts.items()) else "FINISHED"

@@ -1,0 +1,169 @@
+"""The table of a sweep at work: live on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from webshop_rl.launching.progress import Progress, time_left_s
+from webshop_rl.launching.run_status import RunStatus, State
+
+_COLOUR = {
+    State.FINISHED: "green",
+    State.FAILED: "red",
+    State.INTERRUPTED: "yellow",
+    State.PREEMPTED: "yellow",
+    State.RUNNING: "cyan",
+}
+_ORDER = [
+    State.FAILED,
+    State.RUNNING,
+    State.INTERRUPTED,
+    State.PREEMPTED,
+    State.QUEUED,
+    State.PREPARED,
+    State.FINISHED,
+]
+_PLAIN_EVERY_S = 30.0
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One row: a run as it stands.
+
+    Attributes:
+        run: its name.
+        label: its overrides.
+        place: where it runs or waits: node, job.
+    """
+
+    run: str
+    label: str
+    status: RunStatus
+    progress: Progress
+    place: str = ""
+
+    def cells(self) -> tuple[str, ...]:
+        """State, update, success, elapsed, time left, note."""
+        status, progress = self.status, self.progress
+        running = status.state == State.RUNNING
+        left = (
+            time_left_s(status.elapsed_s, progress.update, status.progress, progress.num_updates)
+            if running
+            else None
+        )
+        success = "" if progress.success is None else f"{progress.success:.2f}"
+        elapsed = duration(status.elapsed_s) if status.started else ""
+        left_text = "" if left is None else duration(left)
+        return status.state.value, progress.text, success, elapsed, left_text, status.error
+
+
+def duration(seconds: float) -> str:
+    """`45s`, `3m05s`, `2h07m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def summary(views: Sequence[RunView]) -> str:
+    """`4 runs: 2 running, 1 queued, 1 finished`."""
+    counts = Counter(view.status.state for view in views)
+    parts = ", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state])
+    return f"{len(views)} runs: {parts}"
+
+
+def render(views: Sequence[RunView], *, title: str, max_rows: int | None = None) -> Table:
+    """The table; the least interesting rows are left out beyond max_rows."""
+    order = sorted(views, key=lambda v: _ORDER.index(v.status.state))
+    shown = views if max_rows is None or len(views) <= max_rows else order[:max_rows]
+    table = Table(title=title, caption=summary(views), title_justify="left", caption_justify="left", box=None)
+    places = any(view.place for view in views)
+    columns = [
+        "run",
+        "overrides",
+        "state",
+        *(["where"] if places else []),
+        "update",
+        "success",
+        "time",
+        "left",
+        "note",
+    ]
+    for column in columns:
+        table.add_column(
+            column, overflow="fold", justify="right" if column in ("update", "success") else "left"
+        )
+    for view in shown:
+        state, *rest = view.cells()
+        where = [view.place] if places else []
+        coloured = Text(state, style=_COLOUR.get(view.status.state, ""))
+        table.add_row(view.run, view.label, coloured, *where, *rest)
+    return table
+
+
+class SweepTable:
+    """Shows the views it is given, until it is left.
+
+    Args:
+        title: heading.
+        console: where to; on no terminal, one line a change of state, and the running ones now and then.
+    """
+
+    def __init__(self, title: str, console: Console | None = None) -> None:
+        self.title, self.console = title, console or Console()
+        self._live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        self._states: dict[str, State] = {}
+        self._next_lines = 0.0
+
+    def __enter__(self) -> SweepTable:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, views: Sequence[RunView], note: str = "") -> None:
+        """Bring the table up to date."""
+        if self._live:
+            rows = max(5, self.console.height - 6)
+            table = render(views, title=self.title, max_rows=rows)
+            self._live.update(Group(table, Text(note)) if note else table, refresh=True)
+        else:
+            self._lines(views)
+
+    def _lines(self, views: Sequence[RunView]) -> None:
+        due = time.monotonic() >= self._next_lines
+        for view in views:
+            state = view.status.state
+            changed = self._states.get(view.run, State.PREPARED) != state
+            self._states[view.run] = state
+            if changed or (due and state == State.RUNNING):
+                words = " ".join(word for word in (view.run, view.label, *_named(view)) if word)
+                self.console.print(words, highlight=False, markup=False, soft_wrap=True)
+        if due:
+            self._next_lines = time.monotonic() + _PLAIN_EVERY_S
+
+
+def _named(view: RunView) -> list[str]:
+    state, update, success, elapsed, left, note = view.cells()
+    named = {"update": update, "success": success, "time": elapsed, "left": left, "on": view.place}
+    return [
+        state,
+        *(f"{name} {value}" for name, value in named.items() if value),
+        f"({note})" if note else "",
+    ]
