@@ -44,10 +44,13 @@ def check_tracker(settings: TrackingSettings) -> None:
     """For the launching process: find out in milliseconds whether the tracker can be used.
 
     A sqlite file is from now on written by this machine alone: network file systems do not lock it.
-    If it is not there yet, `prepare_tracker` or the first run makes it. Does not import mlflow.
+    If it is not there yet, `prepare_tracker` or the first run makes it. Does not import mlflow; with
+    tracking=journal nothing is checked, for no tracker is needed.
     Raises: UserError if a server does not answer, or a folder cannot be written.
     """
     path = sqlite_path(settings.uri)
+    if not settings.mirrored:
+        return
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 STATUSES = ("FINISHED", "FAILED", "KILLED", "SCHEDULED")
 TABLES_TAG = "mlflow.loggedArtifacts"
 ERROR_FILE = "error.txt"
+_STOPPED_WAIT_S = 5.0  # a cluster kills what does not end soon after its signal
 _KEY = re.compile(r"[\w\-. :/]{1,250}")
 
 
@@ -168,8 +169,8 @@ class Tracker(NullTracker):
     def finish(self, status: str = "FINISHED", error: BaseException | None = None) -> None:
         """End the record: FINISHED, FAILED, KILLED (stopped) or SCHEDULED (will be resumed).
 
-        Waits at most settings.final_sync_s for MLflow; what it has not taken then is left for
-        webshop_rl.tracking.sync. A second call does nothing.
+        Waits at most settings.final_sync_s for MLflow, 5 s if the run is to be resumed; what it has not
+        taken then is left for the resume, or for webshop_rl.tracking.sync. A second call does nothing.
         """
         if not self._open:
             return
@@ -184,7 +185,10 @@ class Tracker(NullTracker):
                 log.warning("resume not exact: %d values differ from those before it", len(self.mismatches))
             self._journal.state(status, "" if error is None else _first_line(error))
             self._journal.close()
-            if self._background and not self._background.finish(self.settings.final_sync_s):
+            wait_s = self.settings.final_sync_s
+            if status in ("KILLED", "SCHEDULED"):
+                wait_s = min(wait_s, _STOPPED_WAIT_S)
+            if self._background and not self._background.finish(wait_s):
                 root = self.folder.parent
                 log.warning("MLflow has not taken everything: python -m webshop_rl.tracking.sync %s", root)
         finally:
