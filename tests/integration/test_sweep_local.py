@@ -1,4 +1,4 @@
-"""A sweep on local processes, from the command line to the folders: what runs, what is skipped, what fails."""
+"""A sweep on local processes, from the command line to the folders: who runs, fails, or is skipped."""
 
 from __future__ import annotations
 

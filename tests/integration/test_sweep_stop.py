@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, SIGHUP and SIGKILL of the launcher: runs save themselves, resume, and none is left over."""
+"""The launcher is stopped or killed: its runs save themselves, resume later, and none is left over."""
 
 from __future__ import annotations
 

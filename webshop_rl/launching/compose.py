@@ -78,8 +78,11 @@ class Composer:
         Raises: UserError if a value is missing, out of range, or names data that is not there.
         """
         cfg = self.compose(overrides)
-        self._validate(cfg)
-        return freeze(cfg, overrides)
+        try:
+            self._validate(cfg)
+            return freeze(cfg, overrides)
+        except OmegaConfBaseException as error:
+            raise UserError(str(error), where=" ".join(overrides)) from error
 
     def _base(self, whole: tuple[str, ...]) -> bytes:
         if whole not in self._bases:
@@ -110,12 +113,9 @@ class Composer:
 def freeze(cfg: DictConfig, overrides: Sequence[str] = ()) -> ComposedRun:
     """Resolve a valid config, and make its paths absolute from here.
 
-    Raises: UserError if it cannot be resolved, or names data that is not there.
+    Raises: UserError if it names data that is not there.
     """
-    try:
-        tree = OmegaConf.to_container(cfg, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UserError(str(error), where=" ".join(overrides)) from error
+    tree = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(tree, dict)
     config = _with_absolute_paths(tree, "")
     fields = signature_fields(config)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from webshop_rl.launching.deaths import after_death
+from webshop_rl.launching.plan import Action, CodeChanged, Planned, Wishes, plan, plan_all
+from webshop_rl.launching.run_status import (
+    RunStatus,
+    State,
+    alive_as_launcher,
+    observe,
+    read_status,
+    worker_lock,
+    write_status,
+)
+
+SIGNATURE = "0123456789ab"
+
+
+def _run(root: Path, state: State, *, code: str = "now", results: bool = True, name: str = SIGNATURE) -> Path:
+    folder = root / "runs" / name
+    folder.mkdir(parents=True)
+    (folder / "signature.json").write_text(json.dumps({"code_digest": code}))
+    write_status(folder, RunStatus(state, attempts=0 if state == State.PREPARED else 1, error="why"))
+    if results:
+        (folder / "journal.jsonl").write_text('{"kind":"metrics","ts_ms":1,"step":3,"metrics":{}}\n')
+    return folder
+
+
+def _plan(root: Path, **wishes: str | bool) -> Planned:
+    return plan(root, SIGNATURE, code="now", wishes=Wishes(**wishes), observe=read_status)  # type: ignore[arg-type]
+
+
+def test_a_new_run_starts(tmp_path: Path) -> None:
+    assert _plan(tmp_path) == Planned(SIGNATURE, tmp_path / "runs" / SIGNATURE, Action.START)
+
+
+@pytest.mark.parametrize(
+    ("state", "wishes", "action"),
+    [
+        (State.PREPARED, {}, Action.START),
+        (State.FINISHED, {}, Action.SKIP),
+        (State.FINISHED, {"retry": True}, Action.SKIP),
+        (State.INTERRUPTED, {}, Action.RESUME),
+        (State.FAILED, {}, Action.KEEP_FAILED),
+        (State.FAILED, {"retry": True}, Action.RESUME),
+        (State.RUNNING, {}, Action.LEAVE),
+        (State.QUEUED, {"rerun": True}, Action.LEAVE),
+        (State.PREEMPTED, {"retry": True}, Action.LEAVE),
+    ],
+)
+def test_what_becomes_of_a_run(tmp_path: Path, state: State, wishes: dict[str, bool], action: Action) -> None:
+    folder = _run(tmp_path, state)
+    planned = _plan(tmp_path, **wishes)
+    assert (planned.action, planned.folder) == (action, folder)
+    assert planned.executes == (action in (Action.START, Action.RESUME))
+
+
+@pytest.mark.parametrize("state", [State.FINISHED, State.FAILED, State.INTERRUPTED])
+def test_rerun_starts_beside_the_old_and_the_newest_counts(tmp_path: Path, state: State) -> None:
+    _run(tmp_path, state)
+    planned = _plan(tmp_path, rerun=True)
+    assert (planned.run, planned.action) == (f"{SIGNATURE}-r1", Action.START)
+    _run(tmp_path, State.FINISHED, name=planned.run)
+    assert _plan(tmp_path).run == planned.run
+    assert _plan(tmp_path, rerun=True).run == f"{SIGNATURE}-r2"
+
+
+@pytest.mark.parametrize("state", [State.FINISHED, State.INTERRUPTED])
+def test_other_code_is_never_mixed_in_silently(tmp_path: Path, state: State) -> None:
+    _run(tmp_path, state, code="then")
+    with pytest.raises(CodeChanged, match=r"on_code_change: run 0123456789ab .* \(then, now now\)"):
+        _plan(tmp_path)
+    assert _plan(tmp_path, on_code_change="reuse").action in (Action.SKIP, Action.RESUME)
+    assert _plan(tmp_path, on_code_change="rerun").run == f"{SIGNATURE}-r1"
+
+
+def test_other_code_does_not_matter_where_nothing_was_made_with_it(tmp_path: Path) -> None:
+    _run(tmp_path, State.INTERRUPTED, code="then", results=False)
+    assert _plan(tmp_path).action == Action.RESUME
+
+
+def test_all_runs_of_other_code_are_counted(tmp_path: Path) -> None:
+    names = ["a" * 12, "b" * 12, "c" * 12]
+    for name in names[:2]:
+        _run(tmp_path, State.FINISHED, code="then", name=name)
+    with pytest.raises(CodeChanged, match="and 1 more"):
+        plan_all(tmp_path, names, code="now", wishes=Wishes(), observe=read_status)
+
+
+def test_running_is_true_while_the_process_lives(tmp_path: Path) -> None:
+    folder = _run(tmp_path, State.RUNNING)
+    with worker_lock(folder):
+        assert observe(tmp_path, folder).state == State.RUNNING  # type: ignore[union-attr]
+    seen = observe(tmp_path, folder)
+    assert seen is not None
+    assert (seen.state, seen.error) == (State.INTERRUPTED, "its process is gone")
+
+
+def test_a_queue_is_worth_what_its_launcher_is(tmp_path: Path) -> None:
+    folder = _run(tmp_path, State.QUEUED)
+    status = read_status(folder)
+    assert status is not None
+    with alive_as_launcher(tmp_path) as launcher:
+        write_status(folder, replace(status, launcher=launcher))
+        assert observe(tmp_path, folder).state == State.QUEUED  # type: ignore[union-attr]
+        write_status(folder, replace(status, state=State.RUNNING, launcher=launcher))
+        # Between two attempts the process is gone, but the run is in its launcher's hands.
+        assert observe(tmp_path, folder).state == State.QUEUED  # type: ignore[union-attr]
+    assert observe(tmp_path, folder).state == State.INTERRUPTED  # type: ignore[union-attr]
+    write_status(folder, replace(status, launcher=launcher, attempts=0))
+    assert observe(tmp_path, folder).state == State.PREPARED  # type: ignore[union-attr]
+    assert not list((tmp_path / "launchers").iterdir())
+
+
+def test_a_torn_or_foreign_status_is_no_run(tmp_path: Path) -> None:
+    assert read_status(tmp_path) is None
+    (tmp_path / "status.json").write_text('{"state": "runn')
+    assert read_status(tmp_path) is None
+
+
+def test_deaths_in_a_row_without_progress_end_a_run(tmp_path: Path) -> None:
+    folder = _run(tmp_path, State.RUNNING)  # its journal has step 3
+    status = RunStatus(State.RUNNING, attempts=1, progress=0)
+    first = after_death(folder, status, "killed", restarts=1)
+    assert (first.state, first.deaths) == (State.QUEUED, 1)
+    second = after_death(folder, replace(first, progress=3), "killed", restarts=1)
+    assert (second.state, second.error) == (State.FAILED, "killed, 2 attempts in a row")
+    # Had it got further than step 2, the count would have begun anew.
+    further = after_death(folder, replace(first, progress=2), "killed", restarts=1)
+    assert (further.state, further.deaths) == (State.QUEUED, 1)
+    assert after_death(folder, status, "killed", restarts=0).error == "killed"

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from webshop_rl.errors import UserError
+from webshop_rl.launching.code import code_digest, snapshot
+from webshop_rl.launching.comparison import compare
+from webshop_rl.launching.manifest import (
+    Listed,
+    check_name,
+    read_manifest,
+    split_common,
+    sweep_name,
+    write_manifest,
+)
+from webshop_rl.launching.progress import Progress, read_progress, time_left_s
+from webshop_rl.launching.run_status import RunStatus, State
+from webshop_rl.launching.slots import local_slots
+from webshop_rl.launching.stop import StopRequests
+from webshop_rl.launching.table import RunView, SweepTable, duration
+
+
+def _hardware(**changes: object) -> SimpleNamespace:
+    return SimpleNamespace(**{"device": "cpu", "threads": None, "max_parallel": None, **changes})
+
+
+@pytest.mark.parametrize(
+    ("cores", "hardware", "runs", "expected"),
+    [
+        (2, _hardware(), 4, [1, 1]),  # a core each
+        (2, _hardware(), 1, [2]),  # alone it has both
+        (16, _hardware(), 4, [4, 4, 4, 4]),
+        (16, _hardware(threads=8), 4, [8, 8]),
+        (16, _hardware(max_parallel=2), 4, [8, 8]),
+        (2, _hardware(threads=4), 4, [4]),
+        (2, _hardware(max_parallel=5), 9, [1] * 5),
+    ],
+)
+def test_slots_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, hardware: SimpleNamespace, runs: int, expected: list[int]
+) -> None:
+    monkeypatch.setattr("webshop_rl.launching.slots.cpu_cores", lambda: cores)
+    slots = local_slots(hardware, runs)
+    assert [slot.threads for slot in slots] == expected
+    assert {slot.gpu for slot in slots} == {""}
+    assert slots[0].environment()["OMP_NUM_THREADS"] == str(expected[0])
+
+
+def test_each_gpu_goes_to_one_run_unless_they_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
+    for device in ("cuda", "auto"):
+        slots = local_slots(_hardware(device=device), 5)
+        assert [slot.environment()["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["0", "3"]
+    packed = local_slots(_hardware(device="cuda"), 5, pack=2)
+    assert [slot.gpu for slot in packed] == ["0", "3", "0", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert local_slots(_hardware(device="auto"), 1)[0].gpu == ""
+    with pytest.raises(UserError, match="no GPU"):
+        local_slots(_hardware(device="cuda"), 1)
+
+
+def test_the_same_command_is_the_same_sweep() -> None:
+    name = sweep_name(["algo=apo_sft,apo_pg", "lr=5e-6,1e-5", "seed=3"])
+    assert name.startswith("algo-lr-")
+    same = [
+        "lr=5e-6,1e-5",
+        "seed=3",
+        "algo=apo_sft,apo_pg",
+        "hardware=gpu",
+        "retry=true",
+        "root=x",
+        "sweep.wait=false",
+    ]
+    assert sweep_name(same) == name
+    assert sweep_name(["algo=apo_sft,apo_pg", "lr=5e-6", "seed=3"]) != name
+    assert sweep_name(["seed=3"], {"algo": "apo_sft,apo_pg", "lr": "5e-6,1e-5"}) == name
+    assert sweep_name(["experiment=study", "seed=1,2"]).startswith("study-")
+    assert check_name(sweep_name([])) == sweep_name([])
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "x" * 101])
+def test_names_that_are_no_folders_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"sweep\.name"):
+        check_name(name)
+
+
+def test_overrides_split_into_common_and_own() -> None:
+    common, own = split_common([["a=1", "b=1", "c=3"], ["a=1", "b=2", "c=3"]])
+    assert common == ("a=1", "c=3")
+    assert own == [("b=1",), ("b=2",)]
+    assert split_common([["a=1"]]) == ((), [("a=1",)])
+
+
+def test_a_manifest_keeps_what_earlier_launches_listed(tmp_path: Path) -> None:
+    first = write_manifest(
+        tmp_path, "s", [Listed("aa", "aa", ("x=1",)), Listed("bb", "bb", ("x=2",))], ["y=1"]
+    )
+    assert read_manifest(tmp_path, "s") == first
+    second = write_manifest(
+        tmp_path, "s", [Listed("bb-r1", "bb", ("x=2",)), Listed("cc", "cc", ("x=3",))], []
+    )
+    assert [run.run for run in second.runs] == ["aa", "bb-r1", "cc"]
+    assert second.created == first.created
+
+
+def test_snapshot_is_a_copy_made_once(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "webshop_rl/room/__pycache__").mkdir(parents=True)
+    (source / "webshop_rl/room/module.py").write_text("X = 1\n")
+    (source / "webshop_rl/room/__pycache__/module.pyc").write_text("no code of ours")
+    (source / "launch.py").write_text("pass\n")
+    copied = snapshot(tmp_path / "root", source)
+    assert copied == tmp_path / "root/code" / code_digest(source)
+    assert sorted(str(p.relative_to(copied)) for p in copied.rglob("*") if p.is_file()) == [
+        "launch.py", "webshop_rl/room/module.py",
+    ]  # fmt: skip
+    assert snapshot(tmp_path / "root", source) == copied
+    code_digest.cache_clear()
+    (source / "webshop_rl/room/module.py").write_text("X = 2\n")
+    assert snapshot(tmp_path / "root", source) != copied
+    assert (copied / "webshop_rl/room/module.py").read_text() == "X = 1\n"
+
+
+def test_an_edit_during_the_copy_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "source"
+    (source / "webshop_rl").mkdir(parents=True)
+    (source / "webshop_rl/module.py").write_text("X = 1\n")
+    code_digest(source)
+    (source / "webshop_rl/module.py").write_text("X = 2\n")
+    with pytest.raises(UserError, match="edited while"):
+        snapshot(tmp_path / "root", source)
+    assert not list((tmp_path / "root/code").iterdir())
+
+
+def test_progress_is_read_from_the_end_of_the_journal(tmp_path: Path) -> None:
+    assert read_progress(tmp_path) == Progress()
+    (tmp_path / "signature.json").write_text('{"fields": {"num_updates": 9}}')
+    rows = [
+        '{"kind":"metrics","ts_ms":1,"step":4,"metrics":{"val/success":0.5}}',
+        '{"kind":"metrics","ts_ms":1,"step":7,"metrics":{"train/success":0.75}}',
+        '{"kind":"metrics","ts_ms":1,"step":8,"metr',
+    ]
+    (tmp_path / "journal.jsonl").write_text("x" * 100_000 + "\n" + "\n".join(rows))
+    progress = read_progress(tmp_path)
+    assert progress == Progress(7, 9, 0.5)
+    assert progress.text == "7/9"
+
+
+def test_time_left_is_told_by_this_attempts_pace() -> None:
+    assert time_left_s(10.0, 7, 5, 9) == 10.0  # two updates in 10 s, two to go
+    assert time_left_s(10.0, 5, 5, 9) is None
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.6, "1m00s"), (185, "3m05s"), (7630, "2h07m")])
+def test_durations_read_as_people_write_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_signals_of_a_closing_session_are_one_request() -> None:
+    with StopRequests() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (stop.count, stop.urgent, stop.exit_code) == (2, False, 129)
+        time.sleep(0.35)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.urgent
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    assert StopRequests().exit_code == 0
+
+
+def _views() -> list[RunView]:
+    return [
+        RunView("aa", "lr=1", RunStatus(State.FINISHED, started=1.0, ended=61.0), Progress(9, 9, 1.0)),
+        RunView(
+            "bb", "lr=2", RunStatus(State.FAILED, started=1.0, ended=2.0, error="boom"), Progress(3, 9, 0.5)
+        ),
+    ]
+
+
+def test_without_a_terminal_each_change_of_state_is_a_line() -> None:
+    console = Console(width=80, record=True, force_terminal=False, file=open(os.devnull, "w"))  # noqa: SIM115
+    with SweepTable("sweep s", console) as table:
+        table.show(_views())
+        table.show(_views())
+    assert console.export_text().splitlines() == [
+        "aa lr=1 finished update 9/9 success 1.00 time 1m00s",
+        "bb lr=2 failed update 3/9 success 0.50 time 1s (boom)",
+    ]
+
+
+def test_the_comparison_shows_failures_and_each_baseline_once(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    arms = '{"test": {"success": 0.5, "score": 0.75}, "untrained": {"success": 0.1, "score": 0.2},'
+    arms += ' "baseline/rule": {"success": 0.25, "score": 0.5}}'
+    (tmp_path / "a/result.json").write_text(f'{{"objective": 0.75, "arms": {arms}}}')
+    console = Console(width=100, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(compare(_views(), [tmp_path / "a", tmp_path / "b"], title="sweep s"))
+    lines = [line.split() for line in console.export_text().splitlines()]
+    assert ["lr=1", "finished", "0.500", "0.750", "1m00s"] in lines
+    assert ["lr=2", "failed", "-", "-", "1s", "boom"] in lines
+    assert ["untrained", "0.100", "0.200"] in lines
+    assert ["baseline/rule", "0.250", "0.500"] in lines
