@@ -1,0 +1,120 @@
+"""What a shop is to the rest of the platform: goals, pages, sessions and steps.
+
+A *shop* is immutable and shared (catalogue, goals, search index); a *session* is one episode's
+browser. A session is deterministic given (goal, seed) and the actions taken.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+SPLITS = ("train", "val", "test")
+
+
+class EndReason(enum.StrEnum):
+    """Every way in which an episode can end."""
+
+    BOUGHT = "bought"  # terminated: something was bought
+    MAX_STEPS = "max_steps"  # truncated: the step limit of the environment
+    CONTEXT = "context"  # truncated: the transcript no longer fits the model's context
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One instruction to fulfil.
+
+    Attributes:
+        id: stable name of the goal, e.g. "shop5/3" or "synthetic/117"; unique within its shop.
+        asin: product the goal was made from; splits are by it.
+        instruction: what the shopper asks for, as the page shows it.
+    """
+
+    id: str
+    asin: str
+    instruction: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a session shows after reset or a step.
+
+    Attributes:
+        text: the whole observation, instruction included, as the original shop prints it.
+        body: the same without the instruction, which a transcript holds already.
+        can_search: whether a search box is there.
+        clickables: admissible click targets, lower-cased, in page order (no search button).
+        products: the subset of clickables that are products in a list of results, in order.
+        options: the subset of clickables that choose an option of the product shown.
+        kind: "search", "results", "item", "sub" or "end".
+    """
+
+    text: str
+    body: str
+    can_search: bool
+    clickables: tuple[str, ...]
+    products: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    kind: str = "search"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one action did.
+
+    Attributes:
+        page: the page that answers.
+        reward: reward of this step under the configured reward ("binary", "score", "shaped").
+        terminated, truncated: as in Gymnasium; both stay true once true.
+        applied: False if the action did not apply (the page stays as it was).
+        score: WebShop's final score in [0, 1] once something was bought, else 0.
+        parts: the parts of the score or of the shaping (r_type, r_att, ...), for records.
+    """
+
+    page: Page
+    reward: float
+    terminated: bool = False
+    truncated: bool = False
+    applied: bool = True
+    score: float = 0.0
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+class Session(Protocol):
+    """One shopper's browser. Actions are "search[words]" and "click[target]"."""
+
+    goal: Goal
+
+    def reset_to(self, goal: Goal, *, seed: int) -> Page:
+        """Start an episode; seed fixes all that is random in the shop (e.g. shuffled results)."""
+        ...
+
+    def step(self, action: str) -> Step:
+        """Apply one action. After the end every further action leaves the end page, reward 0."""
+        ...
+
+
+class Shop(Protocol):
+    """A catalogue with its goals; safe to share between sessions of one process."""
+
+    max_steps: int
+
+    def goals(self, split: str) -> Sequence[Goal]:
+        """Goals of "train", "val", "test" or "all", in a fixed order."""
+        ...
+
+    def session(self) -> Session: ...
+
+    def digest(self) -> str:
+        """Hex digest of all that decides an episode: data, goals, fidelity, reward."""
+        ...
+
+    def split_digest(self) -> str:
+        """Hex digest of the assignment of goals to splits."""
+        ...
+
+    def texts(self) -> Iterable[str]:
+        """All text a page may show: what the vocabulary of the tiny model is made from."""
+        ...

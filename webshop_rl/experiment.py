@@ -1,0 +1,281 @@
+"""One run from its frozen configuration to its result; knows no algorithm and no environment by name."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
+from webshop_rl.envs.types import Shop
+from webshop_rl.launching.folder import CONFIG, RESULT, SIGNATURE, read_json, replace_text
+from webshop_rl.rollout.collector import Collector
+from webshop_rl.rollout.episode import EpisodeSpec
+from webshop_rl.rollout.types import Trajectory
+from webshop_rl.tracking.config import resolve
+from webshop_rl.tracking.tracker import NullTracker, open_tracker
+from webshop_rl.training.baselines import play_scripted
+from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_checkpoints, sweep_away
+from webshop_rl.training.display import RunDisplay, result_table
+from webshop_rl.training.evaluation import evaluation_specs, summarise, table_rows
+from webshop_rl.training.intervals import paired_difference
+from webshop_rl.training.learner import Learner
+from webshop_rl.training.optimiser import OptimSettings
+from webshop_rl.training.preemption import Preempted, StopRequest
+from webshop_rl.training.processes import Processes, processes
+from webshop_rl.training.records import read_records, record_path, write_records
+from webshop_rl.training.reference import Reference
+from webshop_rl.training.trainer import LoopSettings, Trainer
+from webshop_rl.training.vstar import VstarSource
+
+BASELINES = ("random", "first", "rule")
+
+
+@dataclass(frozen=True)
+class RunParts:
+    """What a run is put together from."""
+
+    cfg: DictConfig
+    folder: Path
+    shop: Shop
+    collector: Collector
+    trainer: Trainer
+    learner: Learner
+    tracker: NullTracker
+    group: Processes
+    display: RunDisplay
+    test_specs: list[EpisodeSpec]
+
+
+def run_experiment(run_dir: Path) -> float:
+    """Execute or resume the run frozen in a folder; its objective, the test score.
+
+    Raises: Preempted if a signal asked it to stop (its state is saved), UserError on bad input.
+    """
+    cfg = cast(DictConfig, OmegaConf.load(run_dir / CONFIG))
+    if cfg.hardware.threads:
+        torch.set_num_threads(int(cfg.hardware.threads))
+    group = processes(cfg.hardware.strategy, cfg.hardware.device)
+    display = RunDisplay(run_dir.name, cfg.num_updates, silent=not group.is_main)
+    with contextlib.closing(group), StopRequest() as stop:
+        shop = build_shop(cfg)
+        tracker = _open(run_dir, cfg, shop, group)
+        try:
+            with display:
+                parts = _build(cfg, run_dir, shop, tracker, group, stop, display)
+                result = _execute(parts)
+        except Preempted as preempted:
+            display.say(f"{preempted}; the same command resumes the run")
+            tracker.finish("KILLED")
+            raise
+        except BaseException as error:
+            tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", error)
+            raise
+        tracker.finish("FINISHED")
+        if group.is_main:
+            replace_text(run_dir / RESULT, json.dumps(result, indent=1))
+            display.console.print(result_table(result))
+    return float(result["objective"])
+
+
+def _open(run_dir: Path, cfg: DictConfig, shop: Shop, group: Processes) -> NullTracker:
+    identity = read_json(run_dir / SIGNATURE) or {}
+    git = identity.get("git") or {}
+    tags = {
+        "signature": identity.get("signature", run_dir.name),
+        "sweep": identity.get("sweep") or "",
+        "code_digest": identity.get("code_digest", ""),
+        "git_commit": git.get("commit", "") if isinstance(git, dict) else str(git),
+        "git_dirty": git.get("dirty", "") if isinstance(git, dict) else "",
+        "seed": cfg.seed,
+        "split_digest": shop.split_digest(),
+        "data_digest": shop.digest(),
+        "host": platform.node(),
+        "folder": str(run_dir.resolve()),
+    }
+    return open_tracker(
+        run_dir,
+        resolve(cfg.tracking, root=run_dir.parent.parent, experiment=cfg.experiment_name),
+        run_name=f"{cfg.env.name} {cfg.algo.name} {cfg.model.name} lr={cfg.lr:g} seed={cfg.seed}",
+        params=identity.get("fields", {}),
+        tags=tags,
+        parent_run_id=identity.get("parent_run_id"),
+        sweep=identity.get("sweep"),
+        rank=group.rank,
+    )
+
+
+def _build(
+    cfg: DictConfig,
+    folder: Path,
+    shop: Shop,
+    tracker: NullTracker,
+    group: Processes,
+    stop: StopRequest,
+    display: RunDisplay,
+) -> RunParts:
+    stop.check()
+    algorithm = build_algorithm(cfg)
+    agent = build_agent(cfg, shop, critic=algorithm.needs_critic, device=choose_device(cfg.hardware.device))
+    acting = Acting.of(cfg, agent)
+    options: dict[str, Any] = {"keep_last_page": algorithm.needs_critic, "interrupted": stop.check}
+    collector = acting.collector(agent, shop, **options)
+    needs_reference = algorithm.needs_reference or algorithm.needs_vstar
+    reference = Reference(agent) if needs_reference else None
+    settings = OptimSettings(**{f.name: cfg.optim[f.name] for f in fields(OptimSettings)})
+    learner = Learner(
+        agent,
+        reference,
+        algorithm,
+        lr=cfg.lr,
+        num_updates=cfg.num_updates,
+        settings=settings,
+        temperature=cfg.rollout.temperature,
+        micro_batch_tokens=cfg.optim.micro_batch_tokens,
+        seed=cfg.seed,
+        group=group,
+        max_skipped_steps=cfg.optim.max_skipped_steps,
+    )
+    vstar = None
+    if algorithm.needs_vstar and reference is not None:
+        vstar = VstarSource(
+            folder.parent.parent / "vstar",
+            acting.key(agent, shop),
+            acting.collector(agent, shop, interrupted=stop.check),
+            reference,
+            shop.goals("train"),
+            seed=cfg.vstar.seed,
+            temperature=cfg.rollout.temperature,
+            top_p=cfg.rollout.top_p,
+            estimator=cfg.algo.vstar_estimator,
+            beta=cfg.algo.vstar_beta,
+        )
+    trainer = Trainer(
+        collector=collector,
+        learner=learner,
+        train_goals=shop.goals("train"),
+        val_goals=shop.goals("val"),
+        vstar=vstar,
+        settings=_loop_settings(cfg),
+        tracker=tracker,
+        folder=folder,
+        group=group,
+        stop=stop,
+        report=display.update,
+        warn=lambda line: display.say(f"warning: {line}"),
+    )
+    specs = evaluation_specs(shop.goals("test"), cfg.evaluation.test_episodes, cfg.evaluation.seed)
+    return RunParts(cfg, folder, shop, collector, trainer, learner, tracker, group, display, specs)
+
+
+def _loop_settings(cfg: DictConfig) -> LoopSettings:
+    return LoopSettings(
+        seed=cfg.seed,
+        num_updates=cfg.num_updates,
+        goals_per_update=cfg.algo.goals_per_update,
+        group_size=cfg.algo.group_size,
+        temperature=cfg.rollout.temperature,
+        top_p=cfg.rollout.top_p,
+        eval_every=cfg.evaluation.every,
+        eval_episodes=cfg.evaluation.val_episodes,
+        eval_temperature=cfg.evaluation.temperature,
+        eval_seed=cfg.evaluation.seed,
+        checkpoint_every=cfg.checkpoint.every,
+        vstar_samples=cfg.algo.get("vstar_samples", 0),
+        vstar_adaptive=cfg.vstar.adaptive,
+        control=cfg.control,
+    )
+
+
+def _execute(parts: RunParts) -> dict[str, Any]:
+    """Untrained test, training, the one test, baselines; everything but the first can be resumed into."""
+    parts.tracker.artifact(parts.folder / CONFIG)
+    # Before a checkpoint is loaded the policy is the untrained one.
+    untrained = _evaluate(parts, "untrained", 0, lambda: _play_policy(parts))
+    if parts.trainer.resume():
+        parts.display.say(f"resuming at update {parts.trainer.progress.update}")
+    best = parts.trainer.run()
+    parts.learner.restore(best)
+    last = parts.trainer.progress.update
+    arms = {"test": _evaluate(parts, "test", last, lambda: _play_policy(parts)), "untrained": untrained}
+    for name in BASELINES:
+        play = _scripted(parts, name)
+        arms[f"baseline/{name}"] = _evaluate(parts, f"baseline/{name}", last, play)
+    if parts.group.is_main:
+        _tidy(parts.folder, best)
+    return _result(parts, arms, best)
+
+
+def _play_policy(parts: RunParts) -> list[Trajectory]:
+    share = parts.group.share(parts.test_specs)
+    played = parts.collector.collect(share, temperature=parts.cfg.evaluation.temperature)
+    return parts.group.gather(played)
+
+
+def _scripted(parts: RunParts, name: str) -> Callable[[], list[Trajectory]]:
+    return lambda: play_scripted(name, parts.shop, parts.test_specs)
+
+
+def _evaluate(
+    parts: RunParts, arm: str, step: int, play: Callable[[], list[Trajectory]]
+) -> list[dict[str, Any]]:
+    """Records of an arm on the test goals: played once, read back by a later attempt."""
+    path = record_path(parts.folder, arm)
+    records = parts.group.agree(read_records(path))
+    if records is None:
+        trajectories = play()
+        records = write_records(path, trajectories) if parts.group.is_main else []
+        records = parts.group.agree(records)
+    parts.tracker.metrics(step, {f"{arm}/{name}": value for name, value in summarise(records).items()})
+    if parts.group.is_main:
+        parts.tracker.artifact(path, "episodes")
+        parts.tracker.table(arm.replace("/", "_"), table_rows(records))
+        if arm == "test":
+            parts.tracker.traces("test", records)
+    parts.tracker.flush()
+    return records
+
+
+def _tidy(folder: Path, best: Checkpoint) -> None:
+    """A finished run keeps the weights of its last and best update, and no optimiser state."""
+    checkpoints = find_checkpoints(folder / "checkpoints")
+    sweep_away(folder / "checkpoints", {best.update, checkpoints[-1].update})
+    for checkpoint in find_checkpoints(folder / "checkpoints"):
+        drop_optimiser(checkpoint)
+
+
+def _result(parts: RunParts, arms: dict[str, list[dict[str, Any]]], best: Checkpoint) -> dict[str, Any]:
+    means = {arm: summarise(records) for arm, records in arms.items()}
+    cfg = parts.cfg
+    differences = {}
+    for arm, records in arms.items():
+        if arm != "test":
+            found = asdict(paired_difference(arms["test"], records))
+            differences[arm] = {k: None if v in (float("inf"), float("-inf")) else v for k, v in found.items()}
+    num_goals = len({record["goal"] for record in arms["test"]})
+    return {
+        "title": f"{cfg.env.name}, {cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}: "
+        f"{len(arms['test'])} test episodes, {num_goals} goals ({_split_label(parts.shop)})",
+        "objective": means["test"]["score"],
+        "best_update": best.update,
+        "num_updates": cfg.num_updates,
+        "train_s": parts.trainer.progress.train_s,
+        "arms": means,
+        "trained_minus": differences,
+        "resume_mismatches": len(parts.tracker.mismatches),
+        "pid": os.getpid(),
+    }
+
+
+def _split_label(shop: Shop) -> str:
+    train = {goal.id for goal in shop.goals("train")}
+    seen = any(goal.id in train for goal in shop.goals("test"))
+    return "these are training goals" if seen else "held-out products"

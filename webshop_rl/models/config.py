@@ -1,0 +1,58 @@
+"""Configuration of models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from webshop_rl.ranges import choice, ranged
+
+
+@dataclass
+class LoraConfig:
+    """Low-rank adapters; the reference policy is then the same weights with the adapter off."""
+
+    enabled: bool = False
+    rank: int = ranged(16, ge=1)
+    alpha: float = ranged(32.0, gt=0)
+    dropout: float = ranged(0.0, ge=0, lt=1)
+    target_modules: Any = "all-linear"
+
+
+@dataclass
+class ModelConfig:
+    """Keys every model has."""
+
+    name: str = "???"
+    lr_scale: float = ranged(1.0, gt=0)
+    init_seed: int = ranged(0, ge=0)
+    context_tokens: int = ranged(2048, ge=64)
+    dtype: str = choice("float32", "bfloat16", default="float32")
+    gradient_checkpointing: bool = False
+    product_labels: str = choice("asin", "rank", default="asin")
+    lora: LoraConfig = field(default_factory=LoraConfig)
+
+
+@dataclass
+class TinyConfig(ModelConfig):
+    """Schema of conf/model/tiny.yaml."""
+
+    _target_: str = "webshop_rl.models.tiny.load_tiny"
+    hidden_size: int = ranged(128, ge=8)
+    num_layers: int = ranged(4, ge=1)
+    num_heads: int = ranged(4, ge=1)
+    max_vocabulary: int = ranged(4096, ge=64)
+
+
+@dataclass
+class PretrainedConfig(ModelConfig):
+    """Schema of the pretrained models."""
+
+    _target_: str = "webshop_rl.models.pretrained.load_pretrained"
+    path: str = "???"
+    gguf_file: str | None = None
+    revision: str | None = None
+    attention: str = choice("sdpa", "eager", "flash_attention_2", default="sdpa")
+
+
+SCHEMAS = {"base_tiny": TinyConfig, "base_pretrained": PretrainedConfig}

@@ -1,0 +1,136 @@
+"""The grammar of a page, over tokens: `search[` words of the instruction `]`, `click[` a target `]`.
+
+A query is an order-preserving choice of the instruction's words, without repeats: the masked policy
+can say anything worth searching, cannot loop, and ends by itself. The same masks are recorded with
+the sampled tokens and applied in learning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from webshop_rl.envs.types import Page
+from webshop_rl.models.masking import TokenMask, only
+
+Encode = Callable[[str], list[int]]
+
+
+def instruction_words(instruction: str) -> tuple[str, ...]:
+    """Words a query may use, in order, lower-cased, without punctuation at their ends."""
+    words = (word.strip(".,;:!?\"'()") for word in re.findall(r"[^\s\[\]]+", instruction.lower()))
+    return tuple(word for word in words if word)
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way to read the tokens so far.
+
+    Attributes:
+        literal: tokens that must still follow, before anything else.
+        words: indices of the query words chosen; a word counts from its first token on.
+        query: True inside a query, where another word may follow once `literal` is empty.
+        action: the action this path spells, if it is a click or a closed query.
+    """
+
+    literal: tuple[int, ...]
+    words: tuple[int, ...] = ()
+    query: bool = False
+    action: str | None = None
+
+
+State = tuple[Path, ...]
+
+
+class PageGrammar:
+    """A token automaton for the actions of one page.
+
+    A state is the set of readings still possible (tokenizers may spell two words with a common
+    prefix), so nothing is assumed of the tokenizer but that it is deterministic.
+
+    Args:
+        encode: text to token ids, no special tokens.
+        end: id of the end-of-reply token.
+        words: words a query may use, in order.
+        targets: action text of each click, e.g. "click[buy now]" -> the same or another spelling.
+        can_search: whether the page has a search box.
+        max_words: most words in a query.
+    """
+
+    def __init__(
+        self,
+        encode: Encode,
+        end: int,
+        *,
+        words: Sequence[str],
+        targets: Sequence[str],
+        can_search: bool,
+        max_words: int,
+    ) -> None:
+        words = [word for word in words if encode(word)]  # a tokenizer may know none of its characters
+        self._end, self._words, self._max_words = end, words, max_words
+        self._first = [tuple(encode(word)) for word in words]
+        self._later = [tuple(encode(" " + word)) for word in words]
+        self._close = tuple(encode("]"))
+        start = [Path(tuple(encode(f"click[{target}]")), action=f"click[{target}]") for target in targets]
+        if can_search and words:
+            start.append(Path(tuple(encode("search[")), query=True))
+        self.start: State = tuple(start)
+        self._masks: dict[State, TokenMask] = {}
+
+    def _expand(self, path: Path) -> list[Path]:
+        """Replace a path at a choice point by the paths it may go on with."""
+        if path.literal or not path.query:
+            return [path]
+        begun = path.words
+        spelling = self._later if begun else self._first
+        paths = []
+        if len(begun) < self._max_words:
+            following = range(begun[-1] + 1 if begun else 0, len(self._words))
+            paths = [Path(spelling[j], (*begun, j), query=True) for j in following]
+        if begun:
+            text = " ".join(self._words[j] for j in begun)
+            paths.append(Path(self._close, begun, action=f"search[{text}]"))
+        return paths
+
+    def _open(self, state: State) -> list[Path]:
+        return [path for reading in state for path in self._expand(reading)]
+
+    def mask(self, state: State) -> TokenMask:
+        """Tokens that may come next; the end token once an action is complete."""
+        known = self._masks.get(state)
+        if known is None:
+            known = only({path.literal[0] if path.literal else self._end for path in self._open(state)})
+            self._masks[state] = known
+        return known
+
+    def advance(self, state: State, token: int) -> State:
+        """The state after a token that the mask let through (not the end token)."""
+        survivors: dict[tuple[object, ...], Path] = {}
+        for path in self._open(state):
+            if path.literal and path.literal[0] == token:
+                rest = Path(path.literal[1:], path.words, path.query, path.action)
+                # Readings that can go on in the same way are one; the earliest word keeps most choice.
+                key = (rest.literal, rest.words[-1:], rest.query, rest.action)
+                if not rest.query or key not in survivors:
+                    survivors.setdefault(key, rest)
+        return tuple(survivors.values())
+
+    def action(self, state: State) -> str | None:
+        """The complete action spelt by the tokens so far, or None."""
+        return next((path.action for path in state if not path.literal and path.action), None)
+
+
+def page_grammar(
+    encode: Encode, end: int, page: Page, instruction: str, max_words: int, labels: Sequence[str]
+) -> PageGrammar:
+    """The grammar of a page whose clickables are shown to the policy under `labels`."""
+    return PageGrammar(
+        encode,
+        end,
+        words=instruction_words(instruction),
+        targets=labels,
+        can_search=page.can_search,
+        max_words=max_words,
+    )

@@ -1,0 +1,147 @@
+"""The policy network: a causal language model read at action tokens only, with an optional critic.
+
+Learning never builds [tokens x vocabulary]: hidden states are gathered at the positions that
+predict a sampled token with a real choice, and the output layer is applied there alone, in chunks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from webshop_rl.models.masking import TokenMask, apply_masks
+
+LOGIT_CHUNK = 1024  # decisions per output-layer call
+RECOMPUTE_ABOVE = 2**24  # logits kept for the backward pass; more are computed again instead
+
+
+@dataclass(frozen=True)
+class ScoreInputs:
+    """A padded micro-batch of segments. S segments, L tokens, A decisions, K turn starts.
+
+    Attributes:
+        input_ids, attention_mask: [S, L], padded on the right.
+        row, position: [A] segment and position of the hidden state that predicts each decision.
+        target: [A] the token sampled there.
+        masks: A decoding masks, as recorded by the sampler.
+        value_row, value_position: [K] where the critic reads (last context token before a turn).
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    row: Tensor
+    position: Tensor
+    target: Tensor
+    masks: list[TokenMask | None]
+    value_row: Tensor
+    value_position: Tensor
+
+
+@dataclass(frozen=True)
+class ScoreOutputs:
+    """logprobs [A], entropy [A] (nats, with gradient) or None, values [K] or None."""
+
+    logprobs: Tensor
+    entropy: Tensor | None
+    values: Tensor | None
+
+
+class PolicyNetwork(nn.Module):
+    """A Hugging Face causal model plus an optional value head.
+
+    Args:
+        model: the causal LM (possibly wrapped by peft).
+        vocab_size: ids the tokenizer knows; padding rows of the output layer are never sampled.
+        critic: whether to add a value head, a linear layer on the last hidden state.
+    """
+
+    def __init__(self, model: Any, vocab_size: int, *, critic: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.vocab_size = vocab_size
+        hidden_size = int(model.config.hidden_size)
+        self.value_head = nn.Linear(hidden_size, 1) if critic else None
+        if self.value_head is not None:
+            nn.init.zeros_(self.value_head.weight)
+            nn.init.zeros_(self.value_head.bias)
+
+    @property
+    def causal_lm(self) -> Any:
+        """The causal LM itself, with adapters in place if there are any."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def hidden(self, **inputs: Any) -> Any:
+        """Outputs of the decoder without the output layer."""
+        return self.causal_lm.get_decoder()(**inputs)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[N, H] -> [N, V] float32."""
+        head = self.causal_lm.get_output_embeddings()
+        return torch.as_tensor(head(hidden))[..., : self.vocab_size].float()
+
+    def values(self, hidden: Tensor) -> Tensor:
+        """[N, H] -> [N] float32."""
+        if self.value_head is None:
+            raise ValueError("this network has no critic")
+        return self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1).float()
+
+    def forward(self, inputs: ScoreInputs, temperature: float, *, entropy: bool = False) -> ScoreOutputs:
+        """Log-probs (and entropy) of the decisions under temperature and masks.
+
+        Right padding needs no care beyond the attention mask: a causal model never looks ahead.
+        """
+        states = self.hidden(
+            input_ids=inputs.input_ids, attention_mask=inputs.attention_mask, use_cache=False
+        ).last_hidden_state
+        read = states[inputs.row, inputs.position]
+        logprobs, entropies = [], []
+        recompute = torch.is_grad_enabled() and read.shape[0] * self.vocab_size > RECOMPUTE_ABOVE
+        for start in range(0, read.shape[0], LOGIT_CHUNK):
+            part = slice(start, start + LOGIT_CHUNK)
+            arguments = (read[part], inputs.target[part], inputs.masks[part], temperature, entropy)
+            if recompute:
+                chosen, spread = checkpoint(self._decide, *arguments, use_reentrant=False)
+            else:
+                chosen, spread = self._decide(*arguments)
+            logprobs.append(chosen)
+            entropies.append(spread)
+        empty = read.new_zeros(0, dtype=torch.float32)
+        values = None
+        if self.value_head is not None:
+            values = self.values(states[inputs.value_row, inputs.value_position])
+        return ScoreOutputs(
+            torch.cat(logprobs) if logprobs else empty,
+            (torch.cat(entropies) if entropies else empty) if entropy else None,
+            values,
+        )
+
+    def _decide(
+        self, hidden: Tensor, target: Tensor, masks: list[TokenMask | None], temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor]:
+        log_p = decision_logprobs(self.logits(hidden), masks, temperature)
+        chosen = log_p.gather(1, target[:, None]).squeeze(1)
+        if not entropy:
+            return chosen, chosen.new_zeros(chosen.shape)
+        # -inf * 0 is NaN, in the gradient too: masked-out entries are replaced before the product.
+        finite = log_p.masked_fill(torch.isneginf(log_p), 0.0)
+        return chosen, -(finite * log_p.exp()).sum(dim=1)
+
+
+def decision_logprobs(logits: Tensor, masks: list[TokenMask | None], temperature: float) -> Tensor:
+    """Log-probabilities of a decision, the same for sampler and learner.
+
+    Args:
+        logits: [N, V] float32.
+        masks: N decoding masks.
+        temperature: > 0; logits are divided by it.
+    Returns: [N, V], nats; -inf where a mask lets nothing through.
+    """
+    return torch.log_softmax(apply_masks(logits, masks) / temperature, dim=-1)

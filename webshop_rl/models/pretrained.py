@@ -1,0 +1,103 @@
+"""Pretrained models: from the hub, from a local folder, or from a GGUF file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from webshop_rl.errors import UserError
+from webshop_rl.models.agent import Agent, add_lora
+from webshop_rl.models.chat_codec import ChatCodec
+from webshop_rl.models.network import PolicyNetwork
+
+
+def load_pretrained(
+    *,
+    texts: Iterable[str],
+    critic: bool,
+    name: str,
+    path: str,
+    gguf_file: str | None,
+    revision: str | None,
+    lr_scale: float,
+    init_seed: int,
+    context_tokens: int,
+    dtype: str,
+    gradient_checkpointing: bool,
+    product_labels: str,
+    attention: str,
+    lora: dict[str, Any],
+) -> Agent:
+    """Load a pretrained model; arguments are the keys of conf/model/<name>.yaml.
+
+    Args:
+        texts: not used; the vocabulary is the tokenizer's own.
+        critic: whether the algorithm needs a value head.
+    Raises: UserError if the weights are not where the configuration says.
+    """
+    source, options = locate(name, path, gguf_file, revision)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=getattr(torch, dtype), attn_implementation=attention, **options
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot load the weights: {str(error).splitlines()[0]}",
+            where=f"model.path={path}",
+            remedy="give a local folder with model.path=..., or a hub name on a machine that reaches the hub",
+        ) from error
+    model.requires_grad_(True)
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    if lora["enabled"]:
+        model = add_lora(model, lora, init_seed)
+    codec = ChatCodec(tokenizer)
+    return Agent(
+        name=name,
+        network=PolicyNetwork(model, codec.vocab_size, critic=critic),
+        codec=codec,
+        fingerprint=fingerprint(source, options, dtype),
+        lr_scale=lr_scale,
+        context_tokens=min(context_tokens, int(model.config.max_position_embeddings)),
+        product_labels=product_labels,
+    )
+
+
+def locate(name: str, path: str, gguf_file: str | None, revision: str | None) -> tuple[str, dict[str, Any]]:
+    """What to hand to transformers: a folder or hub name, and its options.
+
+    Raises: UserError if a GGUF model's folder or file is missing (cheap: before any weight is loaded).
+    """
+    if gguf_file is None:
+        return path, {"revision": revision} if revision else {}
+    folder = Path(path)
+    found = sorted(folder.glob("*.gguf")) if gguf_file == "auto" else [folder / gguf_file]
+    if not found or not found[0].is_file():
+        raise UserError(
+            "the weights are not there",
+            where=f"model.path={path}",
+            remedy=f"run `make smollm2`, or set model.path to the folder of the .gguf file of {name}",
+        )
+    return str(folder), {"gguf_file": found[0].name}
+
+
+def fingerprint(source: str, options: dict[str, Any], dtype: str) -> str:
+    """Digest of the weights' identity: content for local files (by name and size), else hub name."""
+    digest = hashlib.sha256(dtype.encode())
+    folder = Path(source)
+    if folder.is_dir():
+        for file in sorted(folder.iterdir()):
+            if file.suffix in (".safetensors", ".gguf", ".bin", ".json"):
+                digest.update(f"{file.name}:{file.stat().st_size}".encode())
+                with file.open("rb") as stream:
+                    digest.update(stream.read(1 << 20))
+    else:
+        digest.update(f"{source}@{options.get('revision')}".encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,72 @@
+"""A word-level tokenizer made from the shop's own words; rare words are spelt.
+
+    <bos> instruction : i want to buy red shoes <page> search <act> search [ red ] <end> <page> ... <act>
+"""
+
+from __future__ import annotations
+
+import string
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+PAD, UNK, BOS, END, PAGE, ACT = "<pad>", "<unk>", "<bos>", "<end>", "<page>", "<act>"
+SPECIAL = (PAD, UNK, BOS, END, PAGE, ACT)
+THINK = ("<think>", "</think>")
+# Punctuation that actions are made of, and the page's separator, are always whole tokens.
+ALWAYS = ("search", "click", "buy", "now", "back", "to", "instruction", "[", "]", ":", "$")
+SEPARATOR = "[SEP]"
+
+
+class TinyCodec:
+    """Codec of the tiny model.
+
+    Args:
+        texts: every text the shop may show.
+        max_vocabulary: size limit; the most frequent words are kept whole, ties in word order.
+    """
+
+    def __init__(self, texts: Iterable[str], max_vocabulary: int) -> None:
+        normalizer = normalizers.Sequence(
+            [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
+        )
+        splitter = pre_tokenizers.BertPreTokenizer()
+        counts: Counter[str] = Counter()
+        for text in texts:
+            plain = normalizer.normalize_str(text.replace(SEPARATOR, " "))
+            counts.update(word for word, _ in splitter.pre_tokenize_str(plain))
+        characters = sorted({c for word in counts for c in word} | set(string.printable.strip().lower()))
+        vocabulary = [*SPECIAL, *THINK, SEPARATOR, *ALWAYS]
+        taken = set(vocabulary)
+        for piece in [form for c in characters for form in (c, "##" + c)]:
+            if piece not in taken:
+                taken.add(piece)
+                vocabulary.append(piece)
+        ranked = sorted((word for word in counts if word not in taken), key=lambda w: (-counts[w], w))
+        vocabulary += ranked[: max(0, max_vocabulary - len(vocabulary))]
+
+        ids = {word: i for i, word in enumerate(vocabulary)}
+        self._tokenizer = Tokenizer(models.WordPiece(ids, unk_token=UNK, max_input_chars_per_word=100))
+        self._tokenizer.normalizer = normalizer
+        self._tokenizer.pre_tokenizer = splitter
+        self._tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+        self._tokenizer.add_tokens([AddedToken(t, normalized=False) for t in (*SPECIAL, *THINK, SEPARATOR)])
+        self._ids = ids
+        self.vocab_size = len(vocabulary)
+        self.end, self.pad = ids[END], ids[PAD]
+        self.special = frozenset(ids[token] for token in SPECIAL if token != END)
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode([i for i in ids if i != self.end], skip_special_tokens=False)
+
+    def frame_opening(self, system: str, user: str) -> list[int]:
+        # A model with random weights cannot read advice, so there is no system text.
+        return [self._ids[BOS], *self.encode(user), self._ids[ACT]]
+
+    def frame_page(self, user: str, *, reply_ended: bool) -> list[int]:
+        close = [] if reply_ended else [self.end]
+        return [*close, self._ids[PAGE], *self.encode(user), self._ids[ACT]]

@@ -1,0 +1,108 @@
+"""Plays episodes in batches: one forward pass a decision for all that have one to make.
+
+Episodes still inside a reply go first; when all wait at a page, their pages are read together.
+A finished episode leaves the batch at once, and the key-value cache is kept across turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from webshop_rl.envs.types import Shop
+from webshop_rl.models.agent import Agent
+from webshop_rl.models.cache import DecodingCache
+from webshop_rl.models.prompts import Prompter
+from webshop_rl.models.sampling import choose
+from webshop_rl.rollout.episode import ActingSettings, Episode, EpisodeSpec
+from webshop_rl.rollout.types import Trajectory
+
+
+class Collector:
+    """Collects trajectories of an agent in a shop.
+
+    Args:
+        agent: the policy; read anew at each call, so training it changes what is collected.
+        shop: where it shops.
+        prompter: pages to tokens.
+        settings: how replies are decoded.
+        batch_size: episodes decoded together.
+        keep_last_page: see Episode.
+        interrupted: asked between decisions; may raise to abandon the collection.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        shop: Shop,
+        prompter: Prompter,
+        settings: ActingSettings,
+        *,
+        batch_size: int,
+        keep_last_page: bool = False,
+        interrupted: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.agent, self.shop, self._prompter, self._settings = agent, shop, prompter, settings
+        self._batch_size, self._keep_last_page, self._interrupted = batch_size, keep_last_page, interrupted
+        self.num_decisions = 0
+
+    @torch.no_grad()
+    def collect(
+        self, specs: Sequence[EpisodeSpec], *, temperature: float, top_p: float = 1.0
+    ) -> list[Trajectory]:
+        """Play the episodes and return their trajectories in the order of specs.
+
+        Args:
+            temperature: 0 is greedy.
+            top_p: see sampling.choose.
+        """
+        done: list[Trajectory] = []
+        was_training = self.agent.network.training
+        self.agent.network.eval()
+        for start in range(0, len(specs), self._batch_size):
+            done += self._play(specs[start : start + self._batch_size], temperature, top_p)
+        self.agent.network.train(was_training)
+        return done
+
+    def _play(self, specs: Sequence[EpisodeSpec], temperature: float, top_p: float) -> list[Trajectory]:
+        everyone = [
+            Episode(
+                spec,
+                self.shop.session(),
+                self._prompter,
+                self._settings,
+                self.agent.context_tokens,
+                keep_last_page=self._keep_last_page,
+            )
+            for spec in specs
+        ]
+        live = [episode for episode in everyone if not episode.finished]
+        cache = DecodingCache(self.agent.network, len(live))
+        while live:
+            self._interrupted()
+            self._decide(live, cache, temperature, top_p)
+            staying = [i for i, episode in enumerate(live) if not episode.finished]
+            if len(staying) < len(live):
+                live = [live[i] for i in staying]
+                cache.keep(staying)
+        return [episode.trajectory for episode in everyone]
+
+    def _decide(self, live: list[Episode], cache: DecodingCache, temperature: float, top_p: float) -> None:
+        """One forward pass and one sampled token for every episode whose turn it is."""
+        replying = [i for i, episode in enumerate(live) if not episode.at_page]
+        chosen = replying or list(range(len(live)))
+        pieces: list[list[int]] = [[] for _ in live]
+        for i in chosen:
+            if live[i].restarted:
+                cache.forget(i)
+                live[i].restarted = False
+            pieces[i], live[i].pending = live[i].pending, []
+        hidden = cache.feed(pieces, self._prompter.codec.pad)
+        logits = self.agent.network.logits(hidden[chosen])
+        masks = [live[i].mask() for i in chosen]
+        uniforms = [live[i].uniform() for i in chosen]
+        tokens, logprobs, masks = choose(logits, masks, uniforms, temperature=temperature, top_p=top_p)
+        for i, token, logprob, mask in zip(chosen, tokens, logprobs, masks, strict=True):
+            live[i].push(token, logprob, mask)
+        self.num_decisions += len(chosen)

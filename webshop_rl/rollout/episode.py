@@ -1,0 +1,219 @@
+"""One episode in progress: the shop on one side, an append-only token sequence on the other."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from webshop_rl.envs.types import EndReason, Goal, Page, Session, Step
+from webshop_rl.models.grammar import PageGrammar, instruction_words
+from webshop_rl.models.masking import TokenMask
+from webshop_rl.models.prompts import Prompter, View
+from webshop_rl.rollout.reply import AdmissibleReply, FreeReply, Reply, ThinkingReply
+from webshop_rl.rollout.types import Segment, Trajectory, Turn
+
+GRAMMARS_KEPT = 4096
+
+
+@dataclass(frozen=True)
+class EpisodeSpec:
+    """What fixes an episode: its goal, its number within the goal's group, and its seed."""
+
+    goal: Goal
+    sample: int
+    seed: int
+
+
+def episode_seed(*parts: object) -> int:
+    """A 63-bit seed from anything printable; the same on every machine and in every process."""
+    digest = hashlib.sha256("\0".join(str(part) for part in parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@dataclass(frozen=True)
+class ActingSettings:
+    """How replies are decoded; the keys of `rollout` that matter to one episode."""
+
+    decoding: str = "admissible"
+    max_reply_tokens: int = 64
+    max_query_words: int = 8
+    think: bool = False
+    max_think_tokens: int = 64
+    invalid_penalty: float = 0.0
+    context_overflow: str = "truncate"
+
+
+class Episode:
+    """An episode being played.
+
+    `pending` holds the tokens the model has not read yet. The collector feeds them, samples where
+    `mask` says there is a choice, and hands the token to `push`; forced tokens, pages and the
+    shop's answers are dealt with here, so a finished episode never asks for another decision.
+
+    Args:
+        spec: goal and seeds.
+        session: the shop's browser for this episode.
+        prompter: pages to tokens.
+        settings: how replies are decoded.
+        context_tokens: longest segment.
+        keep_last_page: append the page after a truncation, where a critic may bootstrap from.
+    """
+
+    def __init__(
+        self,
+        spec: EpisodeSpec,
+        session: Session,
+        prompter: Prompter,
+        settings: ActingSettings,
+        context_tokens: int,
+        *,
+        keep_last_page: bool = False,
+    ) -> None:
+        self._session, self._prompter, self._settings = session, prompter, settings
+        self._context_tokens, self._keep_last_page = context_tokens, keep_last_page
+        self._uniforms = np.random.Generator(np.random.Philox(key=spec.seed))
+        self.trajectory = Trajectory(spec.goal, spec.sample, spec.seed)
+        self.pending: list[int] = []
+        self.restarted = False  # a new segment began: what the model has read of the old is void
+        self.at_page = True  # pending ends with a page: no reply is under way
+        self.finished = False
+        self._reply_start = 0
+        self._begin_segment(prompter.view(session.reset_to(spec.goal, seed=spec.seed), first=True))
+
+    @property
+    def _segment(self) -> Segment:
+        return self.trajectory.segments[-1]
+
+    def mask(self) -> TokenMask | None:
+        """Decoding mask of the next token."""
+        return self._reply.mask()
+
+    def uniform(self) -> float:
+        """The next draw of this episode's own random stream."""
+        return float(self._uniforms.random())
+
+    def push(self, token: int, logprob: float, mask: TokenMask | None) -> None:
+        """Take a sampled token, and all that follows without a choice."""
+        self.at_page = False
+        self._append(token, logprob, mask)
+        self._run_forced()
+
+    def _run_forced(self) -> None:
+        while not self._reply.finished:
+            mask = self._reply.mask()
+            if mask is None or mask.forced is None:
+                return
+            self._append(mask.forced, 0.0, mask)
+        self._answer()
+
+    def _append(self, token: int, logprob: float, mask: TokenMask | None) -> None:
+        self._segment.append_action(token, logprob, len(self.trajectory.turns), mask)
+        self.pending.append(token)
+        self._reply.push(token)
+
+    def _answer(self) -> None:
+        """Send the finished reply to the shop and read its answer."""
+        action = self._reply.action()
+        step = self._session.step(action)
+        penalty = 0.0 if action and step.applied else self._settings.invalid_penalty
+        tokens = self._segment.tokens[self._reply_start :]
+        self.trajectory.turns.append(
+            Turn(
+                page=self._view.text,
+                reply=self._prompter.codec.decode(tokens),
+                action=action,
+                reward=step.reward - penalty,
+                valid=bool(action) and step.applied,
+                parts=dict(step.parts),
+            )
+        )
+        self.trajectory.num_replies_cut += self._reply.cut
+        self.trajectory.score = step.score
+        if step.terminated or step.truncated:
+            self._end(step)
+        else:
+            self._read(step.page)
+
+    def _end(self, step: Step) -> None:
+        self.finished = True
+        self.trajectory.end = EndReason.BOUGHT if step.terminated else EndReason.MAX_STEPS
+        if step.truncated and self._keep_last_page:
+            view = self._prompter.view(step.page, first=False)
+            tokens = self._prompter.page(view, reply_ended=not self._reply.cut)
+            if len(self._segment.tokens) + len(tokens) <= self._context_tokens:
+                self._segment.append_context(tokens)
+
+    def _read(self, page: Page) -> None:
+        """Append the next page, or deal with a transcript that outgrew the context."""
+        view = self._prompter.view(page, first=False)
+        tokens = self._prompter.page(view, reply_ended=not self._reply.cut)
+        if len(self._segment.tokens) + len(tokens) + self._reply_room() > self._context_tokens:
+            if self._settings.context_overflow == "drop_oldest":
+                self._begin_segment(self._prompter.view(page, first=True))
+            else:
+                self._out_of_context()
+            return
+        self._segment.append_context(tokens)
+        self.pending += tokens
+        self._begin_reply(view)
+
+    def _begin_segment(self, view: View) -> None:
+        """Start a segment with its own prompt: the goal and the page shown now."""
+        tokens = self._prompter.opening(self.trajectory.goal, view)
+        if len(tokens) + self._reply_room() > self._context_tokens:
+            self._out_of_context()
+            return
+        self.trajectory.segments.append(Segment())
+        self.restarted = len(self.trajectory.segments) > 1
+        self._segment.append_context(tokens)
+        self.pending = list(tokens)
+        self._begin_reply(view)
+
+    def _out_of_context(self) -> None:
+        self.finished = True
+        self.trajectory.end = EndReason.CONTEXT
+
+    def _reply_room(self) -> int:
+        """Tokens a reply may need."""
+        thinking = self._settings.max_think_tokens if self._settings.think else 0
+        return self._settings.max_reply_tokens + thinking
+
+    def _begin_reply(self, view: View) -> None:
+        self._view, self.at_page = view, True
+        self._reply_start = len(self._segment.tokens)
+        self._reply = self._new_reply(view)
+        self._run_forced()
+
+    def _new_reply(self, view: View) -> Reply:
+        codec, settings = self._prompter.codec, self._settings
+        reply: Reply
+        if settings.decoding == "admissible":
+            grammar = _grammar(
+                codec,
+                instruction_words(self.trajectory.goal.instruction),
+                tuple(view.labels),
+                view.page.can_search,
+                settings.max_query_words,
+            )
+            reply = AdmissibleReply(codec, grammar, view)
+        else:
+            reply = FreeReply(codec, view, settings.max_reply_tokens)
+        return ThinkingReply(codec, reply, settings.max_think_tokens) if settings.think else reply
+
+
+@functools.lru_cache(maxsize=GRAMMARS_KEPT)
+def _grammar(
+    codec: object, words: tuple[str, ...], labels: tuple[str, ...], can_search: bool, max_words: int
+) -> PageGrammar:
+    """Pages recur (groups share a goal), and building their automata is most of the decoding's Python."""
+    return PageGrammar(
+        codec.encode,  # type: ignore[attr-defined]
+        codec.end,  # type: ignore[attr-defined]
+        words=words,
+        targets=labels,
+        can_search=can_search,
+        max_words=max_words,
+    )

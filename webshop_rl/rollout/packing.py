@@ -1,0 +1,117 @@
+"""Trajectories to tensors: padded segments for the network, packed action tokens for the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from webshop_rl.models.masking import TokenMask
+from webshop_rl.models.network import ScoreInputs
+from webshop_rl.rollout.types import Trajectory
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A micro-batch ready for the network, and where its outputs go.
+
+    Attributes:
+        inputs: what the network reads.
+        shape: (b, T) of the packed action tokens.
+        token_row, token_column: [A] place of each decision in [b, T]; forced tokens stay 0.
+        num_steps: steps the critic looks at: K turns, or T action tokens.
+        value_row, value_column: place of each critic reading in [b, num_steps + 1]; the last column is
+            the page after the last turn, read where an episode was truncated.
+    """
+
+    inputs: ScoreInputs
+    shape: tuple[int, int]
+    token_row: Tensor
+    token_column: Tensor
+    num_steps: int
+    value_row: Tensor
+    value_column: Tensor
+
+    def tokens(self, flat: Tensor) -> Tensor:
+        """[A] network outputs to [b, T], 0 elsewhere; differentiable."""
+        return flat.new_zeros(self.shape).index_put((self.token_row, self.token_column), flat)
+
+    def values(self, flat: Tensor) -> tuple[Tensor, Tensor]:
+        """Critic readings to ([b, num_steps] before each step, [b] of the last page)."""
+        grid = flat.new_zeros((self.shape[0], self.num_steps + 1))
+        grid = grid.index_put((self.value_row, self.value_column), flat)
+        return grid[:, : self.num_steps], grid[:, self.num_steps]
+
+
+def num_padded_tokens(trajectories: Sequence[Trajectory]) -> int:
+    """Tokens of a padded forward pass over these trajectories."""
+    lengths = [len(segment.tokens) for t in trajectories for segment in t.segments]
+    return max(lengths, default=0) * len(lengths)
+
+
+def pack(
+    trajectories: Sequence[Trajectory],
+    *,
+    num_tokens: int,
+    num_turns: int,
+    value_level: str = "turn",
+    pad: int,
+    device: torch.device,
+) -> Packed:
+    """Lay out trajectories for one forward pass.
+
+    Args:
+        num_tokens: T, at least the most action tokens of any of them.
+        num_turns: K, at least the most turns of any of them.
+        value_level: "turn": the critic reads before each turn | "token": before each action token.
+        pad: id to pad with.
+        device: where the tensors go.
+    """
+    segments = [(b, segment) for b, trajectory in enumerate(trajectories) for segment in trajectory.segments]
+    length = max(len(segment.tokens) for _, segment in segments)
+    ids = [segment.tokens + [pad] * (length - len(segment.tokens)) for _, segment in segments]
+    attention = [[1] * len(s.tokens) + [0] * (length - len(s.tokens)) for _, s in segments]
+    per_token = value_level == "token"
+    num_steps = num_tokens if per_token else num_turns
+    decisions: list[tuple[int, int, int, int, int]] = []
+    masks: list[TokenMask | None] = []
+    readings: list[tuple[int, int, int, int]] = []
+    columns = [0] * len(trajectories)
+    for s, (b, segment) in enumerate(segments):
+        for position, (token, is_action) in enumerate(zip(segment.tokens, segment.action, strict=True)):
+            if not is_action:
+                continue
+            if per_token or not segment.action[position - 1]:
+                step = columns[b] if per_token else segment.turns[position]
+                readings.append((s, position - 1, b, step))
+            mask = segment.masks.get(position)
+            if mask is None or mask.forced is None:
+                decisions.append((s, position - 1, token, b, columns[b]))
+                masks.append(mask)
+            columns[b] += 1
+    for s, (b, segment) in enumerate(segments):
+        is_last = s + 1 == len(segments) or segments[s + 1][0] != b
+        if is_last and not segment.action[-1]:
+            readings.append((s, len(segment.tokens) - 1, b, num_steps))
+    row, position, target, token_row, token_column = _columns(decisions, 5, device)
+    reading_row, reading_position, value_row, value_column = _columns(readings, 4, device)
+    inputs = ScoreInputs(
+        input_ids=torch.tensor(ids, device=device),
+        attention_mask=torch.tensor(attention, device=device),
+        row=row,
+        position=position,
+        target=target,
+        masks=masks,
+        value_row=reading_row,
+        value_position=reading_position,
+    )
+    shape = (len(trajectories), num_tokens)
+    return Packed(inputs, shape, token_row, token_column, num_steps, value_row, value_column)
+
+
+def _columns(rows: Sequence[tuple[int, ...]], width: int, device: torch.device) -> list[Tensor]:
+    if not rows:
+        return [torch.zeros(0, dtype=torch.long, device=device) for _ in range(width)]
+    return list(torch.tensor(rows, device=device).T.contiguous())

@@ -1,0 +1,128 @@
+"""One reply being decoded: which tokens may come next, when it is over, what it asks for."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from webshop_rl.models.codec import Codec
+from webshop_rl.models.grammar import PageGrammar
+from webshop_rl.models.masking import TokenMask, everything_but, only
+from webshop_rl.models.parser import parse_action
+from webshop_rl.models.prompts import View
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+_CLOSE_WINDOW = 12  # tokens looked back on for the closing mark
+
+
+class Reply(Protocol):
+    """Incremental decoding of one reply."""
+
+    finished: bool
+    cut: bool
+
+    def mask(self) -> TokenMask | None:
+        """What may come next."""
+        ...
+
+    def push(self, token: int) -> None:
+        """Take the next token."""
+        ...
+
+    def action(self) -> str:
+        """The shop's action the finished reply asks for, or ""."""
+        ...
+
+
+class AdmissibleReply:
+    """Decoding restricted by the page's grammar."""
+
+    def __init__(self, codec: Codec, grammar: PageGrammar, view: View) -> None:
+        self._end, self._grammar, self._view = codec.end, grammar, view
+        self._state = grammar.start
+        self.finished = self.cut = False
+
+    def mask(self) -> TokenMask | None:
+        return self._grammar.mask(self._state)
+
+    def push(self, token: int) -> None:
+        if token == self._end:
+            self.finished = True
+        else:
+            self._state = self._grammar.advance(self._state, token)
+
+    def action(self) -> str:
+        spelt = self._grammar.action(self._state) or ""
+        if spelt.startswith("click["):
+            return f"click[{self._view.labels[spelt[6:-1]]}]"
+        return spelt
+
+
+class FreeReply:
+    """Any text up to the end-of-reply token, parsed leniently."""
+
+    def __init__(self, codec: Codec, view: View, max_tokens: int) -> None:
+        self._codec, self._view, self._left = codec, view, max_tokens
+        self._tokens: list[int] = []
+        self._mask = everything_but(list(codec.special))
+        self.finished = self.cut = False
+
+    def mask(self) -> TokenMask | None:
+        return self._mask
+
+    def push(self, token: int) -> None:
+        self._left -= 1
+        if token == self._codec.end:
+            self.finished = True
+            return
+        self._tokens.append(token)
+        if self._left == 0:
+            self.finished = self.cut = True
+
+    def action(self) -> str:
+        text = self._codec.decode(self._tokens)
+        return parse_action(text, self._view.labels, can_search=self._view.page.can_search)
+
+
+class ThinkingReply:
+    """A thinking part `<think> ... </think>` of bounded length, then another reply.
+
+    Both marks are forced when their time has come, so they cost no decision.
+    """
+
+    def __init__(self, codec: Codec, then: Reply, max_tokens: int) -> None:
+        self._codec, self._then, self._left = codec, then, max_tokens
+        self._forced = codec.encode(THINK_OPEN)
+        self._close = codec.encode(THINK_CLOSE)
+        self._free = everything_but([*codec.special, codec.end])
+        self._thought: list[int] = []
+        self._thinking = True
+
+    @property
+    def finished(self) -> bool:
+        return self._then.finished
+
+    @property
+    def cut(self) -> bool:
+        return self._then.cut
+
+    def mask(self) -> TokenMask | None:
+        if self._forced:
+            return only([self._forced[0]])
+        return self._free if self._thinking else self._then.mask()
+
+    def push(self, token: int) -> None:
+        if self._forced:
+            self._forced = self._forced[1:]
+            return
+        if not self._thinking:
+            self._then.push(token)
+            return
+        self._thought.append(token)
+        self._left -= 1
+        if THINK_CLOSE in self._codec.decode(self._thought[-_CLOSE_WINDOW:]):
+            self._thinking = False
+        elif self._left == 0:
+            self._forced, self._thinking = list(self._close), False
+
+    def action(self) -> str:
+        return self._then.action()

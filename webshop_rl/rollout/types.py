@@ -1,0 +1,116 @@
+"""The record of an episode: tokens in, tokens out.
+
+A trajectory is a list of segments, each an append-only token sequence. Two turns of one segment:
+
+    tokens   <prompt and page 0> search [ red ] <eos> <page 1> click [ 1 ] <eos> <page 2>
+    action    0  0  0  0  0  0     1    1  1  1   1    0  0  0   1   1 1 1   1    0  0  0
+    logprob   .  .  .  .  .  .   -2.1   0 -.7 -.1 0    .  .  .  -.2  0 -1 0   0    .  .  .
+    turn                           0    0  0  0   0              1   1 1 1   1
+
+A new segment starts only where the transcript outgrew the context and old turns were dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from webshop_rl.envs.types import EndReason, Goal
+from webshop_rl.models.masking import TokenMask
+
+
+@dataclass
+class Segment:
+    """One append-only token sequence.
+
+    Attributes:
+        tokens: token ids.
+        action: parallel flags, True where the policy sampled the token.
+        logprobs: parallel behaviour log-probs (temperature and mask applied), nats; 0.0 off action.
+        turns: parallel turn index of action tokens; -1 elsewhere.
+        masks: position -> decoding mask in force there; absent means every token was allowed.
+    """
+
+    tokens: list[int] = field(default_factory=list)
+    action: list[bool] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
+    masks: dict[int, TokenMask] = field(default_factory=dict)
+
+    def append_context(self, tokens: list[int]) -> None:
+        """Prompt or page text: tokens the policy reads and does not choose."""
+        n = len(tokens)
+        self.tokens += tokens
+        self.action += [False] * n
+        self.logprobs += [0.0] * n
+        self.turns += [-1] * n
+
+    def append_action(self, token: int, logprob: float, turn: int, mask: TokenMask | None) -> None:
+        """One token the policy chose."""
+        if mask is not None:
+            self.masks[len(self.tokens)] = mask
+        self.tokens.append(token)
+        self.action.append(True)
+        self.logprobs.append(logprob)
+        self.turns.append(turn)
+
+
+@dataclass
+class Turn:
+    """One model message and what it did.
+
+    Attributes:
+        page: the page the policy read before it replied (as rendered to it).
+        reply: the reply as text, decoded for people; learning never uses it.
+        action: the action sent to the shop, or "" if the reply held none.
+        reward: the shop's reward plus the penalty for an invalid reply.
+        valid: the reply parsed and the action applied.
+        parts: parts of the reward.
+    """
+
+    page: str
+    reply: str
+    action: str
+    reward: float
+    valid: bool
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Trajectory:
+    """The record of one episode.
+
+    Attributes:
+        goal: what was asked.
+        sample: index of this episode among those of its goal in this collection.
+        seed: seed of the session (shuffles) and of the token sampling.
+        score: WebShop's final reward in [0, 1]; 0 if nothing was bought.
+        end: why the episode ended.
+        num_replies_cut: replies that hit the token limit without an end-of-reply token.
+    """
+
+    goal: Goal
+    sample: int
+    seed: int
+    segments: list[Segment] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    score: float = 0.0
+    end: EndReason = EndReason.MAX_STEPS
+    num_replies_cut: int = 0
+
+    @property
+    def episode_return(self) -> float:
+        """Undiscounted sum of the turns' rewards."""
+        return float(sum(turn.reward for turn in self.turns))
+
+    @property
+    def success(self) -> bool:
+        return self.score == 1.0
+
+    @property
+    def terminated(self) -> bool:
+        """True if the episode ended by itself, False if it was cut off."""
+        return self.end is EndReason.BOUGHT
+
+    @property
+    def num_action_tokens(self) -> int:
+        return sum(sum(segment.action) for segment in self.segments)

@@ -1,0 +1,97 @@
+"""Trajectories to the batch an algorithm sees, and to micro-batches that fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from webshop_rl.algos.batch import ActionBatch, Norm
+from webshop_rl.rollout.packing import num_padded_tokens
+from webshop_rl.rollout.types import Trajectory
+
+
+def batch_shape(trajectories: Sequence[Trajectory]) -> tuple[int, int]:
+    """(T, K): most action tokens and most turns of any trajectory."""
+    return max(t.num_action_tokens for t in trajectories), max(len(t.turns) for t in trajectories)
+
+
+def group_numbers(trajectories: Sequence[Trajectory]) -> Tensor:
+    """[B] a number per goal, in order of appearance."""
+    numbers: dict[str, int] = {}
+    return torch.tensor([numbers.setdefault(t.goal.id, len(numbers)) for t in trajectories])
+
+
+def action_batch(
+    trajectories: Sequence[Trajectory],
+    *,
+    vstar: Sequence[float] | None = None,
+    ref_logprobs: Tensor | None = None,
+    values: Tensor | None = None,
+    last_value: Tensor | None = None,
+) -> ActionBatch:
+    """What the algorithm sees; all on the CPU.
+
+    Args:
+        trajectories: B, each with at least one turn.
+        vstar: V* of each trajectory's goal.
+        ref_logprobs: [B, T].
+        values: [B, K] or [B, T], as the algorithm's value_level asks.
+        last_value: [B].
+    """
+    num_tokens, num_turns = batch_shape(trajectories)
+    shape = (len(trajectories), num_tokens)
+    behaviour, turn = torch.zeros(shape), torch.zeros(shape, dtype=torch.long)
+    mask = torch.zeros(shape, dtype=torch.bool)
+    rewards = torch.zeros(len(trajectories), num_turns)
+    turn_mask = torch.zeros(len(trajectories), num_turns, dtype=torch.bool)
+    for b, trajectory in enumerate(trajectories):
+        chosen = [
+            (logprob, index)
+            for segment in trajectory.segments
+            for logprob, index, is_action in zip(segment.logprobs, segment.turns, segment.action, strict=True)
+            if is_action
+        ]
+        n, k = len(chosen), len(trajectory.turns)
+        behaviour[b, :n] = torch.tensor([logprob for logprob, _ in chosen])
+        turn[b, :n] = torch.tensor([index for _, index in chosen])
+        mask[b, :n] = True
+        rewards[b, :k] = torch.tensor([t.reward for t in trajectory.turns])
+        turn_mask[b, :k] = True
+    return ActionBatch(
+        behaviour_logprobs=behaviour,
+        mask=mask,
+        turn=turn,
+        rewards=rewards,
+        turn_mask=turn_mask,
+        terminated=torch.tensor([t.terminated for t in trajectories]),
+        group=group_numbers(trajectories),
+        ref_logprobs=ref_logprobs,
+        vstar=None if vstar is None else torch.tensor(list(vstar), dtype=torch.float32),
+        values=values,
+        last_value=last_value,
+    )
+
+
+def norm_of(batch: ActionBatch) -> Norm:
+    """Sizes of an optimiser batch."""
+    return Norm(batch.mask.shape[0], int(batch.mask.sum()), int(batch.turn_mask.sum()))
+
+
+def micro_batches(
+    trajectories: Sequence[Trajectory], indices: Sequence[int], max_padded_tokens: int
+) -> list[list[int]]:
+    """Split indices into micro-batches of similar lengths that stay under a padded size.
+
+    A trajectory that is too long by itself makes a micro-batch of its own.
+    """
+    by_length = sorted(indices, key=lambda i: num_padded_tokens([trajectories[i]]))
+    batches: list[list[int]] = []
+    for index in by_length:
+        grown = [*batches[-1], index] if batches else [index]
+        if batches and num_padded_tokens([trajectories[i] for i in grown]) <= max_padded_tokens:
+            batches[-1] = grown
+        else:
+            batches.append([index])
+    return batches

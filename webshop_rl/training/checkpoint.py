@@ -1,0 +1,150 @@
+"""Checkpoints on disk: written whole or not at all, the last good one never lost.
+
+    checkpoints/update_000040/  weights.safetensors  optimiser.pt  state.json   (COMPLETE: digests)
+
+A checkpoint is written beside its place, flushed to the disk, and renamed into it; only then is an
+older one deleted. What a kill leaves half-written has no valid COMPLETE file and is swept away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+WEIGHTS, OPTIMISER, STATE, COMPLETE = "weights.safetensors", "optimiser.pt", "state.json", "COMPLETE"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk."""
+
+    path: Path
+    update: int
+
+    def state(self) -> dict[str, Any]:
+        """What the run wrote beside the weights."""
+        loaded: dict[str, Any] = json.loads((self.path / STATE).read_text())
+        return loaded
+
+    def load(self, network: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> None:
+        """Put the weights (and the optimiser's state) back."""
+        tensors = load_file(self.path / WEIGHTS)
+        missing, unexpected = network.load_state_dict(tensors, strict=False)
+        untied = [name for name in missing if name in trained_names(network)]
+        if unexpected or untied:
+            raise ValueError(f"{self.path}: weights do not fit: {sorted([*unexpected, *untied])[:3]}")
+        if optimiser is not None:
+            optimiser.load_state_dict(torch.load(self.path / OPTIMISER, weights_only=True))
+
+
+def trained_names(network: nn.Module) -> set[str]:
+    """Names of the parameters that training changes."""
+    return {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def trained_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors that training changes; shared ones once."""
+    return {n: p.detach().cpu().contiguous() for n, p in network.named_parameters() if p.requires_grad}
+
+
+def write_checkpoint(
+    folder: Path,
+    update: int,
+    weights: Mapping[str, Tensor],
+    optimiser_state: Mapping[str, Any] | None,
+    state: Mapping[str, Any],
+) -> Checkpoint:
+    """Write one checkpoint durably.
+
+    Args:
+        folder: the run's checkpoints folder.
+        update: updates done.
+        weights: tensors by name.
+        optimiser_state: as `state_dict` gives it, or None to leave it out.
+        state: JSON-able, what else resuming needs.
+    """
+    target = folder / f"update_{update:06d}"
+    partial = folder / f".partial_{update:06d}_{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save_file(dict(weights), partial / WEIGHTS)
+    if optimiser_state is not None:
+        torch.save(optimiser_state, partial / OPTIMISER)
+    (partial / STATE).write_text(json.dumps(dict(state), indent=1))
+    digests = {path.name: _digest(path) for path in sorted(partial.iterdir())}
+    for name in digests:
+        _sync(partial / name)
+    (partial / COMPLETE).write_text(json.dumps(digests))
+    _sync(partial / COMPLETE)
+    _sync(partial)
+    if target.exists():
+        if is_complete(target):
+            shutil.rmtree(partial)
+            return Checkpoint(target, update)
+        shutil.rmtree(target)
+    partial.rename(target)
+    _sync(folder)
+    return Checkpoint(target, update)
+
+
+def is_complete(path: Path) -> bool:
+    """Whether every file is there with the content it was written with."""
+    try:
+        digests: dict[str, str] = json.loads((path / COMPLETE).read_text())
+        return all(_digest(path / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError):
+        return False
+
+
+def find_checkpoints(folder: Path) -> list[Checkpoint]:
+    """Complete checkpoints, oldest first."""
+    found = [
+        Checkpoint(path, int(path.name.removeprefix("update_")))
+        for path in folder.glob("update_*")
+        if is_complete(path)
+    ]
+    return sorted(found, key=lambda checkpoint: checkpoint.update)
+
+
+def sweep_away(folder: Path, keep: set[int]) -> None:
+    """Delete half-written checkpoints and those of other updates than `keep`."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        number = path.name.removeprefix("update_")
+        if path.name.startswith(".partial_") or (number.isdigit() and int(number) not in keep):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def drop_optimiser(checkpoint: Checkpoint) -> None:
+    """Delete the optimiser's state of a finished run's checkpoint; the rest stays complete."""
+    digests: dict[str, str] = json.loads((checkpoint.path / COMPLETE).read_text())
+    if digests.pop(OPTIMISER, None) is not None:
+        marker = checkpoint.path / f"{COMPLETE}.new"
+        marker.write_text(json.dumps(digests))
+        _sync(marker)
+        marker.rename(checkpoint.path / COMPLETE)
+    (checkpoint.path / OPTIMISER).unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

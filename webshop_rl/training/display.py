@@ -1,0 +1,105 @@
+"""What a person sees of a run: a progress bar on a terminal, plain lines elsewhere, a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+LABELS = {
+    "test": "trained policy (best on validation)",
+    "untrained": "untrained policy",
+    "baseline/random": "random admissible",
+    "baseline/first": "first result",
+    "baseline/rule": "rule",
+}
+
+
+class RunDisplay:
+    """Progress of one run.
+
+    Args:
+        title: what is being run, in a few words.
+        num_updates: length of the run.
+        first_update: where this attempt begins.
+        silent: print nothing (a process that is not the main one).
+    """
+
+    def __init__(self, title: str, num_updates: int, *, silent: bool = False) -> None:
+        self.console = Console(quiet=silent, soft_wrap=True)
+        self._title, self._num_updates = title, num_updates
+        self._latest: dict[str, float] = {}
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> RunDisplay:
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("updates"),
+                TextColumn("{task.fields[note]}"),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=self._num_updates, note="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """A line for people, above the bar if there is one."""
+        self.console.print(line, highlight=False, markup=False)
+
+    def update(self, update: int, metrics: Mapping[str, float]) -> None:
+        """Called after each update and each evaluation."""
+        self._latest.update(metrics)
+        note = self._note()
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=update, note=note)
+        elif "val/success" in metrics:
+            self.say(f"update {update}/{self._num_updates}  {note}")
+
+    def _note(self) -> str:
+        parts = []
+        for name, label in (("train/success", "train success"), ("val/success", "val success")):
+            if name in self._latest:
+                parts.append(f"{label} {self._latest[name]:.2f}")
+        return "  ".join(parts)
+
+
+def result_table(result: Mapping[str, Any]) -> Table:
+    """The policy beside the scripted baselines and itself untrained.
+
+    Args:
+        result: as experiment.run_experiment writes it.
+    """
+    table = Table(title=result["title"], title_justify="left")
+    table.add_column("policy")
+    for name in ("success", "score", "turns"):
+        table.add_column(name, justify="right")
+    table.add_column("score difference to the trained policy [95 % interval, by product]", justify="right")
+    for arm, label in LABELS.items():
+        means = result["arms"].get(arm)
+        if means is None:
+            continue
+        difference = result["trained_minus"].get(arm)
+        text = ""
+        if difference is not None and difference["low"] is not None:
+            text = f"{difference['mean']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
+        elif difference is not None:
+            text = f"{difference['mean']:+.3f}"
+        row = (label, f"{means['success']:.3f}", f"{means['score']:.3f}", f"{means['episode_turns']:.1f}", text)
+        table.add_row(*row, style="bold" if arm == "test" else "")
+    return table

@@ -1,0 +1,36 @@
+"""Which goals a collection asks for: stateless, so that a resumed run draws the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from webshop_rl.envs.types import Goal
+from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
+
+
+def goals_of(goals: Sequence[Goal], iteration: int, num_goals: int, seed: int) -> list[Goal]:
+    """The goals of a collection: each pass over all goals is a new permutation.
+
+    Args:
+        goals: the training split.
+        iteration: 0-based index of the collection.
+        num_goals: goals in a collection.
+        seed: of the permutations.
+    """
+    chosen = []
+    for place in range(iteration * num_goals, (iteration + 1) * num_goals):
+        passes, index = divmod(place, len(goals))
+        order = np.random.default_rng([seed, passes]).permutation(len(goals))
+        chosen.append(goals[order[index]])
+    return chosen
+
+
+def group_specs(goals: Sequence[Goal], group_size: int, iteration: int, seed: int) -> list[EpisodeSpec]:
+    """The episodes of a collection, each goal's group together, each episode with a seed of its own."""
+    return [
+        EpisodeSpec(goal, sample, episode_seed("train", seed, iteration, place, goal.id, sample))
+        for place, goal in enumerate(goals)
+        for sample in range(group_size)
+    ]

@@ -1,0 +1,255 @@
+"""From a collection to optimiser steps; the same for every algorithm."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from webshop_rl.algos.batch import ActionBatch, Algorithm, Norm
+from webshop_rl.errors import UserError
+from webshop_rl.models.agent import Agent
+from webshop_rl.models.network import PolicyNetwork
+from webshop_rl.rollout.packing import Packed, pack
+from webshop_rl.rollout.types import Trajectory
+from webshop_rl.training.batching import action_batch, batch_shape, micro_batches, norm_of
+from webshop_rl.training.checkpoint import Checkpoint
+from webshop_rl.training.optimiser import OptimSettings, build_optimiser, schedule_factor, set_lr
+from webshop_rl.training.processes import Processes
+from webshop_rl.training.reference import Reference
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """What one optimiser step did; metrics carry their logged names."""
+
+    metrics: dict[str, float]
+
+
+class Learner:
+    """Owns the optimiser and takes the steps.
+
+    Args:
+        agent: the policy that is trained.
+        reference: the reference policy, or None if the algorithm needs none.
+        algorithm: advantages, loss and schedule of passes.
+        lr: learning rate in the terms of a Qwen2.5 fine-tune; the agent's lr_scale is applied here.
+        num_updates: length of the run, for the schedule.
+        settings: the optimiser's.
+        temperature: of sampling; log-probs are taken at the same.
+        micro_batch_tokens: padded tokens of one forward pass.
+        seed: of the order of minibatches.
+        group: the processes that train together.
+        max_skipped_steps: steps skipped in a row before the run is given up.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        reference: Reference | None,
+        algorithm: Algorithm,
+        *,
+        lr: float,
+        num_updates: int,
+        settings: OptimSettings,
+        temperature: float,
+        micro_batch_tokens: int,
+        seed: int,
+        group: Processes,
+        max_skipped_steps: int = 20,
+    ) -> None:
+        self.agent, self._reference, self._algorithm, self._group = agent, reference, algorithm, group
+        self._lr, self._num_updates, self._settings = lr, num_updates, settings
+        self._temperature, self._micro_batch_tokens, self._seed = temperature, micro_batch_tokens, seed
+        self._max_skipped = max_skipped_steps
+        self._network = group.prepare(agent.network)
+        self.optimiser = build_optimiser(
+            self._network, lr * agent.lr_scale, settings, getattr(algorithm, "critic_lr_scale", 1.0)
+        )
+        self.num_skipped = 0
+        self._skipped_in_a_row = 0
+
+    @property
+    def updates_per_collection(self) -> int:
+        return self._algorithm.num_epochs * self._algorithm.num_minibatches
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights and optimiser state, for a checkpoint; called by every process of the group."""
+        return self._group.full_state(self._network, self.agent.network, self.optimiser)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint; called by every process of the group."""
+        self._group.load(checkpoint, self._network, self.agent.network, self.optimiser)
+
+    def learn(
+        self, trajectories: Sequence[Trajectory], vstar: Sequence[float] | None, update: int
+    ) -> Iterator[UpdateResult]:
+        """Take the optimiser steps of one collection, one a yield.
+
+        Args:
+            trajectories: the whole collection, the same in every process, each with a turn at least.
+            vstar: V* of each trajectory's goal, if the algorithm needs it.
+            update: 0-based index of the first step.
+        """
+        batch = self._prepare(trajectories, vstar)
+        found = self._algorithm.advantages(batch)
+        shared = {f"algo/{name}": value for name, value in found.metrics.items()}
+        for epoch in range(self._algorithm.num_epochs):
+            order = np.random.default_rng([self._seed, update, epoch]).permutation(len(trajectories))
+            for part in np.array_split(order, self._algorithm.num_minibatches):
+                metrics = self._step(
+                    trajectories, batch, found.tokens, found.value_targets, sorted(part.tolist()), update
+                )
+                yield UpdateResult(shared | metrics)
+                update += 1
+
+    def _prepare(self, trajectories: Sequence[Trajectory], vstar: Sequence[float] | None) -> ActionBatch:
+        """The algorithm's view of the collection, with what other networks say of it."""
+        algorithm = self._algorithm
+        batch = action_batch(trajectories, vstar=vstar)
+        if algorithm.needs_reference:
+            assert self._reference is not None
+            with self._reference.active() as network:
+                ref_logprobs, _, _ = self._score(network, trajectories)
+            batch = replace(batch, ref_logprobs=ref_logprobs)
+        if algorithm.needs_critic:
+            _, values, last_value = self._score(self.agent.network, trajectories)
+            batch = replace(batch, values=values, last_value=last_value)
+        return batch
+
+    @torch.no_grad()
+    def _score(
+        self, network: PolicyNetwork, trajectories: Sequence[Trajectory]
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Log-probs [B, T], values and last values of all trajectories, each process doing a share."""
+        mine = self._group.share(range(len(trajectories)))
+        rows: dict[int, tuple[Tensor, Tensor | None, Tensor | None]] = {}
+        for part in micro_batches(trajectories, mine, self._micro_batch_tokens):
+            packed = self._pack(trajectories, part)
+            with out_of_memory_advice():
+                outputs = network(packed.inputs, self._temperature)
+            logprobs = packed.tokens(outputs.logprobs).cpu()
+            values, last = (None, None) if outputs.values is None else packed.values(outputs.values)
+            for row, index in enumerate(part):
+                rows[index] = (
+                    logprobs[row],
+                    None if values is None else values[row].cpu(),
+                    None if last is None else last[row].cpu(),
+                )
+        whole = self._group.gather([rows[i] for i in mine])
+        columns = list(zip(*whole, strict=True))
+        stacked = [None if column[0] is None else torch.stack(list(column)) for column in columns]
+        assert stacked[0] is not None
+        return stacked[0], stacked[1], stacked[2]
+
+    def _pack(self, trajectories: Sequence[Trajectory], part: Sequence[int]) -> Packed:
+        num_tokens, num_turns = batch_shape(trajectories)
+        return pack(
+            [trajectories[i] for i in part],
+            num_tokens=num_tokens,
+            num_turns=num_turns,
+            value_level=self._algorithm.value_level,
+            pad=self.agent.codec.pad,
+            device=self.agent.network.device,
+        )
+
+    def _step(
+        self,
+        trajectories: Sequence[Trajectory],
+        batch: ActionBatch,
+        advantages: Tensor,
+        value_targets: Tensor | None,
+        indices: list[int],
+        update: int,
+    ) -> dict[str, float]:
+        """One optimiser step on some of the trajectories."""
+        norm = norm_of(batch.select(torch.tensor(indices)))
+        parts = micro_batches(trajectories, self._group.share(indices), self._micro_batch_tokens)
+        lr = self._lr * schedule_factor(
+            update, self._num_updates, self._settings.warmup_updates, self._settings.schedule
+        )
+        set_lr(self.optimiser, lr * self.agent.lr_scale)
+        self.optimiser.zero_grad(set_to_none=True)
+        self._network.train()
+        sums: dict[str, float] = {}
+        # Every process takes part in as many passes as the one with most; idle passes weigh nothing.
+        num_passes = self._group.largest(len(parts))
+        for i in range(num_passes):
+            part, weight = (parts[i], 1.0) if i < len(parts) else (indices[:1], 0.0)
+            with self._group.accumulate(self._network, last=i + 1 == num_passes), out_of_memory_advice():
+                terms = self._backward(trajectories, batch, advantages, value_targets, part, norm, weight)
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + value
+        metrics = {f"algo/{name}": value for name, value in self._group.total(sums).items()}
+        grad_norm = self._group.clip_grad_norm(self._network, self._settings.grad_clip)
+        self._apply(grad_norm)
+        loss = metrics.pop("algo/loss")
+        return metrics | {
+            "optim/loss": loss,
+            "optim/grad_norm": grad_norm,
+            "optim/lr": lr,
+            "optim/lr_effective": lr * self.agent.lr_scale,
+            "optim/skipped_steps": float(self.num_skipped),
+        }
+
+    def _backward(
+        self,
+        trajectories: Sequence[Trajectory],
+        batch: ActionBatch,
+        advantages: Tensor,
+        value_targets: Tensor | None,
+        part: list[int],
+        norm: Norm,
+        weight: float,
+    ) -> dict[str, float]:
+        packed = self._pack(trajectories, part)
+        outputs = self._network(packed.inputs, self._temperature, entropy=self._algorithm.needs_entropy)
+        rows = torch.tensor(part)
+        values = None if outputs.values is None else packed.values(outputs.values)[0].cpu()
+        result = self._algorithm.loss(
+            packed.tokens(outputs.logprobs).cpu(),
+            batch.select(rows),
+            advantages[rows],
+            norm,
+            entropy=None if outputs.entropy is None else packed.tokens(outputs.entropy).cpu(),
+            values=values,
+            value_targets=None if value_targets is None else value_targets[rows],
+        )
+        # Processes average their gradients; the losses are shares of one sum.
+        (result.loss * weight * self._group.size).backward()  # type: ignore[no-untyped-call]
+        return {name: float(value) * weight for name, value in result.metrics.items()}
+
+    def _apply(self, grad_norm: float) -> None:
+        """Step, unless the gradient is not finite; too many of those in a row end the run."""
+        if np.isfinite(grad_norm):
+            self.optimiser.step()
+            self._skipped_in_a_row = 0
+            return
+        self.num_skipped += 1
+        self._skipped_in_a_row += 1
+        self.optimiser.zero_grad(set_to_none=True)
+        if self._skipped_in_a_row >= self._max_skipped:
+            raise UserError(
+                f"the gradient was not finite for {self._skipped_in_a_row} steps in a row",
+                where="optim.max_skipped_steps",
+                remedy="lower lr or optim.grad_clip, or use model.dtype=float32",
+            )
+
+
+@contextlib.contextmanager
+def out_of_memory_advice() -> Iterator[None]:
+    """Turn the device's out-of-memory error into one that names the keys to turn."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"out of device memory ({str(error).split('.')[0]})",
+            where="learning",
+            remedy="turn down optim.micro_batch_tokens, turn on model.gradient_checkpointing, "
+            "or turn on model.lora.enabled",
+        ) from error

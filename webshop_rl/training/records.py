@@ -1,0 +1,34 @@
+"""Recorded evaluations in a run's folder: one JSONL file a policy, one line an episode."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from webshop_rl.rollout.types import Trajectory
+from webshop_rl.training.evaluation import episode_record
+
+
+def record_path(folder: Path, arm: str) -> Path:
+    """Where the episodes of an arm ("test", "baseline/rule", ...) are."""
+    return folder / "episodes" / f"{arm.replace('/', '_')}.jsonl"
+
+
+def write_records(path: Path, trajectories: Sequence[Trajectory]) -> list[dict[str, Any]]:
+    """Write episodes, whole or not at all; returns the records."""
+    records = [episode_record(trajectory) for trajectory in trajectories]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    os.replace(part, path)
+    return records
+
+
+def read_records(path: Path) -> list[dict[str, Any]] | None:
+    """The records of an evaluation that was done before, or None."""
+    if not path.is_file():
+        return None
+    return [json.loads(line) for line in path.read_text().splitlines()]

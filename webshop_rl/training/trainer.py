@@ -1,0 +1,310 @@
+"""The training loop: collect, learn, evaluate, save; knows no algorithm and no shop by name.
+
+Everything a step draws is a function of the seed and the step's index, so a run resumed from a
+checkpoint computes the same numbers as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from webshop_rl.envs.types import Goal
+from webshop_rl.errors import UserError
+from webshop_rl.rollout.collector import Collector
+from webshop_rl.rollout.episode import EpisodeSpec
+from webshop_rl.rollout.types import Trajectory
+from webshop_rl.tracking.tracker import NullTracker
+from webshop_rl.training.checkpoint import (
+    Checkpoint,
+    find_checkpoints,
+    sweep_away,
+    trained_tensors,
+    write_checkpoint,
+)
+from webshop_rl.training.control import permute_rewards
+from webshop_rl.training.evaluation import (
+    collection_metrics,
+    episode_record,
+    evaluation_specs,
+    summarise,
+)
+from webshop_rl.training.goals import goals_of, group_specs
+from webshop_rl.training.health import HealthChecks
+from webshop_rl.training.learner import Learner
+from webshop_rl.training.preemption import Preempted, StopRequest
+from webshop_rl.training.processes import Processes
+from webshop_rl.training.vstar import VstarSource, adaptive_samples
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """What the loop is told; the keys of the configuration it comes from, flattened."""
+
+    seed: int
+    num_updates: int
+    goals_per_update: int
+    group_size: int
+    temperature: float
+    top_p: float
+    eval_every: int
+    eval_episodes: int
+    eval_temperature: float
+    eval_seed: int
+    checkpoint_every: int
+    vstar_samples: int = 0
+    vstar_adaptive: bool = False
+    control: str = "none"
+
+
+@dataclass
+class Progress:
+    """What a checkpoint remembers besides tensors.
+
+    Attributes:
+        update: optimiser steps done.
+        evaluated: last update that was evaluated, -1 for none.
+        best_update, best: of the best evaluation: its update, and (success, score, return).
+        num_skipped: optimiser steps skipped.
+        train_s: wall time spent in the loop, all attempts together.
+        health: state of the health checks.
+    """
+
+    update: int = 0
+    evaluated: int = -1
+    best_update: int = -1
+    best: tuple[float, ...] = ()
+    num_skipped: int = 0
+    train_s: float = 0.0
+    health: list[dict[str, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """Runs the loop of one run.
+
+    Args:
+        collector: plays episodes with the policy.
+        learner: takes optimiser steps.
+        train_goals, val_goals: of the shop's splits.
+        vstar: V* of goals, or None if the algorithm needs none.
+        settings: what the loop is told.
+        tracker: where metrics go.
+        folder: the run's folder.
+        group: the processes that train together.
+        stop: tells whether the run was asked to stop.
+        report: called after each update with its number and metrics, for a progress display.
+        warn: called with a line for people.
+    """
+
+    def __init__(
+        self,
+        *,
+        collector: Collector,
+        learner: Learner,
+        train_goals: Sequence[Goal],
+        val_goals: Sequence[Goal],
+        vstar: VstarSource | None,
+        settings: LoopSettings,
+        tracker: NullTracker,
+        folder: Path,
+        group: Processes,
+        stop: StopRequest,
+        report: Callable[[int, dict[str, float]], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._collector, self._learner, self._vstar, self._tracker = collector, learner, vstar, tracker
+        self._train_goals, self._val_goals, self._settings = train_goals, val_goals, settings
+        self._checkpoints, self._group, self._stop = folder / "checkpoints", group, stop
+        self._updates_log = folder / "updates.log"
+        self._report, self._warn = report, warn
+        self._health, self._warned = HealthChecks(), set[str]()
+        self.progress = Progress()
+        self._saved = self._previous = -1
+
+    def resume(self) -> bool:
+        """Continue from the last complete checkpoint, if there is one."""
+        found = find_checkpoints(self._checkpoints)
+        if not found:
+            return False
+        last = found[-1]
+        state = last.state()
+        self.progress = Progress(**{**state, "best": tuple(state["best"])})
+        self._learner.restore(last)
+        self._learner.num_skipped = self.progress.num_skipped
+        self._health.restore(self.progress.health)
+        self._saved = last.update
+        return True
+
+    def run(self) -> Checkpoint:
+        """Train to the end; the best checkpoint by validation.
+
+        Raises: Preempted after saving, if asked to stop.
+        """
+        settings = self._settings
+        sweep_away(self._checkpoints, self._kept())
+        began, before = time.monotonic(), self.progress.train_s
+        try:
+            while True:
+                if self._due(settings.eval_every) and self.progress.evaluated < self.progress.update:
+                    self._evaluate()
+                if self._due(settings.checkpoint_every):
+                    self._save()
+                if self.progress.update >= settings.num_updates:
+                    break
+                self._iterate()
+                self.progress.train_s = before + time.monotonic() - began
+        except Preempted:
+            # Raised between decisions of a collection: the weights are those of the last update.
+            self._save()
+            raise
+        self._save()
+        return next(c for c in find_checkpoints(self._checkpoints) if c.update == self.progress.best_update)
+
+    def _due(self, every: int) -> bool:
+        """Whether a boundary of `every` updates was reached or passed since the last collection."""
+        update, step = self.progress.update, self._learner.updates_per_collection
+        return update >= self._settings.num_updates or update // every > (update - step) // every
+
+    def _iterate(self) -> None:
+        """One collection and its updates."""
+        settings, update = self._settings, self.progress.update
+        iteration = update // self._learner.updates_per_collection
+        goals = goals_of(self._train_goals, iteration, settings.goals_per_update, settings.seed)
+        specs = group_specs(goals, settings.group_size, iteration, settings.seed)
+        timings: dict[str, float] = {}
+        with timed(timings, "time/collect_s"):
+            trajectories = self._collect(specs)
+        metrics = collection_metrics(trajectories)
+        timings["time/episodes_per_s"] = len(trajectories) / timings["time/collect_s"]
+        num_tokens = sum(t.num_action_tokens for t in trajectories)
+        timings["time/tokens_per_s"] = num_tokens / timings["time/collect_s"]
+        played = [t for t in trajectories if t.turns]
+        vstar: list[float] | None = None
+        if self._vstar is not None:
+            with timed(timings, "time/vstar_s"):
+                by_goal = self._vstar_of(goals)
+            vstar = [by_goal[t.goal.id] for t in played]
+            over_goals = [by_goal[goal.id] for goal in goals]
+            metrics["vstar/mean"], metrics["vstar/std"] = float(np.mean(over_goals)), float(np.std(over_goals))
+            metrics["vstar/max"] = float(np.max(over_goals))
+        if settings.control == "permuted_rewards":
+            played = permute_rewards(played, [settings.seed, iteration])
+        self._learn(played, vstar, metrics, timings)
+
+    def _collect(self, specs: list[EpisodeSpec]) -> list[Trajectory]:
+        settings = self._settings
+        share = self._collector.collect(
+            self._group.share(specs), temperature=settings.temperature, top_p=settings.top_p
+        )
+        return self._group.gather(share)
+
+    def _vstar_of(self, goals: list[Goal]) -> dict[str, float]:
+        assert self._vstar is not None
+        settings, number = self._settings, self._settings.vstar_samples
+        if settings.vstar_adaptive:
+            number = adaptive_samples(number, self.progress.update, settings.num_updates)
+        found = self._vstar.of(goals, number) if self._group.is_main else None
+        return self._group.agree(found) or {}
+
+    def _learn(
+        self,
+        trajectories: list[Trajectory],
+        vstar: list[float] | None,
+        metrics: dict[str, float],
+        timings: dict[str, float],
+    ) -> None:
+        self._stop.check()
+        if not trajectories:
+            raise UserError(
+                "no episode of the collection has a turn: the first page does not fit the context",
+                where="model.context_tokens",
+                remedy="raise it, or lower rollout.max_page_tokens",
+            )
+        started = time.monotonic()
+        for result in self._learner.learn(trajectories, vstar, self.progress.update):
+            # Nothing may be interrupted from here to the next boundary: weights are between updates.
+            self.progress.update += 1
+            timings["time/learn_s"] = time.monotonic() - started
+            timings["time/update_s"] = timings["time/learn_s"] + timings.get("time/collect_s", 0.0)
+            everything = metrics | result.metrics
+            self._record(everything, timings | memory())
+            metrics, timings, started = {}, {}, time.monotonic()
+            if self.progress.update >= self._settings.num_updates:
+                break
+        self.progress.num_skipped = self._learner.num_skipped
+
+    def _record(self, metrics: dict[str, float], timings: dict[str, float]) -> None:
+        update = self.progress.update
+        failed = self._health.look(metrics)
+        self.progress.health = self._health.state()
+        flags = {f"health/{name}": 1.0 for name in failed}
+        self._tracker.metrics(update, metrics | flags | timings | {"time/train_s": self.progress.train_s})
+        self._tracker.flush()
+        if self._group.is_main:
+            with self._updates_log.open("a") as log:
+                log.write(f"{update}\n")
+        for name in sorted(set(failed) - self._warned):
+            self._warned.add(name)
+            self._warn(f"update {update}: {self._health.advice(name)}")
+        self._report(update, metrics)
+
+    def _evaluate(self) -> None:
+        """Validate; remember the best: success, then score, then return, the earliest of equals."""
+        settings, update = self._settings, self.progress.update
+        specs = evaluation_specs(self._val_goals, settings.eval_episodes, settings.eval_seed)
+        timings: dict[str, float] = {}
+        with timed(timings, "time/eval_s"):
+            share = self._collector.collect(self._group.share(specs), temperature=settings.eval_temperature)
+            means = summarise([episode_record(t) for t in self._group.gather(share)])
+        metrics = {f"val/{name}": value for name, value in means.items()}
+        self._tracker.metrics(update, metrics | timings)
+        self._report(update, metrics)
+        score = (means["success"], means["score"], means["return_mean"])
+        if score > self.progress.best or not self.progress.best:
+            self.progress.best_update, self.progress.best = update, score
+        self.progress.evaluated = update
+        if self.progress.best_update == update:
+            self._save()
+
+    def _save(self) -> None:
+        """Write a checkpoint of this update, unless there is one."""
+        update = self.progress.update
+        if self._saved == update:
+            return
+        # The journal is on disk first: a checkpoint must never know more than the record.
+        self._tracker.flush()
+        weights, optimiser = self._learner.state()
+        if self._group.is_main:
+            write_checkpoint(self._checkpoints, update, weights, optimiser, vars(self.progress))
+        # The one before stays while the run goes on, should the disk lose the newest.
+        self._previous, self._saved = self._saved, update
+        if self._group.is_main:
+            sweep_away(self._checkpoints, self._kept())
+
+    def _kept(self) -> set[int]:
+        return {self._previous, self._saved, self.progress.best_update}
+
+
+@contextlib.contextmanager
+def timed(into: dict[str, float], name: str) -> Iterator[None]:
+    """Add the wall time of a block, in seconds, under a name."""
+    started = time.monotonic()
+    yield
+    into[name] = time.monotonic() - started
+
+
+def memory() -> dict[str, float]:
+    """Peak resident memory of the process and, with a GPU, peak allocated there since the last call."""
+    found: dict[str, Any] = {"system/rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    if torch.cuda.is_available():
+        found["system/gpu_mem_mb"] = torch.cuda.max_memory_allocated() / 2**20
+        torch.cuda.reset_peak_memory_stats()
+    return found
