@@ -137,7 +137,7 @@ def wait_for(url: str) -> None:
 def launch_costs(settings: TrackingSettings, what: str) -> None:
     """What a launching process pays."""
     report(f"{what}: check_tracker", 1e3 * timed(lambda: check_tracker(settings)), "ms")
-    report(f"{what}: prepare_tracker, first (imports mlflow)", timed(lambda: prepare_tracker(settings)), "s")
+    report(f"{what}: prepare_tracker, first", timed(lambda: prepare_tracker(settings)), "s")
     report(f"{what}: prepare_tracker, again", 1e3 * timed(lambda: prepare_tracker(settings)), "ms")
 
 

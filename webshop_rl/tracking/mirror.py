@@ -20,9 +20,10 @@ from urllib.parse import unquote, urlparse
 
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import TrackingSettings
+from webshop_rl.tracking.database import forget_ready
 from webshop_rl.tracking.files import write_atomic
 from webshop_rl.tracking.lock import FolderLock
-from webshop_rl.tracking.prepare import ensure_ready, find_run, forget_ready, parent_run
+from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run
 from webshop_rl.tracking.rows import JOURNAL, Row, scan
 from webshop_rl.tracking.traces import send_traces
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 from webshop_rl.tracking.config import default_uri
-from webshop_rl.tracking.prepare import create_database
+from webshop_rl.tracking.database import create_database
 
 _ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 

@@ -1,0 +1,157 @@
+"""MLflow's sqlite file, built once however many processes want it.
+
+Eight processes that open one fresh SQLite file each start MLflow's migrations, all die, and the file
+is ruined. Here one of them builds the database beside its place, under a lock, and renames it; the
+others find it, or the note that it is ready, which spares them the import of mlflow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webshop_rl.errors import UserError
+from webshop_rl.tracking.client import connect, reason
+from webshop_rl.tracking.config import TrackingSettings, sqlite_path
+from webshop_rl.tracking.files import write_atomic
+from webshop_rl.tracking.lock import Busy, FolderLock
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_BUILD_WAIT_S = 120.0
+
+
+def ready_experiment(path: Path, settings: TrackingSettings) -> str:
+    """Id of the experiment in a sqlite file; both are made if need be. Free if they are ready."""
+    found = _ready_note(path).get(settings.experiment)
+    if found is not None:
+        return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with being_set_up(path.parent, path.name):
+        experiments = _ready_note(path)
+        if settings.experiment not in experiments:
+            experiments[settings.experiment] = _build_sqlite(path, settings)
+            note = {**_identity(path), "experiments": experiments}
+            write_atomic(_note_path(path), json.dumps(note))
+        return experiments[settings.experiment]
+
+
+def create_database(path: Path) -> None:
+    """Make an empty MLflow database, if there is none, in one step whatever is killed.
+
+    Raises: UserError if it cannot be made.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with being_set_up(path.parent, path.name):
+        _build_database(path)
+
+
+def _build_database(path: Path) -> None:
+    with told_as_user_error(f"sqlite:///{path}"):
+        if not path.exists():
+            # Migrations are no transaction: a kill among them leaves a file that nothing opens again.
+            for left in path.parent.glob(f".{path.name}.*.building*"):
+                left.unlink()
+            part = path.with_name(f".{path.name}.{os.getpid()}.building")
+            connect(f"sqlite:///{part}", timeout_s=_BUILD_WAIT_S).search_experiments(max_results=1)
+            _dispose(f"sqlite:///{part}")
+            os.replace(part, path)
+
+
+def _build_sqlite(path: Path, settings: TrackingSettings) -> str:
+    _build_database(path)
+    with told_as_user_error(settings.uri):
+        client = connect(settings.uri, timeout_s=settings.timeout_s)
+        return find_or_create_experiment(client, settings.experiment, artifacts=path.parent / "mlartifacts")
+
+
+def _dispose(uri: str) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    engine = SqlAlchemyStore._engine_map.pop(uri, None)
+    if engine is not None:
+        engine.dispose()
+
+
+def find_or_create_experiment(client: MlflowClient, name: str, *, artifacts: Path | None) -> str:
+    """Id of the experiment of a name; its files go to artifacts, or where the server puts them.
+
+    Raises: UserError if it was deleted; what mlflow raises if the tracker is away.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = None if artifacts is None else (artifacts / name).as_uri()
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except Exception:
+            # Another process may have been faster; if not, the error is the one to show.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise UserError(
+            f"experiment {name!r} was deleted in MLflow",
+            where="experiment_name",
+            remedy=f"mlflow experiments restore -x {found.experiment_id}, or another experiment_name",
+        )
+    return str(found.experiment_id)
+
+
+def forget_ready(uri: str) -> None:
+    """Look again at the next `ensure_ready`: the sqlite file was replaced by another."""
+    path = sqlite_path(uri)
+    if path is not None:
+        _note_path(path).unlink(missing_ok=True)
+
+
+def _note_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.ready.json")
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    return {"mlflow": importlib.metadata.version("mlflow"), "inode": path.stat().st_ino}
+
+
+def _ready_note(path: Path) -> dict[str, str]:
+    """Ids of the experiments known to be ready, by name; {} for an absent or another file or MLflow."""
+    try:
+        note = json.loads(_note_path(path).read_text())
+        return dict(note["experiments"]) if note.items() >= _identity(path).items() else {}
+    except (OSError, ValueError, AttributeError, KeyError):
+        return {}
+
+
+@contextlib.contextmanager
+def being_set_up(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock of what only one process may set up. Raises: UserError after two minutes."""
+    lock = FolderLock(folder, name)
+    try:
+        lock.acquire(wait_s=_BUILD_WAIT_S, patience_alive_s=_BUILD_WAIT_S)
+    except Busy as error:
+        problem = f"the tracker is being set up and that takes long, {error}"
+        raise UserError(problem, where=str(folder), remedy="try again") from error
+    with lock:
+        yield
+
+
+@contextlib.contextmanager
+def told_as_user_error(uri: str) -> Iterator[None]:
+    """Turn whatever mlflow raises into one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if "out-of-date database schema" in str(error):
+            remedy = f"mlflow db upgrade {uri}"
+            raise UserError("was made by another version of MLflow", where=uri, remedy=remedy) from error
+        remedy = "mend it, or launch with tracking=journal"
+        raise UserError(f"the tracker cannot be used: {reason(error)}", where=uri, remedy=remedy) from error
