@@ -28,17 +28,17 @@ class WebshopConfig:
 
     _target_: str = "webshop_rl.envs.webshop.shop.WebShop"
     name: str = "webshop"
-    data_dir: str | None = None
-    num_products: int | None = ranged(1000, ge=1)
-    goals: str = choice("synthetic", "human", default="synthetic")
-    split: str = choice("product", "published", "none", default="product")
-    reward: str = choice("binary", "score", "shaped", default="score")
-    fidelity: str = choice("original", "fixed", default="original")
-    mode: str = choice("text", "text_rich", default="text")
-    max_steps: int = ranged(15, ge=1)
-    shaping_search: float = ranged(0.1, ge=0.0, le=1.0)
-    shaping_open: float = ranged(0.1, ge=0.0, le=1.0)
-    show_attributes: bool = False
+    data_dir: str | None = "???"
+    num_products: int | None = ranged(ge=1)
+    goals: str = choice("synthetic", "human")
+    split: str = choice("product", "published", "none")
+    reward: str = choice("score", "binary", "shaped")
+    fidelity: str = choice("original", "fixed")
+    mode: str = choice("text", "text_rich")
+    max_steps: int = ranged(ge=1)
+    shaping_search: float = ranged(ge=0, le=1)
+    shaping_open: float = ranged(ge=0, le=1)
+    show_attributes: bool = ranged()
 
 
 CONFIG = WebshopConfig

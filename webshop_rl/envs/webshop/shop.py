@@ -21,7 +21,8 @@ from webshop_rl.errors import UserError
 class WebShop:
     """The original's text environment in pure Python; implements envs.types.Shop.
 
-    The keyword arguments are the fields of WebshopConfig. Immutable after construction.
+    The keyword arguments are the fields of WebshopConfig; left out, they are as in the original, with
+    splits by product. Immutable after construction.
 
     Raises: UserError if the data are missing or broken, or there is no goal.
     """
@@ -96,6 +97,10 @@ class WebShop:
     ) -> Sequence[Product]:
         """The products that a search finds, best first (see lookup.ProductFinder)."""
         return self._finder.find(keywords, rng, cap=cap)
+
+    def hits(self, query: str) -> list[tuple[str, float]]:
+        """ASINs and scores of a ranked search, best first, at most 50."""
+        return self._finder.hits(query)
 
     def score(
         self,

@@ -1,0 +1,104 @@
+"""The reproduction in the state in which the original was recorded."""
+
+from __future__ import annotations
+
+import random
+from functools import cached_property
+
+from webshop_rl.envs.webshop.browser import Browser
+from webshop_rl.envs.webshop.goals import WebshopGoal
+from webshop_rl.envs.webshop.product import Product
+from webshop_rl.envs.webshop.shop import WebShop
+
+NUM_PRODUCTS = 1000
+
+
+class Reference:
+    """The shops that rows are compared with, built when first asked for.
+
+    Args:
+        data_dir: folder of the original data files.
+    """
+
+    def __init__(self, data_dir: str | None) -> None:
+        self._data_dir = data_dir
+
+    @cached_property
+    def synthetic(self) -> WebShop:
+        """The shop with synthetic goals."""
+        return WebShop(data_dir=self._data_dir, num_products=NUM_PRODUCTS, goals="synthetic")
+
+    @cached_property
+    def human(self) -> WebShop:
+        """The shop with human goals."""
+        return WebShop(data_dir=self._data_dir, num_products=NUM_PRODUCTS, goals="human")
+
+    @cached_property
+    def instructions(self) -> frozenset[str]:
+        """The lower-cased instructions of all synthetic goals."""
+        return frozenset(goal.instruction.lower() for goal in self.synthetic.goals("all"))
+
+    @cached_property
+    def queries(self) -> frozenset[str]:
+        """The queries of all products."""
+        return frozenset(product.query for product in self.synthetic.products)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each product in the catalogue, by ASIN."""
+        return {product.asin: place for place, product in enumerate(self.synthetic.products)}
+
+    def shop(self, kind: object) -> WebShop | None:
+        """The shop with goals of a kind; None if it is no kind."""
+        if kind == "synthetic":
+            return self.synthetic
+        return self.human if kind == "human" else None
+
+    def goal(self, kind: object, index: object) -> WebshopGoal | None:
+        """The goal of a kind at an index; None if there is none."""
+        shop = self.shop(kind)
+        if shop is None or type(index) is not int:
+            return None
+        goals = shop.goals("all")
+        return goals[index] if 0 <= index < len(goals) else None
+
+
+class RecordedBrowser(Browser):
+    """A browser with the bugs that the original had when the rows were recorded.
+
+    Special searches are not cut at 50 results, the meaning of "next >" and "< prev" is read from the
+    page's address, search words included, and an episode goes on after its end. The reward of the last
+    action is kept as the original types it: the whole number 0 if it did not apply.
+    """
+
+    def __init__(self, shop: WebShop, goal: WebshopGoal) -> None:
+        self.reward: float = 0.0
+        self.done = False
+        self._shop = shop
+        self._goal = goal
+        rng = random.Random(0)
+        super().__init__(
+            goal.instruction,
+            lookup=lambda keywords: shop.lookup(keywords, rng, cap=None),
+            purchase=self._recorded_purchase,
+        )
+
+    def act(self, action: str) -> bool:
+        self.reward, self.done = 0.0, False
+        applied = super().act(action)
+        if not applied:
+            self.reward = 0
+        return applied
+
+    def routed_kind(self) -> str:
+        kind = super().routed_kind()
+        names = {"results": "search_results", "item": "item_page", "sub": "item_sub_page", "end": "done"}
+        if kind == "search":
+            return kind
+        address = f"{names[kind]} {self._address()}"
+        return next(routed for routed, name in names.items() if name in address)
+
+    def _recorded_purchase(self, product: Product, options: dict[str, str]) -> float:
+        self.reward = self._shop.score(product, self._goal, options).score
+        self.done = True
+        return self.reward
