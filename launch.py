@@ -13,7 +13,9 @@ from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 register()
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@hydra.main(  # type: ignore[untyped-decorator]
+    version_base="1.3", config_path="conf", config_name="config"
+)
 def main(cfg: DictConfig) -> float:
     """Run one configuration and return its objective (the test score) to Hydra."""
     try:

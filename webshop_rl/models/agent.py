@@ -55,8 +55,8 @@ def add_lora(model: torch.nn.Module, settings: dict[str, object], seed: int) -> 
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return get_peft_model(
-            model,  # type: ignore[arg-type]
+        wrapped: torch.nn.Module = get_peft_model(
+            model,
             LoraConfig(
                 r=settings["rank"],
                 lora_alpha=settings["alpha"],
@@ -65,3 +65,4 @@ def add_lora(model: torch.nn.Module, settings: dict[str, object], seed: int) -> 
                 task_type="CAUSAL_LM",
             ),
         )
+        return wrapped

@@ -38,7 +38,9 @@ class ChatCodec:
 
     def decode(self, ids: Sequence[int]) -> str:
         kept = [i for i in ids if i != self.end]
-        return str(self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return str(
+            self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
 
     def frame_opening(self, system: str, user: str) -> list[int]:
         if self._between is None:

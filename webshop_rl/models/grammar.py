@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from webshop_rl.envs.types import Page
 from webshop_rl.models.masking import TokenMask, only
 
 Encode = Callable[[str], list[int]]
@@ -120,17 +119,3 @@ class PageGrammar:
     def action(self, state: State) -> str | None:
         """The complete action spelt by the tokens so far, or None."""
         return next((path.action for path in state if not path.literal and path.action), None)
-
-
-def page_grammar(
-    encode: Encode, end: int, page: Page, instruction: str, max_words: int, labels: Sequence[str]
-) -> PageGrammar:
-    """The grammar of a page whose clickables are shown to the policy under `labels`."""
-    return PageGrammar(
-        encode,
-        end,
-        words=instruction_words(instruction),
-        targets=labels,
-        can_search=page.can_search,
-        max_words=max_words,
-    )

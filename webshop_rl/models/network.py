@@ -91,7 +91,8 @@ class PolicyNetwork(nn.Module):
         """[N, H] -> [N] float32."""
         if self.value_head is None:
             raise ValueError("this network has no critic")
-        return self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1).float()
+        read: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype))
+        return read.squeeze(-1).float()
 
     def forward(self, inputs: ScoreInputs, temperature: float, *, entropy: bool = False) -> ScoreOutputs:
         """Log-probs (and entropy) of the decisions under temperature and masks.

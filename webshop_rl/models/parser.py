@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping
 
 _BRACKETED = re.compile(r"\b(search|click|buy)\s*\[([^\[\]\n]*)\]", re.IGNORECASE)
-_LOOSE = re.compile(r"\b(search|click|buy|select|choose|open)\b(?:\s+(?:for|on))?[ :]*([^\n\[\]]*)", re.IGNORECASE)
+_LOOSE = re.compile(
+    r"\b(search|click|buy|select|choose|open)\b(?:\s+(?:for|on))?[ :]*([^\n\[\]]*)", re.IGNORECASE
+)
 _THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
 _BUY_NOW = "buy now"
 

@@ -1,6 +1,6 @@
 """A word-level tokenizer made from the shop's own words; rare words are spelt.
 
-    <bos> instruction : i want to buy red shoes <page> search <act> search [ red ] <end> <page> ... <act>
+<bos> instruction : i want to buy red shoes <page> search <act> search [ red ] <end> <page> ... <act>
 """
 
 from __future__ import annotations

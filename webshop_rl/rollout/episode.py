@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from webshop_rl.envs.types import EndReason, Goal, Page, Session, Step
-from webshop_rl.models.grammar import PageGrammar, instruction_words
+from webshop_rl.models.grammar import Encode, PageGrammar, instruction_words
 from webshop_rl.models.masking import TokenMask
 from webshop_rl.models.prompts import Prompter, View
 from webshop_rl.rollout.reply import AdmissibleReply, FreeReply, Reply, ThinkingReply
@@ -192,7 +192,8 @@ class Episode:
         reply: Reply
         if settings.decoding == "admissible":
             grammar = _grammar(
-                codec,
+                codec.encode,
+                codec.end,
                 instruction_words(self.trajectory.goal.instruction),
                 tuple(view.labels),
                 view.page.can_search,
@@ -206,12 +207,17 @@ class Episode:
 
 @functools.lru_cache(maxsize=GRAMMARS_KEPT)
 def _grammar(
-    codec: object, words: tuple[str, ...], labels: tuple[str, ...], can_search: bool, max_words: int
+    encode: Encode,
+    end: int,
+    words: tuple[str, ...],
+    labels: tuple[str, ...],
+    can_search: bool,
+    max_words: int,
 ) -> PageGrammar:
     """Pages recur (groups share a goal), and building their automata is most of the decoding's Python."""
     return PageGrammar(
-        codec.encode,  # type: ignore[attr-defined]
-        codec.end,  # type: ignore[attr-defined]
+        encode,
+        end,
         words=words,
         targets=labels,
         can_search=can_search,

@@ -80,15 +80,15 @@ def pack(
     readings: list[tuple[int, int, int, int]] = []
     columns = [0] * len(trajectories)
     for s, (b, segment) in enumerate(segments):
-        for position, (token, is_action) in enumerate(zip(segment.tokens, segment.action, strict=True)):
+        for at, (token, is_action) in enumerate(zip(segment.tokens, segment.action, strict=True)):
             if not is_action:
                 continue
-            if per_token or not segment.action[position - 1]:
-                step = columns[b] if per_token else segment.turns[position]
-                readings.append((s, position - 1, b, step))
-            mask = segment.masks.get(position)
+            if per_token or not segment.action[at - 1]:
+                step = columns[b] if per_token else segment.turns[at]
+                readings.append((s, at - 1, b, step))
+            mask = segment.masks.get(at)
             if mask is None or mask.forced is None:
-                decisions.append((s, position - 1, token, b, columns[b]))
+                decisions.append((s, at - 1, token, b, columns[b]))
                 masks.append(mask)
             columns[b] += 1
     for s, (b, segment) in enumerate(segments):

@@ -17,8 +17,15 @@ _CLOSE_WINDOW = 12  # tokens looked back on for the closing mark
 class Reply(Protocol):
     """Incremental decoding of one reply."""
 
-    finished: bool
-    cut: bool
+    @property
+    def finished(self) -> bool:
+        """Whether no further token is wanted."""
+        ...
+
+    @property
+    def cut(self) -> bool:
+        """Whether the reply ended at its length limit."""
+        ...
 
     def mask(self) -> TokenMask | None:
         """What may come next."""
@@ -39,7 +46,8 @@ class AdmissibleReply:
     def __init__(self, codec: Codec, grammar: PageGrammar, view: View) -> None:
         self._end, self._grammar, self._view = codec.end, grammar, view
         self._state = grammar.start
-        self.finished = self.cut = False
+        self.finished = False
+        self.cut = False
 
     def mask(self) -> TokenMask | None:
         return self._grammar.mask(self._state)
@@ -64,7 +72,8 @@ class FreeReply:
         self._codec, self._view, self._left = codec, view, max_tokens
         self._tokens: list[int] = []
         self._mask = everything_but(list(codec.special))
-        self.finished = self.cut = False
+        self.finished = False
+        self.cut = False
 
     def mask(self) -> TokenMask | None:
         return self._mask

@@ -100,6 +100,12 @@ def result_table(result: Mapping[str, Any]) -> Table:
             text = f"{difference['mean']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
         elif difference is not None:
             text = f"{difference['mean']:+.3f}"
-        row = (label, f"{means['success']:.3f}", f"{means['score']:.3f}", f"{means['episode_turns']:.1f}", text)
+        row = (
+            label,
+            f"{means['success']:.3f}",
+            f"{means['score']:.3f}",
+            f"{means['episode_turns']:.1f}",
+            text,
+        )
         table.add_row(*row, style="bold" if arm == "test" else "")
     return table

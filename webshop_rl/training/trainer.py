@@ -27,7 +27,6 @@ from webshop_rl.training.checkpoint import (
     Checkpoint,
     find_checkpoints,
     sweep_away,
-    trained_tensors,
     write_checkpoint,
 )
 from webshop_rl.training.control import permute_rewards
@@ -193,7 +192,8 @@ class Trainer:
                 by_goal = self._vstar_of(goals)
             vstar = [by_goal[t.goal.id] for t in played]
             over_goals = [by_goal[goal.id] for goal in goals]
-            metrics["vstar/mean"], metrics["vstar/std"] = float(np.mean(over_goals)), float(np.std(over_goals))
+            metrics["vstar/mean"] = float(np.mean(over_goals))
+            metrics["vstar/std"] = float(np.std(over_goals))
             metrics["vstar/max"] = float(np.max(over_goals))
         if settings.control == "permuted_rewards":
             played = permute_rewards(played, [settings.seed, iteration])

