@@ -70,9 +70,9 @@ def test_runs_end_with_a_killed_launcher_and_the_same_command_takes_over(tmp_pat
 
 def test_a_second_launcher_leaves_alone_what_the_first_has(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs", s1="slow", s2="slow", s3="slow")
-    first = command.start("-m", "seed=1,2,3")
+    first = command.start("-m", "seed=1,2,3", "num_updates=12")
     wait_until(lambda: _one_has_begun(command))
-    code, output = command.run("-m", "seed=1,2,3,4")
+    code, output = command.run("-m", "seed=1,2,3,4", "num_updates=12")
     assert code == 0, output
     assert "3 leave alone" in output
     assert first.wait(timeout=30) == 0

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from webshop_rl.launching.folder import RESULT, read_json
+from webshop_rl.launching.results import read_result
 from webshop_rl.launching.run_status import State
 from webshop_rl.launching.table import RunView, duration
 from webshop_rl.tracking.names import EVALUATIONS
 
 _TRAINED = "test"
-
-
-def read_result(run_dir: Path) -> dict[str, float]:
-    """What a finished run measured, as `test/success`, `baseline/rule/score`, ...; {} for others."""
-    arms: Mapping[str, Mapping[str, Any]] = (read_json(run_dir / RESULT) or {}).get("arms", {})
-    return {f"{arm}/{name}": value for arm, measured in arms.items() for name, value in measured.items()}
-
-
-def objective(run_dir: Path) -> float | None:
-    """What a finished run returned: its score on the test goals."""
-    value = (read_json(run_dir / RESULT) or {}).get("objective")
-    return None if value is None else float(value)
 
 
 def compare(views: Sequence[RunView], folders: Sequence[Path], *, title: str) -> Table:

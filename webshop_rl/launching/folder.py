@@ -15,6 +15,7 @@ from typing import Any
 CONFIG = "config.yaml"
 SIGNATURE = "signature.json"
 STATUS = "status.json"
+JOB = "job.json"
 RESULT = "result.json"
 LOG = "log.txt"
 CHECKPOINTS = "checkpoints"

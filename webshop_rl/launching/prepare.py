@@ -10,26 +10,32 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from webshop_rl.launching.code import code_digest, git_state
+from webshop_rl.launching.code import git_state
 from webshop_rl.launching.compose import ComposedRun
 from webshop_rl.launching.folder import CONFIG, SIGNATURE, replace_text
 from webshop_rl.launching.plan import Planned
-from webshop_rl.launching.run_status import RunStatus, State, write_status
+from webshop_rl.launching.run_status import RunStatus, State, hold_by_job, write_status
 
 # The C emitter is ten times faster; a thousand configs are written at once.
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def prepare(composed: ComposedRun, planned: Planned, *, sweep: str | None) -> RunStatus:
+def prepare(composed: ComposedRun, planned: Planned, *, sweep: str | None, code: str) -> RunStatus:
     """Freeze config and identity into the run's folder; its status becomes `prepared` if it is new.
 
     What does not belong to the identity (where it runs, how it is tracked) is replaced at a resume.
+
+    Args:
+        composed: the run.
+        planned: its folder, and what is known of it.
+        sweep: the sweep that executes it.
+        code: digest of the code that executes it.
     """
     _write_config(planned.folder, composed.config)
     identity = {
         "signature": composed.signature,
         "run": planned.run,
-        "code_digest": code_digest(),
+        "code_digest": code,
         "git": git_state(),
         "overrides": list(composed.overrides),
         "sweep": sweep,
@@ -37,14 +43,13 @@ def prepare(composed: ComposedRun, planned: Planned, *, sweep: str | None) -> Ru
     }
     replace_text(planned.folder / SIGNATURE, json.dumps(identity, indent=1))
     known = planned.status or RunStatus()
-    return write_status(planned.folder, replace(known, launcher="", job_id="", queued=time.time(), error=""))
+    hold_by_job(planned.folder, "")
+    return write_status(planned.folder, replace(known, launcher="", queued=time.time(), error=""))
 
 
-def mark_queued(folder: Path, status: RunStatus, *, launcher: str = "", job_id: str = "") -> RunStatus:
-    """Say who will start the run: a launcher of this kind, or a Slurm job."""
-    return write_status(
-        folder, replace(status, state=State.QUEUED, launcher=launcher, job_id=job_id, queued=time.time())
-    )
+def mark_queued(folder: Path, status: RunStatus, *, launcher: str) -> RunStatus:
+    """Say which launcher will start the run, or is handing it over to Slurm."""
+    return write_status(folder, replace(status, state=State.QUEUED, launcher=launcher, queued=time.time()))
 
 
 def _write_config(folder: Path, config: dict[str, Any]) -> None:

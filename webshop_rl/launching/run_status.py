@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.folder import STATUS, read_json, replace_text
+from webshop_rl.launching.folder import JOB, STATUS, read_json, replace_text
+from webshop_rl.launching.slurm_cluster import Job, Jobs, query_jobs
 from webshop_rl.tracking.lock import Busy, FolderLock
 
 # Not the tracker's lock of the same folder, which is taken later, once torch is loaded.
@@ -41,7 +42,8 @@ class State(enum.StrEnum):
     PREEMPTED = "preempted"
 
 
-WAITING = (State.PREPARED, State.QUEUED, State.PREEMPTED)
+# What something else than the run's own word may change.
+_UNSETTLED = (State.QUEUED, State.RUNNING, State.PREEMPTED, State.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class RunStatus:
         state: as last written; see `observe` for what is true now.
         attempts: how often the run was started.
         deaths: attempts in a row that were killed without getting further.
+        stalls: attempts in a row that were stopped and requeued without getting further.
         launcher: id of the launcher whose local queue holds the run; "" for none.
-        job_id: Slurm's id of the job that holds the run; "" for none.
         host, pid: of the process that ran or runs it.
         queued, started, ended: seconds since 1970 of the last such event; 0 for never.
         progress: updates done when the last attempt started.
@@ -63,8 +65,8 @@ class RunStatus:
     state: State = State.PREPARED
     attempts: int = 0
     deaths: int = 0
+    stalls: int = 0
     launcher: str = ""
-    job_id: str = ""
     host: str = ""
     pid: int = 0
     queued: float = 0.0
@@ -97,14 +99,22 @@ def write_status(run_dir: Path, status: RunStatus) -> RunStatus:
     return status
 
 
-def observe(root: Path, run_dir: Path) -> RunStatus | None:
-    """The status with what can be seen from here: no running without a process, no queue without its owner.
+def observe(root: Path, run_dir: Path, jobs: Jobs | None = None) -> RunStatus | None:
+    """The status with what can be seen from here: nothing runs without a process or waits without a queue.
 
-    A run that a Slurm job holds keeps what it says; webshop_rl.launching.slurm_jobs knows more.
+    Args:
+        root: folder of the runs.
+        run_dir: the run's folder.
+        jobs: Slurm's view of the moment, asked for if a job holds the run and None is given.
+    Returns: None if the folder holds no run.
     """
     status = read_status(run_dir)
-    if status is None or status.job_id:
+    if status is None or status.state not in _UNSETTLED:
         return status
+    job_id = held_by_job(run_dir)
+    if job_id:
+        job = (jobs or query_jobs()).get(job_id)
+        return status if job is None else _seen_with_job(status, read_status(run_dir) or status, job)
     if status.state == State.RUNNING and worker_lock(run_dir).holder() is None:
         # The holder may have ended, and said so, between our two looks.
         latest = read_status(run_dir)
@@ -116,6 +126,44 @@ def observe(root: Path, run_dir: Path) -> RunStatus | None:
     if status.state == State.QUEUED and not launcher_alive(root, status.launcher):
         return replace(status, state=State.INTERRUPTED if status.attempts else State.PREPARED, launcher="")
     return status
+
+
+def _seen_with_job(before: RunStatus, status: RunStatus, job: Job) -> RunStatus:
+    """A run's status beside the job that holds it; before was read before the job was looked at."""
+    if status != before or status.state not in _UNSETTLED:
+        return status  # the run itself has just told
+    if job.waits:
+        return replace(status, state=State.PREEMPTED if status.attempts else State.QUEUED)
+    if status.state == State.INTERRUPTED:
+        # Slurm is still ending the job, perhaps only to run it again.
+        return status if job.over else replace(status, state=State.PREEMPTED)
+    if not job.over:
+        return status
+    if job.state == "OUT_OF_MEMORY":
+        return replace(status, state=State.FAILED, error="out of memory (Slurm)")
+    if job.state == "FAILED" or (job.state == "COMPLETED" and status.state == State.RUNNING):
+        return replace(status, state=State.FAILED, error=f"its job ended without a word (Slurm: {job.state})")
+    why = status.error or (f"its job is over (Slurm: {job.state})" if job.state else "its job is gone")
+    return replace(status, state=State.INTERRUPTED if status.attempts else State.PREPARED, error=why)
+
+
+def settle(run_dir: Path, seen: RunStatus) -> None:
+    """Write down how a run ended that could not say so itself; Slurm forgets its jobs."""
+    if seen != read_status(run_dir) and seen.state in (State.FAILED, State.INTERRUPTED):
+        write_status(run_dir, replace(seen, ended=seen.ended or time.time(), launcher=""))
+
+
+def held_by_job(run_dir: Path) -> str:
+    """Id of the Slurm job that the run was last submitted as; "" for a run of no job."""
+    return str((read_json(run_dir / JOB) or {}).get("job_id", ""))
+
+
+def hold_by_job(run_dir: Path, job_id: str) -> None:
+    """Note the job a run was submitted as; "" for none. Beside status.json, which the run itself writes."""
+    if job_id:
+        replace_text(run_dir / JOB, json.dumps({"job_id": job_id, "submitted": time.time()}))
+    else:
+        (run_dir / JOB).unlink(missing_ok=True)
 
 
 def worker_lock(run_dir: Path) -> FolderLock:

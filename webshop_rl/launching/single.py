@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.code import code_digest
-from webshop_rl.launching.comparison import objective
 from webshop_rl.launching.compose import ComposedRun, freeze
-from webshop_rl.launching.config import HardwareConfig
+from webshop_rl.launching.execute import execute_sweep
 from webshop_rl.launching.folder import RESULT, read_json
-from webshop_rl.launching.plan import Action, Planned, Wishes, plan
+from webshop_rl.launching.plan import Action, Planned, plan
 from webshop_rl.launching.prepare import prepare
-from webshop_rl.launching.run_status import observe, planning
+from webshop_rl.launching.results import objective
+from webshop_rl.launching.run_status import State, observe, planning
 from webshop_rl.launching.slots import local_slots
+from webshop_rl.launching.sweep import Sweep, sweep_of
 from webshop_rl.launching.worker import Interrupted, LeftAlone, RunFailed, execute
-from webshop_rl.tracking.config import resolve
 from webshop_rl.tracking.prepare import check_tracker
 
 
@@ -34,21 +33,20 @@ def run_single(cfg: DictConfig) -> float:
         was stopped.
     """
     composed = freeze(cfg)
-    config = composed.config
-    root = Path(config["root"])
-    check_tracker(
-        resolve(OmegaConf.create(config["tracking"]), root=root, experiment=config["experiment_name"])
-    )
-    with planning(root):
-        planned = _plan(root, composed)
+    sweep = sweep_of(composed, f"run-{composed.signature}")
+    if sweep.executor == "slurm" or sweep.settings.dry_run:
+        return _as_sweep_of_one(sweep, composed)
+    check_tracker(sweep.tracking)
+    with planning(sweep.root):
+        planned = _plan(sweep, composed)
         if planned.executes:
-            prepare(composed, planned, sweep=None)
+            prepare(composed, planned, sweep=None, code=sweep.code)
     console = Console()
     if planned.action == Action.SKIP:
         return _show_finished(planned, console)
     verb = "resumes" if planned.action == Action.RESUME else "starts"
     console.print(f"run {planned.run} {verb}: {planned.folder}", highlight=False, soft_wrap=True)
-    slot = local_slots(HardwareConfig(**config["hardware"]), 1)[0]
+    slot = local_slots(sweep.hardware, 1)[0]
     os.environ.update(slot.environment())
     try:
         return execute(planned.folder)
@@ -63,14 +61,22 @@ def run_single(cfg: DictConfig) -> float:
         raise _in_other_hands(str(busy)) from None
 
 
-def _plan(root: Path, composed: ComposedRun) -> Planned:
-    config = composed.config
+def _as_sweep_of_one(sweep: Sweep, composed: ComposedRun) -> float:
+    """Hand the run to Slurm; nan if it has no objective yet."""
+    outcome = execute_sweep(sweep, [composed])[0]
+    if outcome.status.state in (State.FAILED, State.INTERRUPTED):
+        raise SystemExit(outcome.stopped_by or 1)
+    reached = objective(outcome.folder)
+    return math.nan if reached is None else reached
+
+
+def _plan(sweep: Sweep, composed: ComposedRun) -> Planned:
     planned = plan(
-        root,
+        sweep.root,
         composed.signature,
-        code=code_digest(),
-        wishes=Wishes(config["retry"], config["rerun"], config["on_code_change"]),
-        observe=lambda folder: observe(root, folder),
+        code=sweep.code,
+        wishes=sweep.wishes,
+        observe=lambda folder: observe(sweep.root, folder),
     )
     if planned.action == Action.KEEP_FAILED:
         assert planned.status is not None

@@ -29,10 +29,14 @@ class Slot:
     def environment(self) -> dict[str, str]:
         """What a process in this slot must find in its environment."""
         return {
-            **dict.fromkeys(_THREAD_VARIABLES, str(self.threads)),
-            "TOKENIZERS_PARALLELISM": "false",
+            **thread_variables(self.threads),
             "CUDA_VISIBLE_DEVICES": self.gpu,
         }
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Environment in which a process uses that many threads."""
+    return {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), "TOKENIZERS_PARALLELISM": "false"}
 
 
 def local_slots(hardware: Any, num_runs: int, *, pack: int = 1) -> list[Slot]:

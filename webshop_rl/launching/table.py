@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -13,8 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from webshop_rl.launching.progress import Progress, time_left_s
-from webshop_rl.launching.run_status import RunStatus, State
+from webshop_rl.launching.progress import Progress, read_progress, time_left_s
+from webshop_rl.launching.run_status import RunStatus, State, held_by_job, observe
+from webshop_rl.launching.slurm_cluster import Jobs
 
 _COLOUR = {
     State.FINISHED: "green",
@@ -64,6 +66,17 @@ class RunView:
         elapsed = duration(status.elapsed_s) if status.started else ""
         left_text = "" if left is None else duration(left)
         return status.state.value, progress.text, success, elapsed, left_text, status.error
+
+
+def view_run(root: Path, folder: Path, label: str, jobs: Jobs | None) -> RunView:
+    """A run as it stands."""
+    status = observe(root, folder, jobs) or RunStatus()
+    job_id = held_by_job(folder)
+    place = ""
+    if job_id:
+        job = None if jobs is None else jobs.get(job_id)
+        place = " ".join(word for word in (job_id, job.node or job.reason if job else "") if word)
+    return RunView(folder.name, label, status, read_progress(folder), place)
 
 
 def duration(seconds: float) -> str:

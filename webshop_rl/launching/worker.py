@@ -17,13 +17,19 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from webshop_rl.launching.folder import replace_text
 from webshop_rl.launching.progress import read_progress
+from webshop_rl.launching.results import objective
 from webshop_rl.launching.run_status import RunStatus, State, one_line, read_status, worker_lock, write_status
-from webshop_rl.tracking.lock import Busy
+from webshop_rl.tracking.lock import STALE_S, Busy
 from webshop_rl.training.preemption import Preempted
 
 # The variable lets tests of the launcher put something cheap in the place of training.
 ENTRY = os.environ.get("WEBSHOP_RL_ENTRY", "webshop_rl.experiment:run_experiment")
+
+# Preemptions in a row that may come before the first update of an attempt.
+MAX_STALLS = 10
+_PEER_ERROR = "peer_error.txt"
 
 
 class LeftAlone(Exception):
@@ -40,45 +46,59 @@ class Interrupted(Exception):
     exit_code = 130
 
 
-def execute(run_dir: Path, *, entry: str = ENTRY, job_id: str = "") -> float:
+def execute(
+    run_dir: Path,
+    *,
+    entry: str = ENTRY,
+    patience_s: float = 3.0,
+    requeue: Callable[[], bool] | None = None,
+) -> float:
     """Run to the end and return the objective; status.json says at every moment where it stands.
+
+    A run that is finished by now (another attempt was faster) returns at once.
 
     Args:
         run_dir: a folder that `prepare` made.
         entry: `module:function` that takes the folder and returns the objective.
-        job_id: Slurm's job, if one holds the run.
+        patience_s: how long to wait for another process that executes the run.
+        requeue: called after a stop on request; True if the run will be started again.
     Raises: LeftAlone, Interrupted, or RunFailed after any other end, a call of sys.exit included.
     """
     restore = _stop_on_signals()
     try:
-        lock = worker_lock(run_dir).acquire(wait_s=60.0)
+        lock = worker_lock(run_dir).acquire(max(patience_s, 1.5 * STALE_S), patience_alive_s=patience_s)
     except Busy as busy:
         raise LeftAlone(f"{run_dir.name}: {busy}") from None
     with lock:
-        status = _started(run_dir, job_id)
+        known = read_status(run_dir) or RunStatus()
+        finished = objective(run_dir) if known.state == State.FINISHED else None
+        if finished is not None:
+            return finished
+        status = _started(run_dir, known)
         try:
-            objective = float(_load(entry)(run_dir))
+            reached = float(load(entry)(run_dir))
         except BaseException as error:
-            _ended(run_dir, status, error)
             if _is_stop(error):
+                _stopped(run_dir, status, requeue)
                 raise Interrupted(f"{run_dir.name}: {one_line(error)}") from None
+            failed = replace(status, state=State.FAILED, deaths=0, ended=time.time(), error=one_line(error))
+            write_status(run_dir, failed)
             traceback.print_exc()
             raise RunFailed(f"{run_dir.name}: {one_line(error)}") from error
         finally:
             restore()
-        write_status(run_dir, replace(status, state=State.FINISHED, deaths=0, ended=time.time()))
-        return objective
+        write_status(run_dir, replace(status, state=State.FINISHED, deaths=0, stalls=0, ended=time.time()))
+        return reached
 
 
-def _started(run_dir: Path, job_id: str) -> RunStatus:
-    known = read_status(run_dir) or RunStatus()
+def _started(run_dir: Path, known: RunStatus) -> RunStatus:
+    (run_dir / _PEER_ERROR).unlink(missing_ok=True)
     return write_status(
         run_dir,
         replace(
             known,
             state=State.RUNNING,
             attempts=known.attempts + 1,
-            job_id=job_id,
             host=socket.gethostname(),
             pid=os.getpid(),
             started=time.time(),
@@ -89,10 +109,44 @@ def _started(run_dir: Path, job_id: str) -> RunStatus:
     )
 
 
-def _ended(run_dir: Path, status: RunStatus, error: BaseException) -> None:
-    state = State.INTERRUPTED if _is_stop(error) else State.FAILED
-    message = "stopped on request" if _is_stop(error) else one_line(error)
-    write_status(run_dir, replace(status, state=state, deaths=0, ended=time.time(), error=message))
+def _stopped(run_dir: Path, status: RunStatus, requeue: Callable[[], bool] | None) -> None:
+    """Say so, before the requeue that ends this process.
+
+    Raises: RunFailed if another process of this run had failed, or if requeues lead nowhere.
+    """
+    stalls = 0 if read_progress(run_dir).update > status.progress else status.stalls + 1
+    stopped = replace(status, deaths=0, stalls=stalls, ended=time.time(), error="stopped on request")
+    problem = _peer_error(run_dir)
+    if requeue is not None and stalls > MAX_STALLS:
+        problem = problem or f"stopped {stalls} times in a row before it got further"
+    if problem:
+        write_status(run_dir, replace(stopped, state=State.FAILED, stalls=0, error=problem))
+        raise RunFailed(f"{run_dir.name}: {problem}")
+    if requeue is not None:
+        write_status(run_dir, replace(stopped, state=State.PREEMPTED, error=""))
+        if requeue():
+            return
+    write_status(run_dir, replace(stopped, state=State.INTERRUPTED))
+
+
+def follow(run_dir: Path, rank: int, *, entry: str = ENTRY) -> None:
+    """Execute a run's share of a process that is not the first: it computes, and the first one writes.
+
+    Raises: RunFailed, after a note for the first process, which is then asked to stop.
+    """
+    try:
+        load(entry)(run_dir)
+    except BaseException as error:
+        if _is_stop(error):
+            raise Interrupted(one_line(error)) from None
+        replace_text(run_dir / _PEER_ERROR, f"process {rank}: {one_line(error)}")
+        traceback.print_exc()
+        raise RunFailed(f"process {rank}: {one_line(error)}") from error
+
+
+def _peer_error(run_dir: Path) -> str:
+    path = run_dir / _PEER_ERROR
+    return path.read_text() if path.exists() else ""
 
 
 def _is_stop(error: BaseException) -> bool:
@@ -100,7 +154,8 @@ def _is_stop(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt | Interrupted | Preempted)
 
 
-def _load(entry: str) -> Callable[[Path], float]:
+def load(entry: str) -> Callable[[Path], float]:
+    """The function an entry names."""
     module, _, function = entry.partition(":")
     loaded: Callable[[Path], float] = getattr(importlib.import_module(module), function)
     return loaded

@@ -1,0 +1,203 @@
+"""Executes the runs of a sweep: plan, freeze, hand over, attend, compare."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from webshop_rl.launching.ask import ask_to_cancel
+from webshop_rl.launching.attend import Queue, attend
+from webshop_rl.launching.code import snapshot
+from webshop_rl.launching.comparison import compare
+from webshop_rl.launching.compose import ComposedRun
+from webshop_rl.launching.folder import LOG, sweep_folder
+from webshop_rl.launching.local import LocalQueue
+from webshop_rl.launching.manifest import Listed, split_common, write_manifest
+from webshop_rl.launching.plan import Action, Planned, plan_all
+from webshop_rl.launching.prepare import prepare
+from webshop_rl.launching.record import record_sweep
+from webshop_rl.launching.run_status import (
+    RunStatus,
+    State,
+    alive_as_launcher,
+    held_by_job,
+    observe,
+    planning,
+)
+from webshop_rl.launching.slots import local_slots
+from webshop_rl.launching.slurm_cluster import JobsWatch, query_jobs
+from webshop_rl.launching.slurm_queue import SlurmQueue
+from webshop_rl.launching.stop import StopRequests
+from webshop_rl.launching.table import RunView, SweepTable, duration, view_run
+from webshop_rl.tracking.prepare import check_tracker
+
+if TYPE_CHECKING:
+    from webshop_rl.launching.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One distinct run of a sweep: what it is, and what is done with it."""
+
+    composed: ComposedRun
+    planned: Planned
+    label: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run stands when the launcher ends.
+
+    Attributes:
+        dry: nothing was to be started.
+        stopped_by: exit code that a signal to the launcher calls for; 0 for none.
+    """
+
+    folder: Path
+    status: RunStatus
+    dry: bool = False
+    stopped_by: int = 0
+
+
+def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome]:
+    """Execute what is not finished yet; the outcome of each run, in order.
+
+    Raises: UserError before anything was started, if the input is bad.
+    """
+    began = time.monotonic()
+    check_tracker(sweep.tracking)
+    console = Console()
+    with StopRequests() as stop, alive_as_launcher(sweep.root) as launcher:
+        with planning(sweep.root):
+            entries = _plan(sweep, composed)
+            where = {e.composed.signature: e.planned for e in entries}
+            if sweep.settings.dry_run:
+                _announce(console, sweep, entries, len(composed), began)
+                return [Outcome(where[c.signature].folder, RunStatus(), dry=True) for c in composed]
+            watch = JobsWatch()
+            queue = _hand_over(sweep, entries, launcher, watch, stop)
+        _announce(console, sweep, entries, len(composed), began)
+        views = _attend(sweep, entries, queue, watch, stop, console)
+    if sweep.settings.wait and not _still_going(views):
+        _report(console, sweep, entries, views, time.monotonic() - began)
+    else:
+        console.print(
+            f"python -m webshop_rl.launching.status {sweep.name} --root {sweep.root}", soft_wrap=True
+        )
+    status = {e.composed.signature: v.status for e, v in zip(entries, views, strict=True)}
+    return [
+        Outcome(where[c.signature].folder, status[c.signature], stopped_by=stop.exit_code) for c in composed
+    ]
+
+
+def _plan(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Entry]:
+    distinct = list({run.signature: run for run in composed}.values())
+    jobs = query_jobs()
+    planned = plan_all(
+        sweep.root,
+        [run.signature for run in distinct],
+        code=sweep.code,
+        wishes=sweep.wishes,
+        observe=lambda folder: observe(sweep.root, folder, jobs),
+    )
+    common, own = split_common([run.overrides for run in distinct])
+    if not sweep.settings.dry_run:
+        listed = [Listed(p.run, c.signature, o) for p, c, o in zip(planned, distinct, own, strict=True)]
+        write_manifest(sweep.root, sweep.name, listed, common)
+    return [Entry(c, p, " ".join(o)) for c, p, o in zip(distinct, planned, own, strict=True)]
+
+
+def _hand_over(
+    sweep: Sweep, entries: Sequence[Entry], launcher: str, watch: JobsWatch, stop: StopRequests
+) -> Queue:
+    """Freeze the runs and the code, and put the runs in line."""
+    chosen = [entry for entry in entries if entry.planned.executes]
+    for entry in chosen:
+        prepare(entry.composed, entry.planned, sweep=sweep.name, code=sweep.code)
+    runs = [entry.planned for entry in chosen]
+    code = snapshot(sweep.root, sweep.source)
+    folder = sweep_folder(sweep.root, sweep.name)
+    if sweep.executor == "slurm":
+        return SlurmQueue(
+            runs,
+            root=sweep.root,
+            hardware=sweep.hardware,
+            # One folder a submission: job ids may come again on another day.
+            folder=folder / "jobs" / launcher,
+            code=code,
+            name=sweep.name,
+            launcher=launcher,
+            entry=sweep.entry,
+            pack=sweep.settings.pack,
+            watch=watch,
+            others=[e.planned for e in entries if e.planned.action == Action.LEAVE],
+            on_interrupt=lambda: ask_to_cancel(sweep.settings.on_interrupt, stop),
+        )
+    return LocalQueue(
+        runs,
+        local_slots(sweep.hardware, len(runs), pack=sweep.settings.pack) if runs else [],
+        folder=folder / "submitit",
+        code=code,
+        launcher=launcher,
+        restarts=sweep.hardware.restarts,
+        entry=sweep.entry,
+    )
+
+
+def _attend(
+    sweep: Sweep,
+    entries: Sequence[Entry],
+    queue: Queue,
+    watch: JobsWatch,
+    stop: StopRequests,
+    console: Console,
+) -> list[RunView]:
+    def look() -> list[RunView]:
+        held = any(held_by_job(entry.planned.folder) for entry in entries)
+        jobs = watch.latest() if held else None
+        return [view_run(sweep.root, e.planned.folder, e.label, jobs) for e in entries]
+
+    if not sweep.settings.wait:
+        return look()
+    with SweepTable(f"sweep {sweep.name}", console) as table:
+        planned = [entry.planned for entry in entries]
+        return attend(queue, planned, look, table, stop, refresh_s=sweep.settings.refresh_s)
+
+
+def _still_going(views: Sequence[RunView]) -> bool:
+    return any(v.status.state in (State.QUEUED, State.RUNNING, State.PREEMPTED) for v in views)
+
+
+def _announce(console: Console, sweep: Sweep, entries: Sequence[Entry], asked: int, began: float) -> None:
+    actions = Counter(e.planned.action.value for e in entries)
+    doing = ", ".join(f"{n} {action}" for action, n in actions.items())
+    same = f" ({asked - len(entries)} of them twice)" if asked > len(entries) else ""
+    what = "would be" if sweep.settings.dry_run else "planned"
+    seconds = time.monotonic() - began
+    console.print(
+        f"sweep {sweep.name}: {asked} runs{same} {what}: {doing}; {sweep.executor}, root {sweep.root}, "
+        f"{seconds:.1f} s",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _report(
+    console: Console, sweep: Sweep, entries: Sequence[Entry], views: Sequence[RunView], seconds: float
+) -> None:
+    folders = [e.planned.folder for e in entries]
+    ends = {f: (v.status.state, v.status.error) for f, v in zip(folders, views, strict=True)}
+    record_sweep(sweep.tracking, sweep.name, ends)
+    console.print(compare(views, folders, title=f"sweep {sweep.name}, {duration(seconds)}"))
+    for view, folder in zip(views, folders, strict=True):
+        if view.status.state in (State.FAILED, State.INTERRUPTED):
+            log = folder / LOG
+            print(
+                f"{view.status.state} {view.run} {view.label}: {view.status.error} ({log})", file=sys.stderr
+            )
