@@ -9,12 +9,36 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from webshop_rl.envs.parity import catalogue_rows, rewards, searches, trajectories
-from webshop_rl.envs.parity.corpus import KINDS, read_corpus
+from webshop_rl.envs.parity.corpus import KINDS, Files, read_corpus
 from webshop_rl.envs.parity.reference import Reference
-from webshop_rl.envs.parity.rows import Verdict
+from webshop_rl.envs.parity.rows import Checker, Verdict
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 
 EXIT_DIFFERENT = 1
+
+
+class Checkers(dict[str, Checker]):
+    """The checker of every kind, for a corpus.
+
+    Args:
+        files: the corpus, for what its kinds tell of one another.
+        data_dir: folder of the original data files.
+        reference: the shops, if they are built already.
+    """
+
+    def __init__(self, files: Files, data_dir: str | None, reference: Reference | None = None) -> None:
+        self.reference = reference or Reference(data_dir)
+        super().__init__(
+            goals=catalogue_rows.goals_checker(self.reference),
+            prices=catalogue_rows.prices_checker(self.reference),
+            rewards=rewards.rewards_checker(self.reference),
+            searches=searches.searches_checker(self.reference),
+            analysis=catalogue_rows.analysis_checker(self.reference),
+            trajectories=trajectories.text_checker(self.reference),
+            trajectories_rich=trajectories.rich_checker(
+                self.reference, files.get("trajectories", []), files.get("trajectories_rich", [])
+            ),
+        )
 
 
 def compare(corpus_dir: Path, data_dir: str | None) -> dict[str, list[Verdict]]:
@@ -23,18 +47,8 @@ def compare(corpus_dir: Path, data_dir: str | None) -> dict[str, list[Verdict]]:
     Raises: UserError if corpus or data are missing or broken.
     """
     files = read_corpus(corpus_dir)
-    reference = Reference(data_dir)
-    checkers = {
-        "goals": catalogue_rows.goals_checker(reference),
-        "prices": catalogue_rows.prices_checker(reference),
-        "rewards": rewards.rewards_checker(reference),
-        "searches": searches.searches_checker(reference),
-        "analysis": catalogue_rows.analysis_checker(reference),
-        "trajectories": trajectories.text_checker(reference),
-        "trajectories_rich": trajectories.rich_checker(
-            reference, files.get("trajectories", []), files.get("trajectories_rich", [])
-        ),
-    }
+    checkers = Checkers(files, data_dir)
+    _ = checkers.reference.synthetic  # so that missing data are said to be missing whatever the rows hold
     return {kind: checkers[kind].check(files[kind]) for kind in KINDS if kind in files}
 
 

@@ -46,15 +46,31 @@ class Checker:
         verdicts: list[Verdict] = []
         known: dict[tuple[str, int], Content] = {}
         for rows in files:
-            differences = [_repeated_field(row) or self.compare(row.content) for row in rows]
-            self._compare_sequence(rows, differences)
-            self._compare_copies(rows, differences, known)
-            if self.kind in GIVEN_FIELDS:
-                differences = [
-                    a or b for a, b in zip(differences, compare_given(self.kind, rows), strict=True)
-                ]
-            verdicts += map(Verdict, rows, differences)
+            alone = [_repeated_field(row) or self.compare(row.content) for row in rows]
+            verdicts += map(Verdict, rows, self.compare_together(rows, alone, known))
         return verdicts
+
+    def compare_together(
+        self,
+        rows: Sequence[Row],
+        alone: Sequence[Difference | None] = (),
+        known: dict[tuple[str, int], Content] | None = None,
+    ) -> list[Difference | None]:
+        """What the rows of a file tell of one another: their order, copies, and whose rows they are.
+
+        Args:
+            rows: of one file.
+            alone: the differences found in each row by itself; none if left out.
+            known: rows of files before this one, by place; this file's are added.
+        Returns: for each row its first difference, of either sort.
+        """
+        differences = list(alone) or [None] * len(rows)
+        self._compare_sequence(rows, differences)
+        self._compare_copies(rows, differences, {} if known is None else known)
+        if self.kind in GIVEN_FIELDS:
+            given = compare_given(self.kind, rows)
+            differences = [first or second for first, second in zip(differences, given, strict=True)]
+        return differences
 
     def _compare_sequence(self, rows: Sequence[Row], differences: list[Difference | None]) -> None:
         series: dict[str, list[tuple[int, int]]] = {}

@@ -23,7 +23,8 @@ class ProductFinder:
     def __init__(self, products: Sequence[Product]) -> None:
         self._products = products
         self._by_asin = {product.asin: product for product in products}
-        self._index = SearchIndex((product.asin, product.index_text()) for product in products)
+        in_key_order = sorted(products, key=lambda product: product.asin)
+        self._index = SearchIndex((product.asin, product.index_text()) for product in in_key_order)
 
     def find(
         self, keywords: list[str], rng: random.Random, *, cap: int | None = RESULT_CAP

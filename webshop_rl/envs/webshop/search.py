@@ -12,6 +12,7 @@ ordered by ASIN. Source: Robertson and Zaragoza, The Probabilistic Relevance Fra
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -47,33 +48,36 @@ class SearchIndex:
     """An inverted index of documents; immutable after construction.
 
     Args:
-        documents: (key, text) pairs; keys are unique.
+        documents: (key, text) pairs in rising order of their keys; read once.
+    Raises: ValueError if the keys do not rise.
     """
 
     def __init__(self, documents: Iterable[tuple[str, str]]) -> None:
-        # Documents in key order, so that a stable sort by score breaks ties by key.
-        ordered = sorted(documents)
-        self._keys = [key for key, _ in ordered]
-        postings: dict[str, list[tuple[int, int]]] = {}
-        exact = np.zeros(len(ordered), dtype=np.int64)
-        for number, (_, text) in enumerate(ordered):
+        self._keys: list[str] = []
+        lengths = array("q")
+        # Per token, document number and count in turn: flat, for there may be a million documents.
+        postings: dict[str, array[int]] = {}
+        for number, (key, text) in enumerate(documents):
+            if self._keys and key <= self._keys[-1]:
+                raise ValueError(f"{key!r} does not come after {self._keys[-1]!r}")
+            self._keys.append(key)
             found = tokens(text)
-            exact[number] = len(found)
+            lengths.append(len(found))
             for token, count in Counter(found).items():
-                postings.setdefault(token, []).append((number, count))
-        average = np.float32(exact.sum() / max(1, np.count_nonzero(exact)))
-        inverse = _length_factors(exact, average)
+                postings.setdefault(token, array("i")).extend((number, count))
+        exact = np.array(lengths, dtype=np.int64)
+        # As in Lucene, a document without tokens does not count in N and the mean length.
         total = int(np.count_nonzero(exact))
+        inverse = _length_factors(exact, np.float32(exact.sum() / max(1, total)))
         self._documents: dict[str, npt.NDArray[np.int32]] = {}
         self._saturation: dict[str, npt.NDArray[np.float32]] = {}
         self._idf: dict[str, np.float32] = {}
         for token, entries in postings.items():
-            table = np.array(entries, dtype=np.int32)
+            table = np.array(entries, dtype=np.int32).reshape(-1, 2)
             numbers = np.ascontiguousarray(table[:, 0])
-            frequency = table[:, 1].astype(np.float32)
             self._documents[token] = numbers
-            self._saturation[token] = np.float32(1) + frequency * inverse[numbers]
-            self._idf[token] = np.float32(math.log(1 + (total - len(entries) + 0.5) / (len(entries) + 0.5)))
+            self._saturation[token] = np.float32(1) + table[:, 1].astype(np.float32) * inverse[numbers]
+            self._idf[token] = np.float32(math.log(1 + (total - len(numbers) + 0.5) / (len(numbers) + 0.5)))
 
     def search(self, query: str, limit: int = MAX_HITS) -> Hits:
         """The best documents that share a token with the query, best first: (key, score).

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from webshop_rl.envs.types import Goal, Page, Step
 from webshop_rl.envs.webshop import pages
-from webshop_rl.envs.webshop.browser import Browser, View
+from webshop_rl.envs.webshop.browser import Browser, View, parse_action
 from webshop_rl.envs.webshop.goals import WebshopGoal
 from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.reward import Score
@@ -128,9 +128,13 @@ class WebshopSession:
         return new
 
 
+def _can_be_clicked(target: str) -> bool:
+    """Not the search button, which does nothing without words, nor a value no action can name."""
+    return target != pages.SEARCH.lower() and parse_action(f"click[{target}]") == ("click", target)
+
+
 def _page(view: View, mode: str) -> Page:
-    # Only what an agent may click: the search button does nothing without words.
-    clickables = tuple(name for name in view.clickables if name != pages.SEARCH.lower())
+    clickables = tuple(name for name in view.clickables if _can_be_clicked(name))
     return Page(
         text=pages.render(view.nodes, mode),
         body=pages.render(pages.without_instruction(view.nodes), mode),

@@ -1,0 +1,86 @@
+"""Write title_nouns.json, which the reward needs, for a catalogue that comes without one.
+
+    python -m webshop_rl.envs.webshop.title_nouns DATA_DIR [--num-products N]
+
+Tags each title with spaCy, which nothing else here needs: install spacy and a model first. The model
+matters: another one changes about one reward in a hundred, so keep the file with the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from webshop_rl.envs.webshop import files
+from webshop_rl.envs.webshop.product import text_field
+from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+
+MODEL = "en_core_web_sm"
+NOUN_TAGS = ("NOUN", "PROPN")
+INSTALL = "pip install spacy, then python -m spacy download en_core_web_sm"
+
+
+def load_tagger(model: str) -> Any:
+    """A spaCy pipeline that tags parts of speech.
+
+    Raises: UserError if spaCy or the model is not installed.
+    """
+    try:
+        return importlib.import_module("spacy").load(model, disable=["ner", "lemmatizer"])
+    except (ImportError, OSError) as error:
+        raise UserError(f"cannot tag titles: {error}", where=model, remedy=INSTALL) from error
+
+
+def tag(tagger: Any, titles: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """(ASIN, lower-cased nouns of the title in order, repeats kept) of each (ASIN, title)."""
+    for document, asin in tagger.pipe(((title, asin) for asin, title in titles), as_tuples=True):
+        yield asin, [token.text.lower() for token in document if token.pos_ in NOUN_TAGS]
+
+
+def titles(folder: Path, num_products: int | None) -> Iterator[tuple[str, str]]:
+    """(ASIN, title) of the first records of the catalogue.
+
+    Raises: UserError that names the file and the broken record.
+    """
+    path = files.find(folder, files.PRODUCT_FILES, num_products=num_products)
+    for number, record in files.read_records(path):
+        if num_products is not None and number >= num_products:
+            return
+        where = f"{path}: record {number}"
+        yield text_field(record, "asin", where), text_field(record, "name", where)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code. Nouns that the file already holds are kept."""
+    parser = argparse.ArgumentParser(prog="python -m webshop_rl.envs.webshop.title_nouns")
+    parser.add_argument("data_dir", help="folder of the original data files")
+    parser.add_argument(
+        "--num-products", type=int, default=None, help="only the first so many (default: all)"
+    )
+    parser.add_argument("--model", default=MODEL, help=f"spaCy model (default: {MODEL})")
+    options = parser.parse_args(arguments)
+    try:
+        folder = files.data_folder(options.data_dir)
+        path = folder / files.NOUN_FILES[0]
+        nouns = files.read_object(path) if path.is_file() else {}
+        missing = [item for item in titles(folder, options.num_products) if item[0] not in nouns]
+        before = len(nouns)
+        if missing:
+            nouns.update(tag(load_tagger(options.model), missing))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return EXIT_BAD_INPUT
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(nouns, ensure_ascii=False), encoding="utf-8")
+    partial.replace(path)
+    print(f"{path}: {len(nouns) - before} products added, {len(nouns)} in all")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
