@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from webshop_rl.launching.plan import Action, Planned
-from webshop_rl.launching.run_status import State
+from webshop_rl.launching.run_status import GOING
 from webshop_rl.launching.stop import StopRequests
 from webshop_rl.launching.table import RunView, SweepTable
 
 _TICK_S = 0.2
 _GRACE_S = 10.0
-_ALIVE = (State.QUEUED, State.RUNNING, State.PREEMPTED)
 
 
 class Queue(Protocol):
@@ -69,7 +68,7 @@ def attend(
                     table.show(views, _note(stop))
                 next_look = time.monotonic() + refresh_s
                 elsewhere = any(
-                    run.action == Action.LEAVE and view.status.state in _ALIVE
+                    run.action == Action.LEAVE and view.status.state in GOING
                     for run, view in zip(planned, views, strict=True)
                 )
                 if queue.done and (stopping or not elsewhere):

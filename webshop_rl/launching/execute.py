@@ -24,6 +24,7 @@ from webshop_rl.launching.plan import Action, Planned, plan_all
 from webshop_rl.launching.prepare import prepare
 from webshop_rl.launching.record import record_sweep
 from webshop_rl.launching.run_status import (
+    GOING,
     RunStatus,
     State,
     alive_as_launcher,
@@ -172,7 +173,7 @@ def _attend(
 
 
 def _still_going(views: Sequence[RunView]) -> bool:
-    return any(v.status.state in (State.QUEUED, State.RUNNING, State.PREEMPTED) for v in views)
+    return any(v.status.state in GOING for v in views)
 
 
 def _announce(console: Console, sweep: Sweep, entries: Sequence[Entry], asked: int, began: float) -> None:

@@ -18,7 +18,7 @@ from submitit.core.utils import DelayedSubmission, JobPaths
 from webshop_rl.launching.deaths import after_death
 from webshop_rl.launching.progress import last_log_line
 from webshop_rl.launching.record import close_journal
-from webshop_rl.launching.run_status import State, read_status
+from webshop_rl.launching.run_status import GOING, State, read_status
 from webshop_rl.launching.slurm_cluster import job_state, requeue
 from webshop_rl.launching.slurm_run import SlurmRun
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     again, failed = False, False
     for run_dir in task.folders:
         status = read_status(run_dir)
-        if status is not None and status.state in (State.QUEUED, State.RUNNING, State.PREEMPTED):
+        if status is not None and status.state in GOING:
             killed = code > _SIGNALLED
             cause = _cause(code, paths)
             status = after_death(run_dir, status, cause, restarts=task.restarts if killed else 0)

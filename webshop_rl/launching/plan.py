@@ -9,7 +9,7 @@ from pathlib import Path
 
 from webshop_rl.errors import UserError
 from webshop_rl.launching.folder import CHECKPOINTS, SIGNATURE, read_json, runs_folder
-from webshop_rl.launching.run_status import RunStatus, State
+from webshop_rl.launching.run_status import GOING, RunStatus, State
 from webshop_rl.tracking.rows import JOURNAL
 
 Observe = Callable[[Path], RunStatus | None]
@@ -76,7 +76,7 @@ def plan(root: Path, signature: str, *, code: str, wishes: Wishes, observe: Obse
     status = observe(folder)
     if status is None:
         return Planned(name, folder, Action.START)
-    if status.state in (State.QUEUED, State.RUNNING, State.PREEMPTED):
+    if status.state in GOING:
         return Planned(name, folder, Action.LEAVE, status)
     if wishes.rerun and status.attempts:
         return _afresh(root, signature, generation)

@@ -26,7 +26,7 @@ _OVER = {State.FINISHED: "FINISHED", State.FAILED: "FAILED", State.INTERRUPTED: 
 States = Mapping[Path, tuple[State, str]]
 
 
-def record_sweep(settings: TrackingSettings, name: str, states: States) -> None:
+def record_sweep(settings: TrackingSettings, name: str, states: States, *, whole: bool = True) -> None:
     """Bring MLflow to what the launcher knows at the end: every child's state, the parent with its counts.
 
     A run that another sweep trained is tagged `sweep.<name>` too. Whatever the tracker refuses is
@@ -36,6 +36,7 @@ def record_sweep(settings: TrackingSettings, name: str, states: States) -> None:
         settings: the sweep's tracker.
         name: of the sweep.
         states: where each run's folder stands, with its error.
+        whole: whether these are all runs of the sweep, so that its parent has ended, too.
     """
     for folder, (state, error) in states.items():
         close_journal(folder, state, error)
@@ -47,7 +48,8 @@ def record_sweep(settings: TrackingSettings, name: str, states: States) -> None:
         counts = Counter(state for state, _ in states.values())
         parent = parent_run(settings, name, tags={f"runs.{s}": str(counts[s]) for s in _OVER})
         _tag_shared(settings, name, states)
-        finish_parent_run(settings, parent, _parent_status(counts))
+        if whole:
+            finish_parent_run(settings, parent, _parent_status(counts))
     except Exception as error:
         log.warning("MLflow has not taken the end of sweep %s: %s", name, reason(error))
 

@@ -42,8 +42,10 @@ class State(enum.StrEnum):
     PREEMPTED = "preempted"
 
 
+# In the hands of a launcher or of Slurm.
+GOING = (State.QUEUED, State.RUNNING, State.PREEMPTED)
 # What something else than the run's own word may change.
-_UNSETTLED = (State.QUEUED, State.RUNNING, State.PREEMPTED, State.INTERRUPTED)
+_UNSETTLED = (*GOING, State.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -147,10 +149,12 @@ def _seen_with_job(before: RunStatus, status: RunStatus, job: Job) -> RunStatus:
     return replace(status, state=State.INTERRUPTED if status.attempts else State.PREPARED, error=why)
 
 
-def settle(run_dir: Path, seen: RunStatus) -> None:
-    """Write down how a run ended that could not say so itself; Slurm forgets its jobs."""
-    if seen != read_status(run_dir) and seen.state in (State.FAILED, State.INTERRUPTED):
-        write_status(run_dir, replace(seen, ended=seen.ended or time.time(), launcher=""))
+def settle(run_dir: Path, seen: RunStatus) -> bool:
+    """Write down how a run ended that could not say so itself, for Slurm forgets its jobs; True if so."""
+    if seen.state not in (State.FAILED, State.INTERRUPTED) or seen == read_status(run_dir):
+        return False
+    write_status(run_dir, replace(seen, ended=seen.ended or time.time(), launcher=""))
+    return True
 
 
 def held_by_job(run_dir: Path) -> str:
@@ -169,6 +173,25 @@ def hold_by_job(run_dir: Path, job_id: str) -> None:
 def worker_lock(run_dir: Path) -> FolderLock:
     """Held by the one process that executes the run."""
     return FolderLock(run_dir, WORKER_LOCK)
+
+
+@dataclass(frozen=True)
+class LauncherProcess:
+    """The process of a launcher, by its machine's name and its id there."""
+
+    host: str
+    pid: int
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine."""
+        return self.host == socket.gethostname()
+
+
+def launcher_process(root: Path, name: str) -> LauncherProcess | None:
+    """The process of the launcher of that id, if it still runs."""
+    owner = FolderLock(root / "launchers", name).holder() if name else None
+    return None if owner is None else LauncherProcess(owner.host, owner.pid)
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ class Job:
         state: Slurm's extended state, e.g. PENDING.
         node: where it runs, "" if nowhere.
         left: time left, in Slurm's notation.
-        reason: why it waits.
+        reason: why it waits, "" if Slurm does not say.
         ended: seconds since 1970, of a job that is over.
     """
 
@@ -123,7 +123,8 @@ def parse_squeue(text: str) -> dict[str, Job]:
         cells = line.split("|", 5)
         if len(cells) == 6:
             job_id, state, node, left, end, reason = cells
-            jobs[job_id] = Job(state, node, left, reason, _seconds(end) if state in _OVER_STATES else 0.0)
+            ended = _seconds(end) if state in _OVER_STATES else 0.0
+            jobs[job_id] = Job(state, node, left, "" if reason == "None" else reason, ended)
     return jobs
 
 

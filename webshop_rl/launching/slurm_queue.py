@@ -15,12 +15,10 @@ from webshop_rl.errors import UserError
 from webshop_rl.launching.config import HardwareConfig
 from webshop_rl.launching.plan import Planned
 from webshop_rl.launching.prepare import mark_queued
-from webshop_rl.launching.run_status import RunStatus, State, hold_by_job, observe, settle
+from webshop_rl.launching.run_status import GOING, RunStatus, hold_by_job, observe, settle
 from webshop_rl.launching.slots import thread_variables
 from webshop_rl.launching.slurm_cluster import JobsWatch, cancel, max_array_size, minutes
 from webshop_rl.launching.slurm_run import SlurmRun
-
-_HELD = (State.QUEUED, State.RUNNING, State.PREEMPTED)
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ class SlurmQueue:
 
     def _over(self, run: Planned) -> bool:
         status = observe(self._root, run.folder, self._watch.latest())
-        if status is None or status.state in _HELD:
+        if status is None or status.state in GOING:
             return False
         settle(run.folder, status)
         return True

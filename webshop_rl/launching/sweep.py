@@ -18,7 +18,7 @@ from webshop_rl.launching.executors import resolve_executor
 from webshop_rl.launching.manifest import check_name, sweep_name
 from webshop_rl.launching.plan import Wishes
 from webshop_rl.launching.results import objective
-from webshop_rl.launching.run_status import State
+from webshop_rl.launching.run_status import GOING, State
 from webshop_rl.launching.worker import ENTRY
 from webshop_rl.tracking.config import TrackingSettings, resolve
 
@@ -129,7 +129,7 @@ def _name_by_command(composer: Composer) -> str:
 def _job_return(run: ComposedRun, outcome: Outcome) -> JobReturn:
     job = JobReturn(overrides=list(run.overrides), working_dir=str(outcome.folder), task_name="launch")
     state = outcome.status.state
-    if outcome.dry or state in (State.QUEUED, State.RUNNING, State.PREEMPTED):
+    if outcome.dry or state in GOING:
         job.status, job.return_value = JobStatus.COMPLETED, None  # nobody waits for it
     elif state == State.FINISHED:
         job.status, job.return_value = JobStatus.COMPLETED, objective(outcome.folder)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console, Group
+from rich.console import Console, Group, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from webshop_rl.launching.progress import Progress, read_progress, time_left_s
-from webshop_rl.launching.run_status import RunStatus, State, held_by_job, observe
+from webshop_rl.launching.progress import Progress, last_log_line, read_progress, time_left_s
+from webshop_rl.launching.run_status import GOING, RunStatus, State, held_by_job, observe
 from webshop_rl.launching.slurm_cluster import Jobs
 
 _COLOUR = {
@@ -45,6 +45,7 @@ class RunView:
         run: its name.
         label: its overrides.
         place: where it runs or waits: node, job.
+        last_line: the last thing it printed, where that was asked for.
     """
 
     run: str
@@ -52,6 +53,7 @@ class RunView:
     status: RunStatus
     progress: Progress
     place: str = ""
+    last_line: str = ""
 
     def cells(self) -> tuple[str, ...]:
         """State, update, success, elapsed, time left, note."""
@@ -65,18 +67,19 @@ class RunView:
         success = "" if progress.success is None else f"{progress.success:.2f}"
         elapsed = duration(status.elapsed_s) if status.started else ""
         left_text = "" if left is None else duration(left)
-        return status.state.value, progress.text, success, elapsed, left_text, status.error
+        return status.state.value, progress.text, success, elapsed, left_text, status.error or self.last_line
 
 
-def view_run(root: Path, folder: Path, label: str, jobs: Jobs | None) -> RunView:
-    """A run as it stands."""
+def view_run(root: Path, folder: Path, label: str, jobs: Jobs | None, *, with_log: bool = False) -> RunView:
+    """A run as it stands, with the last line of its log if asked for."""
     status = observe(root, folder, jobs) or RunStatus()
-    job_id = held_by_job(folder)
+    job_id = held_by_job(folder) if status.state in GOING else ""
     place = ""
     if job_id:
         job = None if jobs is None else jobs.get(job_id)
         place = " ".join(word for word in (job_id, job.node or job.reason if job else "") if word)
-    return RunView(folder.name, label, status, read_progress(folder), place)
+    line = last_log_line(folder) if with_log and status.state == State.RUNNING else ""
+    return RunView(folder.name, label, status, read_progress(folder), place, line)
 
 
 def duration(seconds: float) -> str:
@@ -102,21 +105,11 @@ def render(views: Sequence[RunView], *, title: str, max_rows: int | None = None)
     shown = views if max_rows is None or len(views) <= max_rows else order[:max_rows]
     table = Table(title=title, caption=summary(views), title_justify="left", caption_justify="left", box=None)
     places = any(view.place for view in views)
-    columns = [
-        "run",
-        "overrides",
-        "state",
-        *(["where"] if places else []),
-        "update",
-        "success",
-        "time",
-        "left",
-        "note",
-    ]
-    for column in columns:
-        table.add_column(
-            column, overflow="fold", justify="right" if column in ("update", "success") else "left"
-        )
+    for column in ("run", "overrides", "state", "where", "update", "success", "time", "left", "note"):
+        if places or column != "where":
+            right, foldable = column in ("update", "success"), column in ("overrides", "note")
+            justify: JustifyMethod = "right" if right else "left"
+            table.add_column(column, overflow="fold", justify=justify, no_wrap=not foldable)
     for view in shown:
         state, *rest = view.cells()
         where = [view.place] if places else []

@@ -1,0 +1,138 @@
+"""What one may do to a sweep from outside: end it, run again what failed, read what a run printed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+
+from webshop_rl.errors import UserError
+from webshop_rl.launching.compose import ComposedRun
+from webshop_rl.launching.execute import execute_sweep
+from webshop_rl.launching.folder import CONFIG, LOG, SIGNATURE, read_json, runs_folder
+from webshop_rl.launching.manifest import Manifest
+from webshop_rl.launching.plan import Wishes
+from webshop_rl.launching.run_status import (
+    GOING,
+    State,
+    held_by_job,
+    launcher_process,
+    observe,
+    read_status,
+)
+from webshop_rl.launching.slurm_cluster import cancel, query_jobs
+from webshop_rl.launching.sweep import Sweep, sweep_of
+
+
+def cancel_sweep(root: Path, manifest: Manifest) -> str:
+    """Cancel the Slurm jobs of a sweep's runs, and end the launchers of its local ones.
+
+    Runs save themselves before they end. Returns: one line on what was done.
+    """
+    jobs, launchers, elsewhere = set(), set(), set()
+    slurm = query_jobs()
+    for listed in manifest.runs:
+        folder = manifest.folder(root, listed)
+        status = observe(root, folder, slurm)
+        if status is None or status.state not in GOING:
+            continue
+        if job_id := held_by_job(folder):
+            jobs.add(job_id)
+        elif process := launcher_process(root, status.launcher):
+            (launchers.add(process.pid) if process.is_here else elsewhere.add(process.host))
+        elif status.state == State.RUNNING:
+            launchers.add(status.pid)
+    if jobs:
+        cancel(jobs)
+    for pid in launchers:
+        os.kill(pid, signal.SIGTERM)
+    if elsewhere:
+        hosts = ", ".join(sorted(elsewhere))
+        raise UserError(
+            f"runs are in the hands of a launcher on {hosts}", where=manifest.name, remedy="cancel there"
+        )
+    return f"cancelled {len(jobs)} jobs and {len(launchers)} local processes of sweep {manifest.name}"
+
+
+def retry_sweep(root: Path, manifest: Manifest) -> int:
+    """Execute again the runs of a sweep that failed or were interrupted, with the code they had.
+
+    For mended code use the launch command with retry=true.
+    Returns: exit code: 1 if a run failed again, 128 + signal if it was interrupted.
+    Raises: UserError if there is nothing to retry, or the frozen code is gone.
+    """
+    again = []
+    slurm = query_jobs()
+    for listed in manifest.runs:
+        folder = manifest.folder(root, listed)
+        status = observe(root, folder, slurm)
+        if status is not None and status.state in (State.FAILED, State.INTERRUPTED, State.PREPARED):
+            again.append(folder)
+    if not again:
+        raise UserError("has no failed or interrupted run", where=manifest.name, remedy="nothing to retry")
+    codes = {str((read_json(folder / SIGNATURE) or {}).get("code_digest")) for folder in again}
+    stopped_by = failed = 0
+    for code in sorted(codes):
+        source = root / "code" / code
+        if not source.is_dir():
+            raise UserError(
+                "the code of these runs is gone", where=str(source), remedy="launch with retry=true"
+            )
+        composed = [
+            frozen_run(f) for f in again if (read_json(f / SIGNATURE) or {}).get("code_digest") == code
+        ]
+        outcomes = execute_sweep(_retrying(manifest, composed[0], source), composed)
+        stopped_by = max(stopped_by, *(o.stopped_by for o in outcomes))
+        failed += sum(o.status.state == State.FAILED for o in outcomes)
+    return stopped_by or (1 if failed else 0)
+
+
+def frozen_run(folder: Path) -> ComposedRun:
+    """A run as it was composed at its launch."""
+    identity = read_json(folder / SIGNATURE) or {}
+    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    return ComposedRun(tuple(identity["overrides"]), config, identity["fields"], identity["signature"])
+
+
+def find_run(root: Path, name: str) -> Path:
+    """Folder of the run of that name, or of the only one that begins so. Raises: UserError."""
+    found = [path for path in sorted(runs_folder(root).glob(f"{name}*")) if path.is_dir()] if name else []
+    exact = [path for path in found if path.name == name]
+    if len(exact or found) != 1:
+        what = "is no run" if not found else f"may be any of {len(found)} runs"
+        raise UserError(
+            f"{name!r} {what}", where=str(runs_folder(root)), remedy="see the column run of the table"
+        )
+    return (exact or found)[0]
+
+
+def print_log(folder: Path, *, follow: bool) -> None:
+    """Print a run's log, and with follow what comes until the run has ended."""
+    path = folder / LOG
+    if not path.exists() and not follow:
+        raise UserError("has printed nothing yet", where=str(path), remedy="--follow waits for it")
+    position = 0
+    while True:
+        if path.exists():
+            with path.open(encoding="utf-8", errors="replace") as file:
+                file.seek(position)
+                shutil.copyfileobj(file, sys.stdout)
+                position = file.tell()
+            sys.stdout.flush()
+        status = read_status(folder)
+        if not follow or (status is not None and status.state not in GOING):
+            return
+        time.sleep(1.0)
+
+
+def _retrying(manifest: Manifest, run: ComposedRun, source: Path) -> Sweep:
+    sweep = sweep_of(run, manifest.name)
+    wishes = Wishes(retry=True, on_code_change="refuse")
+    settings = replace(sweep.settings, dry_run=False)
+    return replace(sweep, name=manifest.name, source=source, wishes=wishes, settings=settings)

@@ -1,0 +1,49 @@
+"""Brings a sweep's tracker up to date from any shell: what its runs and its launcher left undone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+from omegaconf import OmegaConf
+
+from webshop_rl.launching.folder import CONFIG
+from webshop_rl.launching.manifest import Manifest
+from webshop_rl.launching.record import close_journal, record_sweep
+from webshop_rl.launching.run_status import GOING, settle
+from webshop_rl.launching.table import RunView
+from webshop_rl.tracking.config import TrackingSettings, resolve
+from webshop_rl.tracking.mirror import Mirror
+from webshop_rl.tracking.prepare import may_write_here
+
+
+def replay_sweep(root: Path, manifest: Manifest, views: Sequence[RunView]) -> None:
+    """Replay journals that the tracker has not taken whole, and settle runs that ended without a word.
+
+    Costs nothing where nothing is left: mlflow is imported only if there is.
+    """
+    folders = [manifest.folder(root, listed) for listed in manifest.runs]
+    for folder, view in zip(folders, views, strict=True):
+        if settle(folder, view.status):
+            close_journal(folder, view.status.state, view.status.error)
+    settings = _settings(root, folders)
+    if settings is None or not may_write_here(settings.uri):
+        return
+    ended = {
+        folder: (view.status.state, view.status.error)
+        for folder, view in zip(folders, views, strict=True)
+        if view.status.state not in GOING
+    }
+    left = [folder for folder in ended if settings.mirrored and Mirror(folder, settings).behind()]
+    if left:
+        record_sweep(settings, manifest.name, ended, whole=len(ended) == len(folders))
+
+
+def _settings(root: Path, folders: Sequence[Path]) -> TrackingSettings | None:
+    for folder in folders:
+        if (folder / CONFIG).exists():
+            config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+            tracking = OmegaConf.create(config["tracking"])
+            return resolve(tracking, root=root, experiment=str(config["experiment_name"]))
+    return None

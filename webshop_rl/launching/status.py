@@ -1,0 +1,147 @@
+"""A sweep seen from any shell, also after its launcher is gone.
+
+    python -m webshop_rl.launching.status [SWEEP]          table of a sweep (the newest), live on a terminal
+    python -m webshop_rl.launching.status cancel SWEEP     end its runs; they save themselves first
+    python -m webshop_rl.launching.status retry SWEEP      run again what failed or was interrupted
+    python -m webshop_rl.launching.status logs RUN         what a run has printed
+
+Metrics that the runs could not bring to their tracker are replayed first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.launching.control import cancel_sweep, find_run, print_log, retry_sweep
+from webshop_rl.launching.manifest import Manifest, list_sweeps, read_manifest
+from webshop_rl.launching.replay import replay_sweep
+from webshop_rl.launching.run_status import GOING, State
+from webshop_rl.launching.slurm_cluster import JobsWatch
+from webshop_rl.launching.table import RunView, SweepTable, render, summary, view_run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0; 1 if a run of the sweep failed; 2 if there is no such sweep or run."""
+    options = _parser().parse_args(arguments)
+    root = options.root.expanduser().resolve()
+    words = [*options.words]
+    command = words.pop(0) if words and words[0] in ("cancel", "retry", "logs") else "show"
+    try:
+        if command == "logs":
+            print_log(find_run(root, words[0] if words else ""), follow=options.follow)
+            return 0
+        manifest = _find_sweep(root, words[0] if words else None)
+        if command == "cancel":
+            print(cancel_sweep(root, manifest))
+            return 0
+        if command == "retry":
+            return retry_sweep(root, manifest)
+        return _show(root, manifest, options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="webshop_rl.launching.status", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="[cancel|retry|logs] SWEEP or RUN")
+    parser.add_argument("--root", type=Path, default=Path("runs"), help="root of the runs (default: runs)")
+    parser.add_argument("--once", action="store_true", help="one look, on a terminal too")
+    parser.add_argument("--json", action="store_true", help="one look, as JSON")
+    parser.add_argument("--follow", "-f", action="store_true", help="logs: go on printing")
+    parser.add_argument("--no-replay", action="store_true", help="leave the tracker as it is")
+    return parser
+
+
+def _find_sweep(root: Path, name: str | None) -> Manifest:
+    if name is not None:
+        found = read_manifest(root, name)
+        if found is None:
+            known = ", ".join(m.name for m in list_sweeps(root)[-5:]) or "none"
+            raise UserError(f"there is no sweep {name}", where=str(root), remedy=f"there are: {known}")
+        return found
+    sweeps = list_sweeps(root)
+    if not sweeps:
+        raise UserError("holds no sweep", where=str(root), remedy="--root FOLDER")
+    return sweeps[-1]
+
+
+def look(root: Path, manifest: Manifest, watch: JobsWatch) -> list[RunView]:
+    """The runs of a sweep as they stand."""
+    folders = [manifest.folder(root, listed) for listed in manifest.runs]
+    jobs = watch.latest()
+    return [
+        view_run(root, folder, listed.label, jobs, with_log=True)
+        for folder, listed in zip(folders, manifest.runs, strict=True)
+    ]
+
+
+def _show(root: Path, manifest: Manifest, options: argparse.Namespace) -> int:
+    console, watch = Console(), JobsWatch()
+    views = look(root, manifest, watch)
+    if not options.no_replay:
+        replay_sweep(root, manifest, views)
+    if options.json:
+        print(json.dumps([_as_json(view) for view in views], indent=1))
+    elif options.once or not console.is_terminal:
+        console.print(render(views, title=_title(manifest)))
+        _others(console, root, manifest, watch)
+    else:
+        views = _follow(root, manifest, watch, console)
+        if not options.no_replay:
+            replay_sweep(root, manifest, views)
+    return 1 if any(view.status.state == State.FAILED for view in views) else 0
+
+
+def _follow(root: Path, manifest: Manifest, watch: JobsWatch, console: Console) -> list[RunView]:
+    with SweepTable(_title(manifest), console) as table:
+        while True:
+            views = look(root, manifest, watch)
+            table.show(views)
+            if not any(view.status.state in GOING for view in views):
+                return views
+            time.sleep(1.0)
+
+
+def _title(manifest: Manifest) -> str:
+    return " ".join(word for word in ("sweep", manifest.name, *manifest.common) if word)
+
+
+def _others(console: Console, root: Path, shown: Manifest, watch: JobsWatch) -> None:
+    for manifest in list_sweeps(root):
+        if manifest.name != shown.name:
+            views = look(root, manifest, watch)
+            console.print(f"sweep {manifest.name}: {summary(views)}", highlight=False, soft_wrap=True)
+
+
+def _as_json(view: RunView) -> dict[str, object]:
+    status, progress = view.status, view.progress
+    return {
+        "run": view.run,
+        "overrides": view.label,
+        "state": status.state.value,
+        "attempts": status.attempts,
+        "where": view.place,
+        "update": progress.update,
+        "num_updates": progress.num_updates,
+        "success": progress.success,
+        "elapsed_s": round(status.elapsed_s, 1),
+        "error": status.error,
+        "last_line": view.last_line,
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
