@@ -68,7 +68,7 @@ class Acting:
             think=rollout.think,
             few_shot=rollout.few_shot,
             list_actions=rollout.list_actions,
-            max_page_tokens=rollout.max_page_tokens,
+            max_page_tokens=agent.max_page_tokens,
         )
         names = [f.name for f in dataclasses.fields(ActingSettings)]
         settings = ActingSettings(**{name: rollout[name] for name in names})

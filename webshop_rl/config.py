@@ -37,7 +37,6 @@ class RolloutConfig:
     list_actions: bool = False
     invalid_penalty: float = ranged(0.0, ge=0)
     context_overflow: str = choice("truncate", "drop_oldest", default="truncate")
-    max_page_tokens: int = ranged(512, ge=16)
     batch_size: int = ranged(64, ge=1)
 
 

@@ -21,6 +21,7 @@ class Agent:
         fingerprint: digest of what the initial weights are made from; names the reference policy.
         lr_scale: the learning rate in use is `lr` times this.
         context_tokens: longest transcript.
+        max_page_tokens: a longer page is cut at its end, visibly.
         product_labels: how results are shown, "asin" or "rank".
     """
 
@@ -30,6 +31,7 @@ class Agent:
     fingerprint: str
     lr_scale: float
     context_tokens: int
+    max_page_tokens: int
     product_labels: str
 
     @property

@@ -27,6 +27,7 @@ class ModelConfig:
     lr_scale: float = ranged(1.0, gt=0)
     init_seed: int = ranged(0, ge=0)
     context_tokens: int = ranged(2048, ge=64)
+    max_page_tokens: int = ranged(512, ge=16)
     dtype: str = choice("float32", "bfloat16", default="float32")
     gradient_checkpointing: bool = False
     product_labels: str = choice("asin", "rank", default="asin")

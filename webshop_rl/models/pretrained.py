@@ -27,6 +27,7 @@ def load_pretrained(
     lr_scale: float,
     init_seed: int,
     context_tokens: int,
+    max_page_tokens: int,
     dtype: str,
     gradient_checkpointing: bool,
     product_labels: str,
@@ -67,6 +68,7 @@ def load_pretrained(
         lr_scale=lr_scale,
         context_tokens=min(context_tokens, int(model.config.max_position_embeddings)),
         product_labels=product_labels,
+        max_page_tokens=max_page_tokens,
     )
 
 

@@ -23,6 +23,7 @@ def load_tiny(
     lr_scale: float,
     init_seed: int,
     context_tokens: int,
+    max_page_tokens: int,
     dtype: str,
     gradient_checkpointing: bool,
     product_labels: str,
@@ -70,4 +71,5 @@ def load_tiny(
         lr_scale=lr_scale,
         context_tokens=context_tokens,
         product_labels=product_labels,
+        max_page_tokens=max_page_tokens,
     )

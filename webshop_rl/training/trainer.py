@@ -226,7 +226,7 @@ class Trainer:
             raise UserError(
                 "no episode of the collection has a turn: the first page does not fit the context",
                 where="model.context_tokens",
-                remedy="raise it, or lower rollout.max_page_tokens",
+                remedy="raise it, or lower model.max_page_tokens",
             )
         started = time.monotonic()
         for result in self._learner.learn(trajectories, vstar, self.progress.update):
