@@ -52,9 +52,12 @@ class PageGrammar:
         encode: text to token ids, no special tokens.
         end: id of the end-of-reply token.
         words: words a query may use, in order.
-        targets: action text of each click, e.g. "click[buy now]" -> the same or another spelling.
+        targets: what may be clicked, as shown to the policy, e.g. "buy now".
         can_search: whether the page has a search box.
         max_words: most words in a query.
+
+    Attributes:
+        max_tokens: no reply is longer, its end token included.
     """
 
     def __init__(
@@ -76,7 +79,13 @@ class PageGrammar:
         if can_search and words:
             start.append(Path(tuple(encode("search[")), query=True))
         self.start: State = tuple(start)
+        self.max_tokens = 1 + max([self._longest_query(), *(len(path.literal) for path in start)])
         self._masks: dict[State, TokenMask] = {}
+
+    def _longest_query(self) -> int:
+        spelt = (max(len(a), len(b)) for a, b in zip(self._first, self._later, strict=True))
+        longest = sorted(spelt, reverse=True)[: self._max_words]
+        return sum(len(path.literal) for path in self.start if path.query) + sum(longest) + len(self._close)
 
     def _expand(self, path: Path) -> list[Path]:
         """Replace a path at a choice point by the paths it may go on with."""
@@ -97,10 +106,12 @@ class PageGrammar:
         return [path for reading in state for path in self._expand(reading)]
 
     def mask(self, state: State) -> TokenMask:
-        """Tokens that may come next; the end token once an action is complete."""
+        """Tokens that may come next; the end token once an action is complete, or if there is none."""
         known = self._masks.get(state)
         if known is None:
-            known = only({path.literal[0] if path.literal else self._end for path in self._open(state)})
+            known = only(
+                {path.literal[0] if path.literal else self._end for path in self._open(state)} or {self._end}
+            )
             self._masks[state] = known
         return known
 

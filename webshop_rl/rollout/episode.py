@@ -150,7 +150,8 @@ class Episode:
         """Append the next page, or deal with a transcript that outgrew the context."""
         view = self._prompter.view(page, first=False)
         tokens = self._prompter.page(view, reply_ended=not self._reply.cut)
-        if len(self._segment.tokens) + len(tokens) + self._reply_room() > self._context_tokens:
+        reply = self._new_reply(view)
+        if len(self._segment.tokens) + len(tokens) + reply.max_tokens > self._context_tokens:
             if self._settings.context_overflow == "drop_oldest":
                 self._begin_segment(self._prompter.view(page, first=True))
             else:
@@ -158,33 +159,28 @@ class Episode:
             return
         self._segment.append_context(tokens)
         self.pending += tokens
-        self._begin_reply(view)
+        self._begin_reply(view, reply)
 
     def _begin_segment(self, view: View) -> None:
         """Start a segment with its own prompt: the goal and the page shown now."""
         tokens = self._prompter.opening(self.trajectory.goal, view)
-        if len(tokens) + self._reply_room() > self._context_tokens:
+        reply = self._new_reply(view)
+        if len(tokens) + reply.max_tokens > self._context_tokens:
             self._out_of_context()
             return
         self.trajectory.segments.append(Segment())
         self.restarted = len(self.trajectory.segments) > 1
         self._segment.append_context(tokens)
         self.pending = list(tokens)
-        self._begin_reply(view)
+        self._begin_reply(view, reply)
 
     def _out_of_context(self) -> None:
         self.finished = True
         self.trajectory.end = EndReason.CONTEXT
 
-    def _reply_room(self) -> int:
-        """Tokens a reply may need."""
-        thinking = self._settings.max_think_tokens if self._settings.think else 0
-        return self._settings.max_reply_tokens + thinking
-
-    def _begin_reply(self, view: View) -> None:
-        self._view, self.at_page = view, True
+    def _begin_reply(self, view: View, reply: Reply) -> None:
+        self._view, self._reply, self.at_page = view, reply, True
         self._reply_start = len(self._segment.tokens)
-        self._reply = self._new_reply(view)
         self._run_forced()
 
     def _new_reply(self, view: View) -> Reply:

@@ -18,6 +18,11 @@ class Reply(Protocol):
     """Incremental decoding of one reply."""
 
     @property
+    def max_tokens(self) -> int:
+        """No reply is longer, forced tokens and the end included."""
+        ...
+
+    @property
     def finished(self) -> bool:
         """Whether no further token is wanted."""
         ...
@@ -45,7 +50,7 @@ class AdmissibleReply:
 
     def __init__(self, codec: Codec, grammar: PageGrammar, view: View) -> None:
         self._end, self._grammar, self._view = codec.end, grammar, view
-        self._state = grammar.start
+        self._state, self.max_tokens = grammar.start, grammar.max_tokens
         self.finished = False
         self.cut = False
 
@@ -69,7 +74,8 @@ class FreeReply:
     """Any text up to the end-of-reply token, parsed leniently."""
 
     def __init__(self, codec: Codec, view: View, max_tokens: int) -> None:
-        self._codec, self._view, self._left = codec, view, max_tokens
+        self._codec, self._view = codec, view
+        self.max_tokens = self._left = max_tokens
         self._tokens: list[int] = []
         self._mask = everything_but(list(codec.special))
         self.finished = False
@@ -103,6 +109,7 @@ class ThinkingReply:
         self._forced = codec.encode(THINK_OPEN)
         self._close = codec.encode(THINK_CLOSE)
         self._free = everything_but([*codec.special, codec.end])
+        self.max_tokens = len(self._forced) + max_tokens + len(self._close) + then.max_tokens
         self._thought: list[int] = []
         self._thinking = True
 
