@@ -1,0 +1,141 @@
+"""The learner's log-probs are the sampler's, under every way of decoding; and what else a record must hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from shop5_parts import Parts, build
+from torch import Tensor
+
+from webshop_rl.rollout.packing import pack
+from webshop_rl.rollout.types import Segment, Trajectory
+from webshop_rl.training.batching import action_batch, batch_shape, micro_batches
+
+FREE = ("rollout.decoding=free", "rollout.max_reply_tokens=8", "rollout.invalid_penalty=0.1")
+THINK = ("rollout.think=true", "rollout.max_think_tokens=6")
+DROP = ("rollout.context_overflow=drop_oldest", "model.context_tokens=64", "env.max_steps=6")
+WAYS = {
+    "admissible": (),
+    "admissible, T .7": ("rollout.temperature=0.7",),
+    "admissible, top_p .9": ("rollout.top_p=0.9",),
+    "admissible, think": THINK,
+    "admissible, think, segments": (*THINK, *DROP, "rollout.max_reply_tokens=24"),
+    "admissible, distractors": ("env.distractors=4", "rollout.max_query_words=3"),
+    "free": FREE,
+    "free, T .7": (*FREE, "rollout.temperature=0.7"),
+    "free, T .7, top_p .9": (*FREE, "rollout.temperature=0.7", "rollout.top_p=0.9"),
+    "free, think": (*FREE, *THINK, "rollout.list_actions=true"),
+    "free, segments": (*FREE, *DROP),
+    "free, think, T .7, top_p .9, segments": (
+        *FREE, *THINK, *DROP, "rollout.temperature=0.7", "rollout.top_p=0.9",
+    ),
+    "admissible, LoRA": ("model.lora.enabled=true",),
+    "free, LoRA, T .7": (*FREE, "model.lora.enabled=true", "rollout.temperature=0.7"),
+    "critic": ("algo=ppo", "algo.level=token"),
+}  # fmt: skip
+BEHAVIOUR_ATOL = 1e-4
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def played(request: pytest.FixtureRequest) -> tuple[Parts, list[Trajectory]]:
+    parts = build(*WAYS[request.param])
+    return parts, parts.collect(7)
+
+
+def learnt(parts: Parts, trajectories: list[Trajectory], max_padded_tokens: int) -> Tensor:
+    """[B, T] log-probs as the learner takes them."""
+    num_tokens, num_turns = batch_shape(trajectories)
+    found = torch.zeros(len(trajectories), num_tokens)
+    for part in micro_batches(trajectories, range(len(trajectories)), max_padded_tokens):
+        packed = pack(
+            [trajectories[i] for i in part],
+            num_tokens=num_tokens,
+            num_turns=num_turns,
+            value_level=parts.algorithm.value_level,
+            pad=parts.agent.codec.pad,
+            device=torch.device("cpu"),
+        )
+        outputs = parts.agent.network(packed.inputs, parts.cfg.rollout.temperature)
+        found[part] = packed.tokens(outputs.logprobs).detach()
+    return found
+
+
+def recomputed(parts: Parts, segment: Segment) -> list[float]:
+    """A second implementation: the whole model on one unpadded segment, softmax by hand."""
+    model = parts.agent.network.model
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([segment.tokens])).logits[0].double().numpy()
+    found = []
+    for position, token in enumerate(segment.tokens):
+        if not segment.action[position]:
+            continue
+        scores = logits[position - 1][: parts.agent.codec.vocab_size] / parts.cfg.rollout.temperature
+        mask = segment.masks.get(position)
+        if mask is not None:
+            allowed = np.zeros(len(scores), dtype=bool)
+            allowed[mask.ids] = True
+            scores = np.where(allowed ^ mask.complement, scores, -np.inf)
+        scores = scores - scores.max()
+        found.append(float(scores[token] - np.log(np.exp(scores).sum())))
+    return found
+
+
+def test_learner_agrees_with_the_sampler(played: tuple[Parts, list[Trajectory]]) -> None:
+    parts, trajectories = played
+    batch = action_batch(trajectories)
+    for max_padded_tokens in (1, 10**6):
+        logprobs = learnt(parts, trajectories, max_padded_tokens)
+        torch.testing.assert_close(logprobs, batch.behaviour_logprobs, rtol=0, atol=BEHAVIOUR_ATOL)
+    assert (
+        batch.behaviour_logprobs[batch.mask] < -0.1
+    ).float().mean() > 0.05  # there was something to choose
+
+
+def test_sampler_agrees_with_a_second_implementation(played: tuple[Parts, list[Trajectory]]) -> None:
+    parts, trajectories = played
+    for segment in (segment for t in trajectories for segment in t.segments):
+        recorded = [p for p, is_action in zip(segment.logprobs, segment.action, strict=True) if is_action]
+        assert recorded == pytest.approx(recomputed(parts, segment), abs=BEHAVIOUR_ATOL)
+
+
+def test_what_is_decoded_together_changes_nothing(played: tuple[Parts, list[Trajectory]]) -> None:
+    parts, trajectories = played
+    cfg = parts.cfg.rollout
+    few = parts.acting.collector(parts.agent, parts.shop, keep_last_page=parts.algorithm.needs_critic)
+    few._batch_size = 3
+    again = few.collect(parts.specs(7), temperature=cfg.temperature, top_p=cfg.top_p)
+    for a, b in zip(trajectories, again, strict=True):
+        assert [s.tokens for s in a.segments] == [s.tokens for s in b.segments]
+        assert a.turns == b.turns
+        assert (a.score, a.end, a.num_replies_cut) == (b.score, b.end, b.num_replies_cut)
+        for one, other in zip(a.segments, b.segments, strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=BEHAVIOUR_ATOL)
+
+
+def test_the_record_is_whole(played: tuple[Parts, list[Trajectory]]) -> None:
+    """Parallel lists, one piece a turn, no segment beyond the context, no decision paid for twice."""
+    parts, trajectories = played
+    decisions = 0
+    for trajectory in trajectories:
+        turns: list[int] = []
+        for segment in trajectory.segments:
+            sizes = {len(segment.tokens), len(segment.action), len(segment.logprobs), len(segment.turns)}
+            assert len(sizes) == 1
+            assert len(segment.tokens) <= parts.cfg.model.context_tokens
+            assert not segment.action[0]
+            for i, is_action in enumerate(segment.action):
+                assert (segment.turns[i] >= 0) == is_action
+                assert is_action or (segment.logprobs[i] == 0 and i not in segment.masks)
+                if is_action and not segment.action[i - 1]:
+                    turns.append(segment.turns[i])
+                mask = segment.masks.get(i)
+                decisions += is_action and (mask is None or mask.forced is None)
+        assert turns == list(range(len(trajectory.turns)))
+        assert len(trajectory.turns) <= parts.shop.max_steps
+    # A nucleus of one token was a decision, and is recorded as forced.
+    assert decisions <= parts.collector.num_decisions
+    if parts.cfg.rollout.top_p == 1:
+        assert decisions == parts.collector.num_decisions
+    segments = max(len(t.segments) for t in trajectories)
+    assert (segments > 1) == (parts.cfg.rollout.context_overflow == "drop_oldest")
