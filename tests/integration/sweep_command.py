@@ -77,6 +77,19 @@ class Command:
         output, _ = process.communicate(timeout=timeout_s)
         return process.returncode, output
 
+    def status(self, *words: str) -> tuple[int, str]:
+        """The status command, from the same checkout."""
+        done = subprocess.run(
+            [sys.executable, "-m", "webshop_rl.launching.status", *words, "--root", str(self.root)],
+            cwd=self.source,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
     def runs(self) -> dict[int, Path]:
         """Run folders by seed."""
         folders = sorted((self.root / "runs").glob("*/signature.json"))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A Slurm cluster on this machine, for tests: munge, slurmctld and several slurmd, without systemd or cgroups.
 #
-#   tests/slurm/cluster.sh up|down|env      up is idempotent; needs root
+#   tests/slurm/cluster.sh up|down|is-up|env      up is idempotent; needs root
 #   apt-get install -y --no-install-recommends slurm-wlm munge [mariadb-server slurmdbd]
 #
 # Settings, by environment: SLURM_TEST_ROOT (folder), NODES, GPUS a node, CPUS a node
@@ -160,6 +160,7 @@ down() {
 case "${1:-}" in
   up) up; sinfo -N -o '%N %T %c %m %G' ;;
   down) down ;;
+  is-up) running "$ROOT/run/slurmctld.pid" ;;
   env) echo "export SLURM_CONF=$SLURM_CONF" ;;
   *) sed -n 2,9p "$0"; exit 2 ;;
 esac

@@ -17,6 +17,7 @@ from webshop_rl.launching.attend import Queue, attend
 from webshop_rl.launching.code import snapshot
 from webshop_rl.launching.comparison import compare
 from webshop_rl.launching.compose import ComposedRun
+from webshop_rl.launching.dry_run import print_plan
 from webshop_rl.launching.folder import LOG, sweep_folder
 from webshop_rl.launching.local import LocalQueue
 from webshop_rl.launching.manifest import Listed, split_common, write_manifest
@@ -81,6 +82,13 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
             where = {e.composed.signature: e.planned for e in entries}
             if sweep.settings.dry_run:
                 _announce(console, sweep, entries, len(composed), began)
+                print_plan(
+                    console,
+                    [(e.composed, e.planned, e.label) for e in entries],
+                    hardware=sweep.hardware,
+                    executor=sweep.executor,
+                    pack=sweep.settings.pack,
+                )
                 return [Outcome(where[c.signature].folder, RunStatus(), dry=True) for c in composed]
             watch = JobsWatch()
             queue = _hand_over(sweep, entries, launcher, watch, stop)

@@ -1,0 +1,122 @@
+"""What a sweep would ask of a cluster: GPU-hours, memory of a run on its GPU, disk. For dry runs.
+
+Memory is counted, not measured:
+
+    weights            P * b            the reference too, unless it is the same weights without adapter
+    trained            T * (3 b)        gradients and AdamW's two moments; adapters have b = 4
+    learning           M * (L h + 16 h + 3 f) * b + 0.25 M * V * 8      with gradient checkpointing
+                       M * L (12 h + 3 f) * b     + 0.25 M * V * 8      without
+    acting             2 B C L k * b    the key-value cache
+    in all             weights + trained + max(learning, acting) + 0.8 GB for CUDA
+
+P, T parameters in all and trained; b bytes a number; M optim.micro_batch_tokens, a quarter of them
+action tokens; L layers, h hidden, f feed-forward, k key-value width, V vocabulary; B rollout.batch_size,
+C model.context_tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_GB = 1e9
+_CUDA_BYTES = 0.8e9
+_ACTION_FRAC = 0.25
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of a transformer: layers, hidden, feed-forward, key-value width, vocabulary."""
+
+    layers: int
+    hidden: int
+    feed_forward: int
+    key_value: int
+    vocabulary: int
+
+    @property
+    def layer_parameters(self) -> int:
+        """Parameters of one layer: four attention and three feed-forward matrices."""
+        h, k, f = self.hidden, self.key_value, self.feed_forward
+        return 2 * h * h + 2 * h * k + 3 * h * f
+
+    @property
+    def parameters(self) -> int:
+        """Of the whole model, with one matrix for embedding and output."""
+        return self.layers * self.layer_parameters + self.vocabulary * self.hidden
+
+    def adapter_parameters(self, rank: int) -> int:
+        """Of low-rank adapters on all linear layers."""
+        h, k, f = self.hidden, self.key_value, self.feed_forward
+        return self.layers * rank * (2 * (h + h) + 2 * (h + k) + 3 * (h + f))
+
+
+# The models of conf/model, by what their names hold; from their published configurations.
+_KNOWN = {
+    "smollm2_135m": Shape(30, 576, 1536, 192, 49152),
+    "qwen2_5_0_5b": Shape(24, 896, 4864, 128, 151936),
+    "qwen2_5_1_5b": Shape(28, 1536, 8960, 256, 151936),
+    "qwen2_5_3b": Shape(36, 2048, 11008, 256, 151936),
+    "qwen2_5_7b": Shape(28, 3584, 18944, 512, 152064),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one run: bytes on the GPU, and on disk while it runs. None: the model's size is not known."""
+
+    gpu_gb: float | None
+    disk_gb: float | None
+
+
+def estimate(config: Mapping[str, Any]) -> Estimate:
+    """What one run needs, from its resolved configuration."""
+    shape = model_shape(config["model"])
+    if shape is None:
+        return Estimate(None, None)
+    model, rollout = config["model"], config["rollout"]
+    number = 2 if model["dtype"] == "bfloat16" else 4
+    adapters = bool(model["lora"]["enabled"])
+    trained = shape.adapter_parameters(int(model["lora"]["rank"])) if adapters else shape.parameters
+    trained_number = 4 if adapters else number
+    weights = shape.parameters * number * (1 if adapters else 2) + (trained * 4 if adapters else 0)
+    tokens = int(config["optim"]["micro_batch_tokens"])
+    h, f = shape.hidden, shape.feed_forward
+    if model["gradient_checkpointing"]:
+        activations = tokens * (shape.layers * h + 16 * h + 3 * f) * number
+    else:
+        activations = tokens * shape.layers * (12 * h + 3 * f) * number
+    learning = activations + _ACTION_FRAC * tokens * shape.vocabulary * 8
+    cache = 2 * int(rollout["batch_size"]) * int(model["context_tokens"]) * shape.layers * shape.key_value
+    memory = weights + 3 * trained * trained_number + max(learning, cache * number) + _CUDA_BYTES
+    # The last and the best checkpoint and the one being written, each with the optimiser's moments.
+    disk = 3 * 3 * trained * trained_number
+    return Estimate(memory / _GB, disk / _GB)
+
+
+def model_shape(model: Mapping[str, Any]) -> Shape | None:
+    """From the keys of a model built here, a local folder's config.json, or a known name."""
+    if "hidden_size" in model:
+        h = int(model["hidden_size"])
+        return Shape(int(model["num_layers"]), h, 4 * h, h, int(model["max_vocabulary"]))
+    found = Path(str(model.get("path") or "")).expanduser() / "config.json"
+    if found.is_file():
+        return _published(json.loads(found.read_text()))
+    key = re.sub(r"[^a-z0-9]+", "_", f"{model.get('path') or ''} {model['name']}".lower())
+    return next((shape for name, shape in _KNOWN.items() if name in key), None)
+
+
+def _published(config: Mapping[str, Any]) -> Shape:
+    heads = int(config["num_attention_heads"])
+    width = int(config.get("head_dim") or config["hidden_size"] // heads)
+    return Shape(
+        int(config["num_hidden_layers"]),
+        int(config["hidden_size"]),
+        int(config["intermediate_size"]),
+        int(config.get("num_key_value_heads") or heads) * width,
+        int(config["vocab_size"]),
+    )
