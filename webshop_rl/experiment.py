@@ -259,7 +259,9 @@ def _result(parts: RunParts, arms: dict[str, list[dict[str, Any]]], best: Checkp
     for arm, records in arms.items():
         if arm != "test":
             found = asdict(paired_difference(arms["test"], records))
-            differences[arm] = {k: None if v in (float("inf"), float("-inf")) else v for k, v in found.items()}
+            differences[arm] = {
+                k: None if v in (float("inf"), float("-inf")) else v for k, v in found.items()
+            }
     num_goals = len({record["goal"] for record in arms["test"]})
     return {
         "title": f"{cfg.env.name}, {cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}: "

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache
 
+from webshop_rl.models.growing_layer import GrowingLayer
 from webshop_rl.models.network import PolicyNetwork
 
 COMPACT_ABOVE = 0.25  # share of slots that may be holes in the fullest row before compaction
@@ -27,7 +28,7 @@ class DecodingCache:
 
     def __init__(self, network: PolicyNetwork, num_rows: int) -> None:
         self._network = network
-        self._cache = DynamicCache()
+        self._cache = Cache(layer_class_to_replicate=GrowingLayer)
         self._filled = torch.zeros(num_rows, 0, dtype=torch.bool, device=network.device)
         self._length = torch.zeros(num_rows, dtype=torch.long, device=network.device)
 
@@ -84,4 +85,4 @@ class DecodingCache:
         self._filled = self._filled.gather(1, order)
         for layer in self._cache.layers:
             index = order[:, None, :, None].expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3])
-            layer.keys, layer.values = layer.keys.gather(2, index), layer.values.gather(2, index)
+            layer.put(layer.keys.gather(2, index), layer.values.gather(2, index))

@@ -24,7 +24,7 @@ class ScoreInputs:
     """A padded micro-batch of segments. S segments, L tokens, A decisions, K turn starts.
 
     Attributes:
-        input_ids, attention_mask: [S, L], padded on the right.
+        input_ids: [S, L], padded on the right; a causal model never looks ahead, so no mask is needed.
         row, position: [A] segment and position of the hidden state that predicts each decision.
         target: [A] the token sampled there.
         masks: A decoding masks, as recorded by the sampler.
@@ -32,7 +32,6 @@ class ScoreInputs:
     """
 
     input_ids: Tensor
-    attention_mask: Tensor
     row: Tensor
     position: Tensor
     target: Tensor
@@ -95,13 +94,8 @@ class PolicyNetwork(nn.Module):
         return read.squeeze(-1).float()
 
     def forward(self, inputs: ScoreInputs, temperature: float, *, entropy: bool = False) -> ScoreOutputs:
-        """Log-probs (and entropy) of the decisions under temperature and masks.
-
-        Right padding needs no care beyond the attention mask: a causal model never looks ahead.
-        """
-        states = self.hidden(
-            input_ids=inputs.input_ids, attention_mask=inputs.attention_mask, use_cache=False
-        ).last_hidden_state
+        """Log-probs (and entropy) of the decisions under temperature and masks."""
+        states = self.hidden(input_ids=inputs.input_ids, use_cache=False).last_hidden_state
         read = states[inputs.row, inputs.position]
         logprobs, entropies = [], []
         recompute = torch.is_grad_enabled() and read.shape[0] * self.vocab_size > RECOMPUTE_ABOVE

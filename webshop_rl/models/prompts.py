@@ -108,14 +108,13 @@ class Prompter:
         # About one token a character at worst: only texts that may be too long are counted.
         if len(text) <= self.max_page_tokens:
             return text
+        num_tokens = len(self.codec.encode(text))
         words = text.split(" ")
-        low, high = 0, len(words)
-        if len(self.codec.encode(text)) <= self.max_page_tokens:
+        kept = len(words)
+        while num_tokens > self.max_page_tokens and kept:
+            # In proportion, then a little less: two or three looks instead of one a word.
+            kept = min(kept - 1, kept * self.max_page_tokens // num_tokens)
+            num_tokens = len(self.codec.encode(" ".join(words[:kept])))
+        if kept == len(words):
             return text
-        while low < high:
-            middle = (low + high + 1) // 2
-            if len(self.codec.encode(" ".join(words[:middle]))) <= self.max_page_tokens:
-                low = middle
-            else:
-                high = middle - 1
-        return " ".join(words[:low]) + _CUT
+        return " ".join(words[:kept]) + _CUT

@@ -72,7 +72,6 @@ def pack(
     segments = [(b, segment) for b, trajectory in enumerate(trajectories) for segment in trajectory.segments]
     length = max(len(segment.tokens) for _, segment in segments)
     ids = [segment.tokens + [pad] * (length - len(segment.tokens)) for _, segment in segments]
-    attention = [[1] * len(s.tokens) + [0] * (length - len(s.tokens)) for _, s in segments]
     per_token = value_level == "token"
     num_steps = num_tokens if per_token else num_turns
     decisions: list[tuple[int, int, int, int, int]] = []
@@ -99,7 +98,6 @@ def pack(
     reading_row, reading_position, value_row, value_column = _columns(readings, 4, device)
     inputs = ScoreInputs(
         input_ids=torch.tensor(ids, device=device),
-        attention_mask=torch.tensor(attention, device=device),
         row=row,
         position=position,
         target=target,
