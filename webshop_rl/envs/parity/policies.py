@@ -29,18 +29,17 @@ PATTERNS = {
     "scripted_first": r"S[TF][oO]?B",
     "scripted_good": r"SN{0,4}[TF](D<)?o*B",
     "special_search": r"QNNN<K",
-    "after_done": r"S[TFP]BXXX[Zz][TFP][oO]*B",
+    "after_done": r"S[TFP][oO]*BXXX[ZSsNTFPDKoO<]*B",
     "random_valid": r"[SsNTFPDKoO<]*B?",
     "browse": r"[SsZNTFPDKoO<]*B?",
     "mixed_invalid": r"(?=.*[XV])[^B]*B?",
 }
 # Scripts that stop only at the end of an episode or after 14 actions.
 OPEN_ENDED = ("random_valid", "browse", "mixed_invalid")
-AFTER_DONE_EXTRA = ("click[buy now]", "click[back to search]", "foo")
+AFTER_DONE_SLIPS = ("click[buy now]", "click[back to search]", "foo")
 
 _STUCK = re.compile(
-    r"\][A-Za-z0-9]|\][^\]]$|\s$|^[A-Za-z0-9]+(click|search)\[|^(click|search|foo|buy now)[A-Za-z0-9]",
-    re.IGNORECASE,
+    r"\][A-Za-z0-9]|^[A-Za-z0-9]+(click|search)\[|^(click|search|foo|buy now)[A-Za-z0-9]", re.IGNORECASE
 )
 _LABELS = {
     label.lower(): label
@@ -90,7 +89,8 @@ def fits(policy: str, codes: str, actions: Collection[str]) -> bool:
         scripted = len(codes) >= SCRIPTED_STEPS and re.fullmatch(PATTERNS["scripted_good"], codes)
         return not scripted and (codes.endswith("B") or len(codes) == STEP_LIMIT)
     if policy == "after_done":
-        return tuple(actions)[3:6] == AFTER_DONE_EXTRA
+        after = codes.index("B") + 1
+        return tuple(actions)[after : after + len(AFTER_DONE_SLIPS)] == AFTER_DONE_SLIPS
     return True
 
 
@@ -106,15 +106,15 @@ def is_natural_search(text: str, goal: WebshopGoal, queries: Collection[str]) ->
         text == goal.instruction
         or text in queries
         or from_instruction
-        or (bool(text) and text == text.lower().strip() and "\n" not in text)
+        or (bool(text) and text == text.lower() and "\n" not in text)
     )
 
 
 def is_plausible_slip(action: str, code_: str) -> bool:
     """Whether an action of the script "mixed_invalid" is written as that script writes.
 
-    Its slips that apply are capitals, or a remark after the "]". None, applied or not, ends in a blank,
-    and none is another slip or a right action with letters, digits or one character stuck to it.
+    Its slips that apply are capitals, or a remark after the "]". None, applied or not, is another slip or
+    a right action with letters or digits stuck to it.
     """
     if code_ in "VX" and _STUCK.search(action):
         return False

@@ -76,11 +76,12 @@ def rich_checker(
 ) -> Checker:
     """As text_checker, in the other mode, with the policy to be guessed.
 
-    An episode that the corpus also holds in mode "text", under the same id, must be the same there; and
-    if it holds some of the episodes so, it holds all of them.
+    Where most of the episodes stand in the corpus in mode "text" too, under the same ids, all must, and
+    must be the same there.
     """
-    texts = _by_id(text_files)
-    together = bool(texts.keys() & _by_id(rich_files).keys())
+    texts, rich = _by_id(text_files), _by_id(rich_files)
+    twins = sum(id_ in texts and _shared(texts[id_]) == _shared(row) for id_, row in rich.items())
+    together = 2 * twins > len(rich)
 
     def compare(row: Content) -> Difference | None:
         replay = _replay(row, reference)
@@ -98,7 +99,7 @@ def rich_checker(
             check_id(row)
             or first_difference(expected, row)
             or _check_policy(replay, set(policies.PATTERNS), reference, field="steps", found=replay.codes)
-            or _check_twin(row, texts.get(row["id"]), needed=together)
+            or (_check_twin(row, texts) if together else None)
         )
 
     return Checker("trajectories_rich", "id", lambda row: ("", row["id"]), compare, consecutive=False)
@@ -156,17 +157,18 @@ def _by_id(files: Sequence[Sequence[Row]]) -> dict[int, Content]:
     return {content["id"]: content for content in found if type(content.get("id")) is int}
 
 
-def _check_twin(row: Content, twin: Mapping[str, object] | None, *, needed: bool) -> Difference | None:
-    if twin is None:
-        return rule("id", "an episode that is there in mode text too", row["id"]) if needed else None
+def _check_twin(row: Content, texts: Mapping[int, Content]) -> Difference | None:
+    if row["id"] not in texts:
+        return rule("id", "an episode that is there in mode text too", row["id"])
+    return first_difference(_shared(texts[row["id"]]), _shared(row))
 
-    def shared(content: Mapping[str, object]) -> Content:
-        steps = content.get("steps")
-        kept = [
-            {key: step.get(key) for key in ("action", "reward", "done")}
-            for step in (steps if isinstance(steps, list) else [])
-            if isinstance(step, dict)
-        ]
-        return {**{key: content.get(key) for key in ("human_goals", "goal_index")}, "steps": kept}
 
-    return first_difference(shared(twin), shared(row))
+def _shared(row: Content) -> Content:
+    """What the two modes of an episode have in common."""
+    steps = row.get("steps")
+    kept = [
+        {key: step.get(key) for key in ("action", "reward", "done")}
+        for step in (steps if isinstance(steps, list) else [])
+        if isinstance(step, dict)
+    ]
+    return {"human_goals": row.get("human_goals"), "goal_index": row.get("goal_index"), "steps": kept}

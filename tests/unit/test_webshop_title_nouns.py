@@ -1,0 +1,70 @@
+"""The command that writes title nouns, with a tagger that stands in for spaCy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from webshop_rl.envs.webshop import title_nouns
+
+RECORDS = [{"asin": "A", "name": "Red Shoes For Red Feet"}, {"asin": "B", "name": "Go Quickly"}]
+
+
+@dataclass
+class Token:
+    text: str
+    pos_: str
+
+
+class Tagger:
+    """Capitals are proper nouns, "For" is none, "Quickly" an adverb."""
+
+    def pipe(self, items: Iterable[tuple[str, str]], *, as_tuples: bool) -> Iterator[tuple[list[Token], str]]:
+        assert as_tuples
+        tags = {"For": "ADP", "Quickly": "ADV", "Go": "VERB", "Shoes": "NOUN"}
+        for text, context in items:
+            yield [Token(word, tags.get(word, "PROPN")) for word in text.split()], context
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "items_shuffle.json").write_text(json.dumps(RECORDS))
+    return tmp_path
+
+
+def test_nouns_are_written_and_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(title_nouns, "load_tagger", lambda model: Tagger())
+    path = folder / "title_nouns.json"
+    path.write_text(json.dumps({"B": ["kept"]}))
+    assert title_nouns.main([str(folder)]) == 0
+    assert json.loads(path.read_text()) == {"B": ["kept"], "A": ["red", "shoes", "red", "feet"]}
+    assert "1 products added, 2 in all" in capsys.readouterr().out
+    assert [entry.name for entry in folder.iterdir() if "partial" in entry.name] == []
+
+
+def test_nothing_missing_needs_no_tagger(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(model: str) -> None:
+        raise AssertionError("no tagger is needed")
+
+    monkeypatch.setattr(title_nouns, "load_tagger", fail)
+    (folder / "title_nouns.json").write_text(json.dumps({"A": [], "B": []}))
+    assert title_nouns.main([str(folder)]) == 0
+
+
+def test_a_missing_model_is_an_error_before_anything_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert title_nouns.main([str(folder), "--model", "no_such_model_here"]) == 2
+    assert "pip install spacy" in capsys.readouterr().err
+    assert not (folder / "title_nouns.json").exists()
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert title_nouns.main([str(tmp_path / "absent")]) == 2
+    assert "no such folder" in capsys.readouterr().err
