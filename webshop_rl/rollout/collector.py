@@ -1,7 +1,8 @@
 """Plays episodes in batches: one forward pass a decision for all that have one to make.
 
 Episodes still inside a reply go first; when all wait at a page, their pages are read together.
-A finished episode leaves the batch at once, and the key-value cache is kept across turns.
+A finished episode leaves the batch at once, the key-value cache is kept across turns, and what
+several transcripts have in common is read once.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import torch
 
 from webshop_rl.envs.types import Shop
 from webshop_rl.models.agent import Agent
-from webshop_rl.models.cache import DecodingCache
 from webshop_rl.models.prompts import Prompter
 from webshop_rl.models.sampling import choose
 from webshop_rl.rollout.episode import ActingSettings, Episode, EpisodeSpec
+from webshop_rl.rollout.shared_cache import SharedCache
 from webshop_rl.rollout.types import Trajectory
 
 
@@ -78,7 +79,7 @@ class Collector:
             for spec in specs
         ]
         live = [episode for episode in everyone if not episode.finished]
-        cache = DecodingCache(self.agent.network, len(live))
+        cache = SharedCache(self.agent.network, len(live))
         while live:
             self._interrupted()
             self._decide(live, cache, temperature, top_p)
@@ -88,7 +89,7 @@ class Collector:
                 cache.keep(staying)
         return [episode.trajectory for episode in everyone]
 
-    def _decide(self, live: list[Episode], cache: DecodingCache, temperature: float, top_p: float) -> None:
+    def _decide(self, live: list[Episode], cache: SharedCache, temperature: float, top_p: float) -> None:
         """One forward pass and one sampled token for every episode whose turn it is."""
         replying = [i for i, episode in enumerate(live) if not episode.at_page]
         chosen = replying or list(range(len(live)))
@@ -99,7 +100,9 @@ class Collector:
                 live[i].restarted = False
             pieces[i], live[i].pending = live[i].pending, []
         hidden = cache.feed(pieces, self._prompter.codec.pad)
-        logits = self.agent.network.logits(hidden[chosen])
+        rows = [cache.row(i) for i in chosen]
+        place = {row: place for place, row in enumerate(dict.fromkeys(rows))}
+        logits = self.agent.network.logits(hidden[list(place)])[[place[row] for row in rows]]
         masks = [live[i].mask() for i in chosen]
         uniforms = [live[i].uniform() for i in chosen]
         tokens, logprobs, masks = choose(logits, masks, uniforms, temperature=temperature, top_p=top_p)
