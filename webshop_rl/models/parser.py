@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_BRACKETED = re.compile(r"\b(search|click|buy)\s*\[([^\[\]\n]*)\]", re.IGNORECASE)
+# One level of brackets inside the argument: options such as "size [large]".
+_BRACKETED = re.compile(r"\b(search|click|buy)\s*\[((?:[^\[\]\n]|\[[^\[\]\n]*\])*)\]", re.IGNORECASE)
 _LOOSE = re.compile(
     r"\b(search|click|buy|select|choose|open)\b(?:\s+(?:for|on))?[ :]*([^\n\[\]]*)", re.IGNORECASE
 )
@@ -38,6 +39,7 @@ def parse_action(reply: str, labels: Mapping[str, str], *, can_search: bool) -> 
 
 def _resolve(verb: str, argument: str, named: Mapping[str, str], *, can_search: bool) -> str:
     if verb == "search":
+        argument = " ".join(re.sub(r"[\[\]]", " ", argument).split())
         return f"search[{argument}]" if argument and can_search else ""
     key = _squash(argument)
     if verb == "buy":

@@ -54,7 +54,8 @@ def view_page(page: Page, *, product_labels: str, repeat_instruction: bool, list
     """
     text = page.text if repeat_instruction else page.body
     names = {target: target for target in page.clickables}
-    if product_labels == "rank" and page.products and not page.products[0].isdigit():
+    numbered = all(product == str(rank) for rank, product in enumerate(page.products, start=1))
+    if product_labels == "rank" and not numbered:
         for rank, product in enumerate(page.products, start=1):
             names[product] = f"item {rank}"
             text = text.replace(product.upper(), f"item {rank}").replace(product, f"item {rank}")
