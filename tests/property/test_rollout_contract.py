@@ -1,4 +1,4 @@
-"""The learner's log-probs are the sampler's, under every way of decoding; and what else a record must hold."""
+"""The learner's log-probs are the sampler's under every way of decoding; what else a record must hold."""
 
 from __future__ import annotations
 

@@ -1,0 +1,41 @@
+"""The parser takes any text, quickly, and gives an action of the page or none."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from webshop_rl.models.parser import parse_action
+
+PIECES = [
+    "search", "click", "buy", "select", "open", "now", "[", "]", " ", "\n", ":", "for", "on", "red", "1",
+    "buy now", "size [l]", "</think>", "<think>", ".", "'", "item 1", "\u2028", "\x00", "İ", "ſearch",
+]  # fmt: skip
+texts = st.one_of(st.text(max_size=60), st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
+labels = st.dictionaries(
+    st.sampled_from(["1", "item 1", "buy now", "size [l]", "red", ""]),
+    st.sampled_from(["b07", "buy now", "1"]),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(texts, labels, st.booleans())
+def test_any_text_is_an_action_of_the_page_or_none(text: str, shown: dict[str, str], search: bool) -> None:
+    action = parse_action(text, shown, can_search=search)
+    if action.startswith("search["):
+        assert search
+        assert re.fullmatch(r"search\[[^\[\]\n]+\]", action)
+        assert " ".join(action.split()) == action == action.lower()
+    elif action:
+        assert re.fullmatch(r"(click|buy)\[.*\]", action)
+        assert action.partition("[")[2][:-1] in shown.values()
+
+
+def test_long_nonsense_takes_no_time() -> None:
+    started = time.perf_counter()
+    for text in ("search[" * 3000, "search " * 3000, "[" * 9000, "click[" + "[" * 3000, "buy" + " " * 9000):
+        parse_action(text, {"1": "1"}, can_search=True)
+    assert time.perf_counter() - started < 2

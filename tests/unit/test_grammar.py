@@ -1,0 +1,119 @@
+"""The grammar of a page, with one token a character so that everything is seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from webshop_rl.models.grammar import PageGrammar, instruction_words
+
+END = 0
+
+
+def letters(text: str) -> list[int]:
+    return [ord(c) for c in text]
+
+
+def grammar(
+    words: str = "", targets: tuple[str, ...] = (), *, search: bool = True, most: int = 8
+) -> PageGrammar:
+    return PageGrammar(letters, END, words=words.split(), targets=targets, can_search=search, max_words=most)
+
+
+def after(g: PageGrammar, text: str) -> str:
+    """What may follow a text, as characters; the end token is "$"."""
+    state = g.start
+    for token in letters(text):
+        assert token in g.mask(state).ids, f"{chr(token)!r} of {text!r} is not let through"
+        state = g.advance(state, token)
+    return "".join(sorted("$" if i == END else chr(i) for i in g.mask(state).ids))
+
+
+def spelt(g: PageGrammar, text: str) -> str | None:
+    state = g.start
+    for token in letters(text):
+        state = g.advance(state, token)
+    return g.action(state)
+
+
+def test_words_of_the_instruction_in_order_each_once() -> None:
+    g = grammar("red shoes now")
+    assert after(g, "") == "s"
+    assert after(g, "search[") == "nrs"
+    assert after(g, "search[red") == " ]"
+    assert after(g, "search[red ") == "ns"
+    assert after(g, "search[shoes ") == "n"  # red stands before
+    assert after(g, "search[now") == "]"  # nothing comes behind
+    assert after(g, "search[red]") == "$"
+    assert spelt(g, "search[red now]") == "search[red now]"
+    assert spelt(g, "search[red now") is None
+
+
+def test_words_with_a_common_beginning_stay_open_until_they_differ() -> None:
+    g = grammar("back backpack pack")
+    assert after(g, "search[back") == " ]p"
+    assert after(g, "search[backp") == "a"
+    assert after(g, "search[back p") == "a"
+    assert spelt(g, "search[back pack]") == "search[back pack]"
+    assert spelt(g, "search[backpack]") == "search[backpack]"
+
+
+def test_a_repeated_word_may_be_said_as_often_as_it_stands_there() -> None:
+    g = grammar("red or red shoes")
+    assert after(g, "search[red ") == "ors"
+    assert after(g, "search[red red") == " ]"
+    assert after(g, "search[red red ") == "s"
+    # "or" is still to be had after the first "red", and is not after the second.
+    assert after(g, "search[red or ") == "rs"
+
+
+def test_no_more_words_than_allowed() -> None:
+    g = grammar("a b c", most=2)
+    assert after(g, "search[a c") == "]"
+    assert after(g, "search[a") == " ]"
+
+
+def test_clicks_are_what_the_page_offers() -> None:
+    g = grammar("red", ("1", "12", "buy now", "size [l]"))
+    assert after(g, "") == "cs"
+    assert after(g, "click[") == "1bs"
+    assert after(g, "click[1") == "2]"
+    assert after(g, "click[12]") == "$"
+    assert spelt(g, "click[size [l]]") == "click[size [l]]"
+    assert spelt(g, "click[1") is None
+
+
+def test_an_action_that_begins_another_may_end_or_go_on() -> None:
+    g = grammar("", ("a", "a]b"), search=False)
+    assert after(g, "click[a]") == "$b"
+    assert spelt(g, "click[a]") == "click[a]"
+    assert spelt(g, "click[a]b]") == "click[a]b]"
+
+
+def test_no_search_box_no_search() -> None:
+    assert after(grammar("red", ("1",), search=False), "") == "c"
+
+
+def test_a_page_that_offers_nothing_is_answered_by_nothing() -> None:
+    g = grammar("", ())
+    assert g.mask(g.start).forced == END
+    assert g.action(g.start) is None
+
+
+def test_longest_reply_is_known_beforehand() -> None:
+    # "search[" 7, the two longest words with a blank each 5 + 4, "]" 1, end 1
+    assert grammar("aaaa bb ccc", ("1",), most=2).max_tokens == 18
+    # "click[" 6, "buy now" 7, "]", end
+    assert grammar("", ("buy now",)).max_tokens == 15
+
+
+@pytest.mark.parametrize(
+    ("instruction", "words"),
+    [
+        ("I want (red) Shoes, please!", ["i", "want", "red", "shoes", "please"]),
+        ("price lower than $40.00.", ["price", "lower", "than", "$40.00"]),
+        ("men's size [xl] 3-piece", ["men's", "size", "xl", "3-piece"]),
+        (" ... ", []),
+    ],
+)
+def test_words_of_an_instruction(instruction: str, words: list[str]) -> None:
+    assert list(instruction_words(instruction)) == words
