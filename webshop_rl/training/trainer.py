@@ -161,8 +161,9 @@ class Trainer:
                 self._iterate()
                 self.progress.train_s = before + time.monotonic() - began
         except Preempted:
-            # Raised between decisions of a collection: the weights are those of the last update.
-            self._save()
+            # Raised between decisions of a collection: the weights are those of the last update. The
+            # other processes of a group may not have been asked, so none of them is waited for.
+            self._save(together=False)
             raise
         self._save()
         return next(c for c in find_checkpoints(self._checkpoints) if c.update == self.progress.best_update)
@@ -274,8 +275,12 @@ class Trainer:
         if self.progress.best_update == update:
             self._save()
 
-    def _save(self) -> None:
-        """Write a checkpoint of this update, unless there is one."""
+    def _save(self, *, together: bool = True) -> None:
+        """Write a checkpoint of this update, unless there is one.
+
+        Args:
+            together: every process of the group is here, and waits until the checkpoint is there.
+        """
         update = self.progress.update
         if self._saved == update:
             return
@@ -284,6 +289,8 @@ class Trainer:
         weights, optimiser = self._learner.state()
         if self._group.is_main:
             write_checkpoint(self._checkpoints, update, weights, optimiser, vars(self.progress))
+        if together:
+            self._group.agree(None)  # nobody looks for a checkpoint before it is there
         # The one before stays while the run goes on, should the disk lose the newest.
         self._previous, self._saved = self._saved, update
         if self._group.is_main:
