@@ -17,7 +17,10 @@ from webshop_rl.config import register
 from webshop_rl.tracking.rows import metric_history
 
 REPO = Path(__file__).resolve().parents[2]
-RUN = "import sys, pathlib; from webshop_rl.experiment import run_experiment; run_experiment(pathlib.Path(sys.argv[1]))"
+RUN = (
+    "import sys, pathlib; from webshop_rl.experiment import run_experiment; "
+    "run_experiment(pathlib.Path(sys.argv[1]))"
+)
 SMALL = [
     "tracking=journal",
     "num_updates=4",

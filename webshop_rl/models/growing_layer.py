@@ -17,6 +17,9 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     For decoding without gradient only: buffers are written in place.
     """
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._rooms: tuple[Tensor, Tensor] | None = None
