@@ -15,6 +15,7 @@ from webshop_rl.algos.batch import ActionBatch, Algorithm, Norm
 from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.network import PolicyNetwork
+from webshop_rl.rollout.episode import episode_seed
 from webshop_rl.rollout.packing import Packed, pack
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.batching import action_batch, batch_shape, micro_batches, norm_of
@@ -95,7 +96,14 @@ class Learner:
             trajectories: the whole collection, the same in every process, each with a turn at least.
             vstar: V* of each trajectory's goal, if the algorithm needs it.
             update: 0-based index of the first step.
+        Raises: UserError if there are fewer trajectories than minibatches.
         """
+        if len(trajectories) < self._algorithm.num_minibatches:
+            raise UserError(
+                f"{len(trajectories)} trajectories do not make {self._algorithm.num_minibatches} minibatches",
+                where="algo.num_minibatches",
+                remedy="lower it, or raise algo.group_size or algo.goals_per_update",
+            )
         batch = self._prepare(trajectories, vstar)
         found = self._algorithm.advantages(batch)
         shared = {f"algo/{name}": value for name, value in found.metrics.items()}
@@ -129,6 +137,7 @@ class Learner:
         """Log-probs [B, T], values and last values of all trajectories, each process doing a share."""
         mine = self._group.share(range(len(trajectories)))
         rows: dict[int, tuple[Tensor, Tensor | None, Tensor | None]] = {}
+        network.eval()  # what is compared with a sampler is read without dropout, as it sampled
         for part in micro_batches(trajectories, mine, self._micro_batch_tokens):
             packed = self._pack(trajectories, part)
             with out_of_memory_advice():
@@ -176,6 +185,8 @@ class Learner:
         set_lr(self.optimiser, lr * self.agent.lr_scale)
         self.optimiser.zero_grad(set_to_none=True)
         self._network.train()
+        # Dropout, if there is any, is a function of the step: a resumed run draws the same.
+        torch.manual_seed(episode_seed("dropout", self._seed, update, self._group.rank))
         sums: dict[str, float] = {}
         # Every process takes part in as many passes as the one with most; idle passes weigh nothing.
         num_passes = self._group.largest(len(parts))
