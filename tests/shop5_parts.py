@@ -91,14 +91,15 @@ def build(*overrides: str, sharpen: float = 5.0, agent: Agent | None = None) -> 
 
     Args:
         sharpen: what random weights are multiplied by, so that the policy has opinions and a token
-            taken for another shows.
+            taken for another shows; 1 leaves the agent as it is built.
         agent: to be used in place of the configured one.
     """
     cfg = composed(*SMALL, *overrides)
     shop, algorithm = build_shop(cfg), build_algorithm(cfg)
     if agent is None:
         agent = build_agent(cfg, shop, critic=algorithm.needs_critic, device=CPU)
-        _sharpen(agent, sharpen)
+        if sharpen != 1:
+            _sharpen(agent, sharpen)
     acting = Acting.of(cfg, agent)
     collector = acting.collector(agent, shop, keep_last_page=algorithm.needs_critic)
     return Parts(cfg, shop, agent, acting, algorithm, collector)

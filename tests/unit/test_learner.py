@@ -1,0 +1,175 @@
+"""One optimiser step: what it depends on, what it does not, and what keeps it from going wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from shop5_parts import Parts, build
+from torch import Tensor
+
+from webshop_rl.algos.batch import LossOutput
+from webshop_rl.errors import UserError
+from webshop_rl.rollout.types import Trajectory
+from webshop_rl.training.learner import Learner, out_of_memory_advice
+from webshop_rl.training.optimiser import OptimSettings, build_optimiser, schedule_factor, set_lr
+
+ALGORITHMS = {
+    "apo_pg": ("algo=apo_pg",),
+    "apo_pg, entropy, k3": (
+        "algo=apo_pg",
+        "algo.entropy_coef=0.1",
+        "algo.kl_coef=0.1",
+        "algo.kl_estimator=k3",
+    ),
+    "apo_sft": ("algo=apo_sft",),
+    "ppo": ("algo=ppo", "algo.num_epochs=1"),
+    "ppo, tokens": ("algo=ppo", "algo.num_epochs=1", "algo.level=token", "algo.bootstrap_truncated=true"),
+}
+NO_CLIP = OptimSettings(
+    grad_clip=1e9, weight_decay=0.0, beta1=0.9, beta2=0.95, warmup_updates=0, schedule="constant"
+)
+
+
+def vstar_of(parts: Parts, trajectories: list[Trajectory]) -> list[float] | None:
+    return [0.1 * int(t.goal.asin) for t in trajectories] if parts.algorithm.needs_vstar else None
+
+
+def step(
+    parts: Parts, trajectories: list[Trajectory], **options: Any
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Metrics and gradients of one step, taken from the same weights each time."""
+    kept = {k: v.clone() for k, v in parts.agent.network.state_dict().items()}
+    learner = parts.learner(settings=NO_CLIP, **options)
+    result = next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
+    found = {n: p.grad.clone() for n, p in parts.agent.network.named_parameters() if p.grad is not None}
+    parts.agent.network.load_state_dict(kept)
+    return result.metrics, found
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    norm = math.sqrt(sum(float(g.square().sum()) for g in one.values()))
+    assert norm > 0
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=2e-6 * norm, msg=name)
+
+
+@pytest.fixture(scope="module", params=ALGORITHMS)
+def parts(request: pytest.FixtureRequest) -> Parts:
+    return build(*ALGORITHMS[request.param], sharpen=3.0)
+
+
+def test_micro_batches_give_the_gradient_of_the_whole(parts: Parts) -> None:
+    trajectories = parts.collect(10)
+    metrics, whole = step(parts, trajectories, micro_batch_tokens=10**6)
+    for micro_batch_tokens in (1, 200):
+        split_metrics, split = step(parts, trajectories, micro_batch_tokens=micro_batch_tokens)
+        assert_same(whole, split)
+        assert split_metrics == pytest.approx(metrics, rel=1e-4, abs=1e-6)
+
+
+def test_the_order_of_the_batch_changes_nothing(parts: Parts) -> None:
+    trajectories = parts.collect(8)
+    metrics, one = step(parts, trajectories)
+    reversed_metrics, other = step(parts, trajectories[::-1])
+    assert_same(one, other)
+    assert reversed_metrics == pytest.approx(metrics, rel=1e-4, abs=1e-6)
+
+
+def test_padding_changes_nothing(parts: Parts) -> None:
+    """A trajectory that is longer than all others, and weighs nothing, pads them."""
+    long = build("env.max_steps=10", agent=parts.agent).collect(12)
+    longest = max(long, key=lambda t: t.num_action_tokens)
+    trajectories = parts.collect(5)
+    alone = parts.learner(settings=NO_CLIP)._pack(trajectories, range(5))
+    padded = parts.learner(settings=NO_CLIP)._pack([*trajectories, longest], range(6))
+    assert padded.inputs.input_ids.shape[1] > alone.inputs.input_ids.shape[1]
+    network = parts.agent.network
+    one, other = network(alone.inputs, 1.0), network(padded.inputs, 1.0)
+    count = len(alone.inputs.masks)
+    torch.testing.assert_close(one.logprobs, other.logprobs[:count], rtol=0, atol=1e-5)
+    one_tokens, other_tokens = alone.tokens(one.logprobs), padded.tokens(other.logprobs)[:5]
+    width = one_tokens.shape[1]
+    torch.testing.assert_close(one_tokens, other_tokens[:, :width], rtol=0, atol=1e-5)
+    assert not other_tokens[:, width:].any()
+
+
+def test_only_what_predicts_a_decision_or_a_value_has_a_gradient(parts: Parts) -> None:
+    """Observations, padding and forced tokens are read, and never learnt."""
+    trajectories = parts.collect(6)
+    states: list[Tensor] = []
+
+    def keep(_module: Any, _given: Any, output: Any) -> None:
+        if output.last_hidden_state.requires_grad:
+            output.last_hidden_state.retain_grad()
+            states.append(output.last_hidden_state)
+
+    hook = parts.agent.network.causal_lm.get_decoder().register_forward_hook(keep)
+    step(parts, trajectories)
+    hook.remove()
+    (whole,) = states
+    inputs = parts.learner()._pack(trajectories, _in_order_of_length(trajectories)).inputs
+    learnt = torch.zeros(whole.shape[:2], dtype=torch.bool)
+    learnt[inputs.row, inputs.position] = True
+    if parts.algorithm.needs_critic:
+        learnt[inputs.value_row, inputs.value_position] = True
+    assert whole.grad is not None
+    has_gradient = whole.grad.abs().sum(dim=2) > 0
+    assert not (has_gradient & ~learnt).any()
+    assert has_gradient.sum() > 0
+    assert learnt.float().mean() < 0.6
+
+
+def _in_order_of_length(trajectories: list[Trajectory]) -> list[int]:
+    return sorted(range(len(trajectories)), key=lambda i: len(trajectories[i].segments[0].tokens))
+
+
+def test_a_step_on_fresh_trajectories_starts_where_the_sampler_was() -> None:
+    ppo = build("algo=ppo", "algo.num_epochs=2")
+    trajectories = ppo.collect(6)
+    first, second = list(ppo.learner(settings=NO_CLIP, lr=1e-5).learn(trajectories, None, 0))
+    assert first.metrics["algo/ratio_mean"] == pytest.approx(1, abs=1e-4)
+    assert first.metrics["algo/kl_behaviour"] == pytest.approx(0, abs=1e-6)
+    assert second.metrics["algo/kl_behaviour"] > 1e-6
+
+
+@pytest.mark.parametrize("level", ["turn", "token"])
+def test_the_critic_learns_the_return_at_either_level(level: str) -> None:
+    parts = build("algo=ppo", f"algo.level={level}", "algo.num_epochs=1", "algo.gae_lambda=1.0", sharpen=1.0)
+    trajectories = parts.collect(10)
+    learner = parts.learner(lr=1e-6)
+    losses = [next(learner.learn(trajectories, None, i)).metrics["algo/value_loss"] for i in range(8)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        # 4 updates of warm-up to 1, then 8 to the end
+        ("constant", {0: 0.25, 3: 1.0, 4: 1.0, 11: 1.0, 12: 1.0}),
+        ("linear", {0: 0.25, 3: 1.0, 4: 1.0, 8: 0.5, 10: 0.25, 12: 0.0, 99: 0.0}),
+        ("cosine", {1: 0.5, 4: 1.0, 6: (1 + math.sqrt(0.5)) / 2, 8: 0.5, 12: 0.0}),
+    ],
+)
+def test_schedule(schedule: str, factors: dict[int, float]) -> None:
+    for update, factor in factors.items():
+        assert schedule_factor(update, 12, 4, schedule) == pytest.approx(factor)
+    assert schedule_factor(0, 0, 0, schedule) == 1.0
+
+
+def test_learning_rates_of_policy_and_critic() -> None:
+    parts = build("algo=ppo", "lr=1e-5", "model.lr_scale=100", "optim.warmup_updates=2")
+    optimiser = build_optimiser(parts.agent.network, 1e-3, NO_CLIP, 10.0)
+    assert [len(g["params"]) for g in optimiser.param_groups][1] == 2
+    set_lr(optimiser, 2e-3)
+    assert [g["lr"] for g in optimiser.param_groups] == pytest.approx([2e-3, 2e-2])
+    learner = parts.learner()
+    metrics = next(learner.learn(parts.collect(3), None, 0)).metrics
+    # warm-up 1 of 2
+    assert (metrics["optim/lr"], metrics["optim/lr_effective"]) == pytest.approx((5e-6, 5e-4))
+    assert [g["lr"] for g in learner.optimiser.param_groups] == pytest.approx([5e-4, 5e-3])
