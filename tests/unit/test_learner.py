@@ -147,6 +147,124 @@ def test_the_critic_learns_the_return_at_either_level(level: str) -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_minibatches_share_out_the_collection() -> None:
+    parts = build("algo=ppo", "algo.num_epochs=2", "algo.num_minibatches=3")
+    learner = parts.learner()
+    assert learner.updates_per_collection == 6
+    seen: list[list[int]] = []
+    plain = learner._step
+    learner._step = lambda *args: (seen.append(args[4]), plain(*args))[1]  # type: ignore[method-assign]
+    assert len(list(learner.learn(parts.collect(7), None, 0))) == 6
+    for epoch in (seen[:3], seen[3:]):
+        assert sorted(i for part in epoch for i in part) == list(range(7))
+    assert seen[:3] != seen[3:]
+    with pytest.raises(UserError, match="num_minibatches"):
+        next(learner.learn(parts.collect(2), None, 0))
+
+
+def poisoned(learner: Learner, bad: Callable[[int], bool]) -> None:
+    """Make the loss of some steps not a number."""
+    plain, count = learner._algorithm.loss, [0]
+
+    def loss(*args: Any, **options: Any) -> LossOutput:
+        output = plain(*args, **options)
+        count[0] += 1
+        return replace(output, loss=output.loss * math.nan) if bad(count[0]) else output
+
+    learner._algorithm.loss = loss  # type: ignore[method-assign]
+
+
+def test_a_gradient_that_is_not_finite_skips_the_step_and_is_counted() -> None:
+    parts = build()
+    trajectories = parts.collect(4)
+    learner = parts.learner(micro_batch_tokens=10**6, max_skipped_steps=2)
+    poisoned(learner, lambda call: call in (1, 3))
+    before = [p.clone() for p in parts.agent.network.parameters()]
+    skipped = []
+    for update in range(4):
+        result = next(learner.learn(trajectories, vstar_of(parts, trajectories), update))
+        skipped.append(result.metrics["optim/skipped_steps"])
+        after = list(parts.agent.network.parameters())
+        assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True)) == (update > 0)
+        assert all(torch.isfinite(p).all() for p in after)
+    assert skipped == [1, 1, 2, 2]
+
+
+def test_too_many_skipped_in_a_row_end_the_run_with_advice() -> None:
+    parts = build()
+    trajectories = parts.collect(4)
+    learner = parts.learner(micro_batch_tokens=10**6, max_skipped_steps=3)
+    poisoned(learner, lambda _call: True)
+    taken = [next(learner.learn(trajectories, vstar_of(parts, trajectories), i)) for i in range(2)]
+    assert len(taken) == 2
+    with pytest.raises(UserError, match=r"not finite for 3 steps.*lower lr"):
+        next(learner.learn(trajectories, vstar_of(parts, trajectories), 2))
+
+
+def test_out_of_memory_names_the_keys_to_turn() -> None:
+    with (
+        pytest.raises(UserError, match=r"micro_batch_tokens.*gradient_checkpointing.*lora\.enabled"),
+        out_of_memory_advice(),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+
+
+def test_the_gradient_is_clipped_and_its_norm_before_is_reported() -> None:
+    parts = build()
+    trajectories = parts.collect(6)
+    unclipped, _ = step(parts, trajectories)
+    learner = parts.learner(settings=replace(NO_CLIP, grad_clip=0.01))
+    metrics = next(learner.learn(trajectories, vstar_of(parts, trajectories), 0)).metrics
+    assert metrics["optim/grad_norm"] == pytest.approx(unclipped["optim/grad_norm"], rel=1e-4)
+    assert metrics["optim/grad_norm"] > 0.1
+    gradients = [p.grad for p in parts.agent.network.parameters() if p.grad is not None]
+    norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    assert norm == pytest.approx(0.01, rel=1e-3)
+
+
+def test_dropout_is_a_function_of_the_step() -> None:
+    def weights(update: int, disturbance: int) -> list[Tensor]:
+        parts = build("model.lora.enabled=true", "model.lora.dropout=0.5", "algo=ppo", "algo.num_epochs=1")
+        trajectories = parts.collect(4)
+        torch.manual_seed(disturbance)
+        next(parts.learner().learn(trajectories, None, update))
+        return [p.detach().clone() for p in parts.agent.network.parameters() if p.requires_grad]
+
+    one, same, other = weights(3, 1), weights(3, 2), weights(4, 1)
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_the_reference_of_adapters_is_the_policy_without_them() -> None:
+    parts = build("model.lora.enabled=true", "algo.kl_coef=0.1")
+    trajectories = parts.collect(4)
+    learner = parts.learner()
+    batch = learner._prepare(trajectories, vstar_of(parts, trajectories))
+    assert batch.ref_logprobs is not None
+    assert (batch.ref_logprobs - batch.behaviour_logprobs).abs().max() > 1e-3
+    with parts.agent.adapters_off(), torch.no_grad():
+        packed = learner._pack(trajectories, range(4))
+        off = packed.tokens(parts.agent.network(packed.inputs, 1.0).logprobs)
+    torch.testing.assert_close(batch.ref_logprobs, off, rtol=0, atol=1e-5)
+    result = next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
+    assert result.metrics["algo/kl"] > 0
+    trained = {n for n, p in parts.agent.network.named_parameters() if p.requires_grad}
+    assert trained
+    assert all("lora_" in name for name in trained)
+
+
+def test_the_reference_of_full_weights_stays_as_it_was() -> None:
+    parts = build()
+    trajectories = parts.collect(4)
+    learner = parts.learner(lr=1e-3)
+    before = learner._prepare(trajectories, None).ref_logprobs
+    next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
+    after = learner._prepare(trajectories, None).ref_logprobs
+    assert before is not None
+    assert after is not None
+    assert torch.equal(before, after)
+
+
 @pytest.mark.parametrize(
     ("schedule", "factors"),
     [
