@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -22,21 +22,19 @@ from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.tracking.config import resolve
 from webshop_rl.tracking.tracker import NullTracker, open_tracker
-from webshop_rl.training.baselines import play_scripted
+from webshop_rl.training.arms import record_arm
+from webshop_rl.training.baselines import BASELINES, play_scripted
 from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_checkpoints, sweep_away
 from webshop_rl.training.display import RunDisplay, result_table
-from webshop_rl.training.evaluation import evaluation_specs, summarise, table_rows
+from webshop_rl.training.evaluation import evaluation_specs, split_label, summarise
 from webshop_rl.training.intervals import paired_difference
 from webshop_rl.training.learner import Learner
 from webshop_rl.training.optimiser import OptimSettings
 from webshop_rl.training.preemption import Preempted, StopRequest
 from webshop_rl.training.processes import Processes, processes
-from webshop_rl.training.records import read_records, record_path, write_records
 from webshop_rl.training.reference import Reference
 from webshop_rl.training.trainer import LoopSettings, Trainer
 from webshop_rl.training.vstar import VstarSource
-
-BASELINES = ("random", "first", "rule")
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,28 @@ def run_experiment(run_dir: Path) -> float:
 
 def _open(run_dir: Path, cfg: DictConfig, shop: Shop, group: Processes) -> NullTracker:
     identity = read_json(run_dir / SIGNATURE) or {}
+    return open_tracker(
+        run_dir,
+        resolve(cfg.tracking, root=run_dir.parent.parent, experiment=cfg.experiment_name),
+        run_name=f"{cfg.env.name} {cfg.algo.name} {cfg.model.name} lr={cfg.lr:g} seed={cfg.seed}",
+        params=identity.get("fields", {}),
+        tags=run_tags(run_dir, cfg, shop, identity),
+        parent_run_id=identity.get("parent_run_id"),
+        sweep=identity.get("sweep"),
+        rank=group.rank,
+    )
+
+
+def run_tags(folder: Path, cfg: DictConfig, shop: Shop, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What MLflow is told of a run besides its params.
+
+    Args:
+        folder: of the run.
+        identity: as launching.prepare writes it.
+    """
     git = identity.get("git") or {}
-    tags = {
-        "signature": identity.get("signature", run_dir.name),
+    return {
+        "signature": identity.get("signature", folder.name),
         "sweep": identity.get("sweep") or "",
         "code_digest": identity.get("code_digest", ""),
         "git_commit": git.get("commit", "") if isinstance(git, dict) else str(git),
@@ -99,18 +116,8 @@ def _open(run_dir: Path, cfg: DictConfig, shop: Shop, group: Processes) -> NullT
         "split_digest": shop.split_digest(),
         "data_digest": shop.digest(),
         "host": platform.node(),
-        "folder": str(run_dir.resolve()),
+        "folder": str(folder.resolve()),
     }
-    return open_tracker(
-        run_dir,
-        resolve(cfg.tracking, root=run_dir.parent.parent, experiment=cfg.experiment_name),
-        run_name=f"{cfg.env.name} {cfg.algo.name} {cfg.model.name} lr={cfg.lr:g} seed={cfg.seed}",
-        params=identity.get("fields", {}),
-        tags=tags,
-        parent_run_id=identity.get("parent_run_id"),
-        sweep=identity.get("sweep"),
-        rank=group.rank,
-    )
 
 
 def _build(
@@ -126,7 +133,11 @@ def _build(
     algorithm = build_algorithm(cfg)
     agent = build_agent(cfg, shop, critic=algorithm.needs_critic, device=choose_device(cfg.hardware.device))
     acting = Acting.of(cfg, agent)
-    options: dict[str, Any] = {"keep_last_page": algorithm.needs_critic, "interrupted": stop.check}
+    options: dict[str, Any] = {
+        "keep_last_page": algorithm.needs_critic,
+        "interrupted": stop.check,
+        "report": display.playing,
+    }
     collector = acting.collector(agent, shop, **options)
     needs_reference = algorithm.needs_reference or algorithm.needs_vstar
     reference = Reference(agent) if needs_reference else None
@@ -149,7 +160,7 @@ def _build(
         vstar = VstarSource(
             folder.parent.parent / "vstar",
             acting.key(agent, shop),
-            acting.collector(agent, shop, interrupted=stop.check),
+            acting.collector(agent, shop, interrupted=stop.check, report=display.playing),
             reference,
             shop.goals("train"),
             seed=cfg.vstar.seed,
@@ -227,20 +238,10 @@ def _scripted(parts: RunParts, name: str) -> Callable[[], list[Trajectory]]:
 def _evaluate(
     parts: RunParts, arm: str, step: int, play: Callable[[], list[Trajectory]]
 ) -> list[dict[str, Any]]:
-    """Records of an arm on the test goals: played once, read back by a later attempt."""
-    path = record_path(parts.folder, arm)
-    records = parts.group.agree(read_records(path))
-    if records is None:
-        trajectories = play()
-        records = write_records(path, trajectories) if parts.group.is_main else []
-        records = parts.group.agree(records)
-    parts.tracker.metrics(step, {f"{arm}/{name}": value for name, value in summarise(records).items()})
-    if parts.group.is_main:
-        parts.tracker.artifact(path, "episodes")
-        parts.tracker.table(arm.replace("/", "_"), table_rows(records))
-        if arm == "test":
-            parts.tracker.traces("test", records)
-    parts.tracker.flush()
+    records = record_arm(parts.tracker, parts.folder, arm, step, play, parts.group)
+    if arm == "test" and parts.group.is_main:
+        parts.tracker.traces("test", records)
+        parts.tracker.flush()
     return records
 
 
@@ -265,7 +266,7 @@ def _result(parts: RunParts, arms: dict[str, list[dict[str, Any]]], best: Checkp
     num_goals = len({record["goal"] for record in arms["test"]})
     return {
         "title": f"{cfg.env.name}, {cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}: "
-        f"{len(arms['test'])} test episodes, {num_goals} goals ({_split_label(parts.shop)})",
+        f"{len(arms['test'])} test episodes, {num_goals} goals ({split_label(parts.shop, 'test')})",
         "objective": means["test"]["score"],
         "best_update": best.update,
         "num_updates": cfg.num_updates,
@@ -275,9 +276,3 @@ def _result(parts: RunParts, arms: dict[str, list[dict[str, Any]]], best: Checkp
         "resume_mismatches": len(parts.tracker.mismatches),
         "pid": os.getpid(),
     }
-
-
-def _split_label(shop: Shop) -> str:
-    train = {goal.id for goal in shop.goals("train")}
-    seen = any(goal.id in train for goal in shop.goals("test"))
-    return "these are training goals" if seen else "held-out products"

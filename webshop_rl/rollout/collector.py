@@ -31,6 +31,7 @@ class Collector:
         batch_size: episodes decoded together.
         keep_last_page: see Episode.
         interrupted: asked between decisions; may raise to abandon the collection.
+        report: called between decisions with episodes ended, episodes in all, and turns so far.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class Collector:
         batch_size: int,
         keep_last_page: bool = False,
         interrupted: Callable[[], None] = lambda: None,
+        report: Callable[[int, int, int], None] = lambda ended, total, turns: None,
     ) -> None:
         self.agent, self.shop, self._prompter, self._settings = agent, shop, prompter, settings
         self._batch_size, self._keep_last_page, self._interrupted = batch_size, keep_last_page, interrupted
+        self._report = report
         self.num_decisions = 0
 
     @torch.no_grad()
@@ -62,22 +65,27 @@ class Collector:
         was_training = self.agent.network.training
         self.agent.network.eval()
         for start in range(0, len(specs), self._batch_size):
-            done += self._play(specs[start : start + self._batch_size], temperature, top_p)
+            everyone = [self._begin(spec) for spec in specs[start : start + self._batch_size]]
+            self._play(everyone, done, len(specs), temperature, top_p)
+            done += [episode.trajectory for episode in everyone]
         self.agent.network.train(was_training)
         return done
 
-    def _play(self, specs: Sequence[EpisodeSpec], temperature: float, top_p: float) -> list[Trajectory]:
-        everyone = [
-            Episode(
-                spec,
-                self.shop.session(),
-                self._prompter,
-                self._settings,
-                self.agent.context_tokens,
-                keep_last_page=self._keep_last_page,
-            )
-            for spec in specs
-        ]
+    def _begin(self, spec: EpisodeSpec) -> Episode:
+        return Episode(
+            spec,
+            self.shop.session(),
+            self._prompter,
+            self._settings,
+            self.agent.context_tokens,
+            keep_last_page=self._keep_last_page,
+        )
+
+    def _play(
+        self, everyone: list[Episode], done: list[Trajectory], total: int, temperature: float, top_p: float
+    ) -> None:
+        """Play a batch to its end; done and total are for the report."""
+        turns_before = sum(len(trajectory.turns) for trajectory in done)
         live = [episode for episode in everyone if not episode.finished]
         cache = SharedCache(self.agent.network, len(live))
         while live:
@@ -87,7 +95,8 @@ class Collector:
             if len(staying) < len(live):
                 live = [live[i] for i in staying]
                 cache.keep(staying)
-        return [episode.trajectory for episode in everyone]
+            turns = turns_before + sum(len(episode.trajectory.turns) for episode in everyone)
+            self._report(len(done) + len(everyone) - len(live), total, turns)
 
     def _decide(self, live: list[Episode], cache: SharedCache, temperature: float, top_p: float) -> None:
         """One forward pass and one sampled token for every episode whose turn it is."""

@@ -9,6 +9,8 @@ from webshop_rl.envs.types import Shop
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory, Turn
 
+BASELINES = ("random", "first", "rule")
+
 
 def play_scripted(name: str, shop: Shop, specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
     """Episodes of a scripted policy ("random", "first" or "rule"), in the order of specs."""

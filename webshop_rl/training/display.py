@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+QUIET_S = 30.0  # where there is no bar, a sign of life after so much silence
 
 LABELS = {
     "test": "trained policy (best on validation)",
@@ -35,6 +38,7 @@ class RunDisplay:
         self._latest: dict[str, float] = {}
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._update, self._said = 0, time.monotonic()
 
     def __enter__(self) -> RunDisplay:
         if self.console.is_terminal:
@@ -61,15 +65,27 @@ class RunDisplay:
     def say(self, line: str) -> None:
         """A line for people, above the bar if there is one."""
         self.console.print(line, highlight=False, markup=False)
+        self._said = time.monotonic()
 
     def update(self, update: int, metrics: Mapping[str, float]) -> None:
         """Called after each update and each evaluation."""
         self._latest.update(metrics)
-        note = self._note()
+        self._update, note = update, self._note()
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=update, note=note)
-        elif "val/success" in metrics:
+        elif "val/success" in metrics or self._silent():
             self.say(f"update {update}/{self._num_updates}  {note}")
+
+    def playing(self, ended: int, total: int, turns: int) -> None:
+        """Called between decisions of a collection."""
+        line = f"played {ended}/{total} episodes, {turns} turns"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, note=f"{self._note()}  {line}")
+        elif self._silent():
+            self.say(f"update {self._update}/{self._num_updates}  {line}")
+
+    def _silent(self) -> bool:
+        return time.monotonic() - self._said > QUIET_S
 
     def _note(self) -> str:
         parts = []

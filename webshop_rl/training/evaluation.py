@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from webshop_rl.envs.types import EndReason, Goal
+from webshop_rl.envs.types import EndReason, Goal, Shop
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
 from webshop_rl.rollout.types import Trajectory
 
@@ -33,6 +33,16 @@ def evaluation_specs(goals: Sequence[Goal], num_episodes: int, seed: int) -> lis
         sample = seen[goal.id] = seen.get(goal.id, -1) + 1
         specs.append(EpisodeSpec(goal, sample, episode_seed("evaluation", seed, goal.id, sample)))
     return specs
+
+
+def split_label(shop: Shop, split: str) -> str:
+    """What an agent that was trained in this shop has seen of a split, in a few words."""
+    train, goals = shop.goals("train"), shop.goals(split)
+    if {goal.id for goal in train} & {goal.id for goal in goals}:
+        return "these are training goals"
+    if {goal.asin for goal in train} & {goal.asin for goal in goals}:
+        return "held-out goals of products seen in training"
+    return "held-out products"
 
 
 def summarise(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
