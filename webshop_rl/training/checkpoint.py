@@ -37,13 +37,13 @@ class Checkpoint:
         return loaded
 
     def load(self, network: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> None:
-        """Put the weights (and the optimiser's state) back."""
+        """Put the weights back, and the optimiser's state unless the run was finished and dropped it."""
         tensors = load_file(self.path / WEIGHTS)
         missing, unexpected = network.load_state_dict(tensors, strict=False)
         untied = [name for name in missing if name in trained_names(network)]
         if unexpected or untied:
             raise ValueError(f"{self.path}: weights do not fit: {sorted([*unexpected, *untied])[:3]}")
-        if optimiser is not None:
+        if optimiser is not None and (self.path / OPTIMISER).exists():
             optimiser.load_state_dict(torch.load(self.path / OPTIMISER, weights_only=True))
 
 
