@@ -30,6 +30,7 @@ class ModelConfig:
     max_page_tokens: int = ranged(512, ge=16)
     dtype: str = choice("float32", "bfloat16", default="float32")
     gradient_checkpointing: bool = False
+    micro_batch_tokens: int = ranged(16384, ge=1)
     product_labels: str = choice("asin", "rank", default="asin")
     lora: LoraConfig = field(default_factory=LoraConfig)
 

@@ -30,6 +30,7 @@ def load_pretrained(
     max_page_tokens: int,
     dtype: str,
     gradient_checkpointing: bool,
+    micro_batch_tokens: int,
     product_labels: str,
     attention: str,
     lora: dict[str, Any],
@@ -39,6 +40,7 @@ def load_pretrained(
     Args:
         texts: not used; the vocabulary is the tokenizer's own.
         critic: whether the algorithm needs a value head.
+        micro_batch_tokens: not used; optim.micro_batch_tokens refers to it.
     Raises: UserError if the weights are not where the configuration says.
     """
     source, options = locate(name, path, gguf_file, revision)

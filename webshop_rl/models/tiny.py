@@ -26,6 +26,7 @@ def load_tiny(
     max_page_tokens: int,
     dtype: str,
     gradient_checkpointing: bool,
+    micro_batch_tokens: int,
     product_labels: str,
     lora: dict[str, Any],
     hidden_size: int,
@@ -38,6 +39,7 @@ def load_tiny(
     Args:
         texts: every text of the shop, for the vocabulary.
         critic: whether the algorithm needs a value head.
+        micro_batch_tokens: not used; optim.micro_batch_tokens refers to it.
     """
     texts = list(texts)
     codec = TinyCodec(texts, max_vocabulary)
