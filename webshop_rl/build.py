@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from webshop_rl.algos.batch import Algorithm
+from webshop_rl.construct import construct, construct_shop
 from webshop_rl.envs.types import Shop
 from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent
@@ -21,24 +21,25 @@ from webshop_rl.rollout.episode import ActingSettings
 
 def build_shop(cfg: DictConfig) -> Shop:
     """The shop of `env`. Raises: UserError if its data is missing or broken."""
-    shop: Shop = instantiate(cfg.env)
-    for split in ("train", "val", "test"):
-        if not shop.goals(split):
-            raise UserError(f"the {split} split holds no goal", where="env", remedy="use more products")
+    shop: Shop = construct_shop(_plain(cfg.env))
     return shop
 
 
 def build_algorithm(cfg: DictConfig) -> Algorithm:
     """The algorithm of `algo`."""
-    algorithm: Algorithm = instantiate(cfg.algo)
+    algorithm: Algorithm = construct(_plain(cfg.algo))
     return algorithm
 
 
 def build_agent(cfg: DictConfig, shop: Shop, *, critic: bool, device: torch.device) -> Agent:
     """The agent of `model`, on its device. Raises: UserError if its weights are not there."""
-    agent: Agent = instantiate(cfg.model, texts=shop.texts(), critic=critic, _convert_="all")
+    agent: Agent = construct(_plain(cfg.model), texts=shop.texts(), critic=critic)
     agent.network.to(device)
     return agent
+
+
+def _plain(group: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(group, resolve=True))
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,11 +11,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from webshop_rl.construct import construct_shop
 from webshop_rl.errors import UserError
 from webshop_rl.ranges import choice, ranged, violation
 
@@ -132,9 +133,9 @@ def register() -> None:
 
 
 def validate(cfg: DictConfig) -> None:
-    """Check every value against the range its schema declares, and that none is missing.
+    """Check every value against the range its schema declares, that none is missing, that data is there.
 
-    Raises: UserError naming the first offending key.
+    Raises: UserError naming the first offending key, file or record.
     """
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
@@ -145,6 +146,20 @@ def validate(cfg: DictConfig) -> None:
         problem = violation(value, metadata)
         if problem:
             raise UserError(f"{value!r} is out of range", where=key, remedy=problem)
+    _preflight(cfg)
+
+
+def _preflight(cfg: DictConfig) -> None:
+    """What a run would stumble over in its first second is found now, before anything is queued.
+
+    The shop is built (and kept: a run in this process uses it). A schema may add a look of its own, a
+    static method `preflight(group)`, cheap and without torch.
+    """
+    construct_shop(cast(dict[str, Any], OmegaConf.to_container(cfg.env, resolve=True)))
+    for group in (cfg.model, cfg.algo):
+        look = getattr(OmegaConf.get_type(group), "preflight", None)
+        if look is not None:
+            look(cast(dict[str, Any], OmegaConf.to_container(group, resolve=True)))
 
 
 def _declared(cfg: DictConfig, prefix: str) -> Iterator[tuple[str, Any, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from webshop_rl.models.locate import check_weights
 from webshop_rl.ranges import choice, ranged
 
 
@@ -55,6 +56,11 @@ class PretrainedConfig(ModelConfig):
     gguf_file: str | None = None
     revision: str | None = None
     attention: str = choice("sdpa", "eager", "flash_attention_2", default="sdpa")
+
+    @staticmethod
+    def preflight(group: dict[str, Any]) -> None:
+        """See that the weights can be had. Raises: UserError if not."""
+        check_weights(group["name"], group["path"], group["gguf_file"], group["revision"])
 
 
 SCHEMAS = {"base_tiny": TinyConfig, "base_pretrained": PretrainedConfig}

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent, add_lora
 from webshop_rl.models.chat_codec import ChatCodec
+from webshop_rl.models.locate import locate
 from webshop_rl.models.network import PolicyNetwork
 
 
@@ -72,24 +73,6 @@ def load_pretrained(
         product_labels=product_labels,
         max_page_tokens=max_page_tokens,
     )
-
-
-def locate(name: str, path: str, gguf_file: str | None, revision: str | None) -> tuple[str, dict[str, Any]]:
-    """What to hand to transformers: a folder or hub name, and its options.
-
-    Raises: UserError if a GGUF model's folder or file is missing (cheap: before any weight is loaded).
-    """
-    if gguf_file is None:
-        return path, {"revision": revision} if revision else {}
-    folder = Path(path)
-    found = sorted(folder.glob("*.gguf")) if gguf_file == "auto" else [folder / gguf_file]
-    if not found or not found[0].is_file():
-        raise UserError(
-            "the weights are not there",
-            where=f"model.path={path}",
-            remedy=f"run `make smollm2`, or set model.path to the folder of the .gguf file of {name}",
-        )
-    return str(folder), {"gguf_file": found[0].name}
 
 
 def fingerprint(source: str, options: dict[str, Any], dtype: str) -> str:

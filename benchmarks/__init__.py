@@ -1,0 +1,1 @@
+"""What is claimed about speed, as commands: `python -m benchmarks` runs all, each also runs alone."""
