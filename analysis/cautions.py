@@ -1,0 +1,129 @@
+"""What a reader must know before believing a table: one sentence each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from analysis.arms import Arm
+from analysis.comparison import Comparison
+from analysis.load import Run, Sweep
+
+# Below this many products an interval over them is rough.
+FEW_PRODUCTS = 20
+# Percentile bootstrap intervals of so few runs cover less than they say (docs/analysis.md).
+FEW_SEEDS = 10
+
+
+def cautions(sweep: Sweep, arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> list[str]:
+    """All that applies to a sweep, the gravest first."""
+    runs = sweep.runs
+    return [
+        *_lost(sweep, arms),
+        *_seeds(arms),
+        *(sentence for comparison in comparisons for sentence in _goals(comparison)),
+        *_shops(arms),
+        *_code(runs),
+        *_history(sweep),
+        *_health(runs),
+    ]
+
+
+def _lost(sweep: Sweep, arms: Sequence[Arm]) -> list[str]:
+    found = []
+    for arm in arms:
+        lost = len(arm.runs) - len(arm.finished)
+        if lost and arm.finished:
+            found.append(
+                f"{arm.label}: {lost} of {len(arm.runs)} runs did not finish; its numbers are those of the "
+                "rest, which may flatter it."
+            )
+        elif lost:
+            found.append(f"{arm.label}: no run finished, so it is in no comparison.")
+    for status, num in sweep.unrecorded.items():
+        found.append(
+            f"The launcher counted {num} {status.lower()} more than MLflow holds: ended before they could be "
+            "recorded, or their journals wait for python -m webshop_rl.tracking.sync; "
+            "python -m webshop_rl.launching.status names them."
+        )
+    return found
+
+
+def _seeds(arms: Sequence[Arm]) -> list[str]:
+    numbers = {arm.label: len(arm.finished) for arm in arms if arm.finished}
+    found = []
+    if len(set(numbers.values())) > 1:
+        listed = ", ".join(f"{label} {num}" for label, num in numbers.items())
+        found.append(f"The arms have unequal numbers of finished seeds: {listed}.")
+    single = [label for label, num in numbers.items() if num == 1]
+    if single:
+        who = "Every arm has" if len(single) == len(numbers) else f"{', '.join(single)}: only"
+        found.append(f"{who} one finished seed: no interval over seeds, and no claim beyond these very runs.")
+    few = [num for num in numbers.values() if 1 < num < FEW_SEEDS]
+    if few:
+        found.append(
+            f"With {min(few)} seeds a bootstrap interval over seeds is narrower than it should be "
+            "(docs/analysis.md); the finding of a pair therefore also needs the permutation of its runs (p)."
+        )
+    return found
+
+
+def _goals(comparison: Comparison) -> list[str]:
+    found = []
+    goals = comparison.goals
+    constant = [r.arm.label for r in comparison.results if r.means[comparison.metric].pointlike]
+    if constant:
+        found.append(
+            f"All seeds scored the same in {'; '.join(constant)}: an interval without width is no certainty."
+        )
+    if goals is None:
+        found.append("MLflow does not have the evaluation tables: nothing is compared goal by goal.")
+    elif goals.num_products < FEW_PRODUCTS:
+        found.append(
+            f"The test goals ask for {goals.num_products} products only: intervals over them are rough."
+        )
+    if comparison.protocol == "published":
+        found.append("Split published: products of the test goals are among those trained on.")
+    return found
+
+
+def _shops(arms: Sequence[Arm]) -> list[str]:
+    keys = [key for key in (arms[0].settings if arms else ()) if key.startswith("env.")]
+    if not keys:
+        return []
+    return [f"The arms differ in the shop itself ({', '.join(keys)}): a difference may be the task's."]
+
+
+def _code(runs: Sequence[Run]) -> list[str]:
+    digests = Counter(run.tags.get("code_digest", "?") for run in runs)
+    if len(digests) < 2:
+        return []
+    listed = ", ".join(f"{digest} ({_runs(num)})" for digest, num in digests.most_common())
+    return [f"The runs were made with different code: {listed}."]
+
+
+def _history(sweep: Sweep) -> list[str]:
+    found = []
+    if sweep.replaced:
+        found.append(
+            f"Left out: {_runs(len(sweep.replaced))} that a newer one of the same configuration replaces."
+        )
+    for run in sweep.runs:
+        if int(run.tags.get("resume_mismatches", "0") or 0):
+            num = run.tags["resume_mismatches"]
+            found.append(f"Run {run.folder_name} did not resume exactly: {num} values differ from before.")
+    return found
+
+
+def _health(runs: Sequence[Run]) -> list[str]:
+    warned: Counter[str] = Counter()
+    for run in runs:
+        warned.update(name for name, value in run.metrics.items() if name.startswith("health/") and value)
+    if not warned:
+        return []
+    listed = ", ".join(f"{name.removeprefix('health/')} ({_runs(num)})" for name, num in warned.most_common())
+    return [f"Health checks warned during training: {listed}."]
+
+
+def _runs(num: int) -> str:
+    return f"{num} run{'s' if num != 1 else ''}"

@@ -1,0 +1,222 @@
+"""Compares the arms of a sweep with each other and with what they must beat, on the same test episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from analysis.arms import Arm
+from analysis.goals import GoalScores, differences, mean_of
+from analysis.load import Run
+from analysis.statistics import (
+    CONFIDENCE,
+    Estimate,
+    difference,
+    improvement,
+    iqm,
+    mean,
+    over_seeds,
+    permutation_p,
+)
+from webshop_rl.tracking.names import EVALUATIONS
+
+METRICS = ("test/success", "test/score")
+# What stands beside the arms: the untrained policy and the scripted ones.
+YARDSTICKS = tuple(name for name in EVALUATIONS if name not in ("val", "test"))
+# With more arms only the leading one is compared with each other one.
+MAX_ALL_PAIRS = 8
+
+ReadGoals = Callable[[Run, str], GoalScores | None]
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What one arm reached.
+
+    Attributes:
+        means, iqms: over seeds, by metric of METRICS.
+        goals: mean score on each goal, or None if the tables are not there.
+        against: the arm minus each yardstick, the interval over products.
+    """
+
+    arm: Arm
+    means: Mapping[str, Estimate]
+    iqms: Mapping[str, Estimate]
+    goals: GoalScores | None
+    against: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What one policy that was not trained reached.
+
+    Attributes:
+        name: "untrained", "baseline/rule", ...
+        success, score: means over the test episodes.
+        estimate: of the compared metric, the interval over products, or None without its table.
+        arms: labels of the arms it was measured for; empty if for all.
+    """
+
+    name: str
+    success: float
+    score: float
+    estimate: Estimate | None
+    arms: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms, the one with the higher mean first.
+
+    Attributes:
+        over_seeds: difference of the means.
+        over_goals: the same goal by goal, the interval over products; None if not paired.
+        p: of a permutation of the runs, times the number of pairs (Bonferroni), or None with one run.
+        improvement: chance that a run of `high` scores above one of `low`.
+    """
+
+    high: Arm
+    low: Arm
+    over_seeds: Estimate
+    over_goals: Estimate | None
+    p: float | None
+    improvement: Estimate
+
+    @property
+    def differs(self) -> bool:
+        """Whether runs with other seeds would show a difference on these goals, too."""
+        return self.p is not None and self.p <= 1 - CONFIDENCE + 1e-12 and self.over_seeds.above
+
+    @property
+    def differs_beyond(self) -> bool:
+        """Whether that holds for other products as well."""
+        return self.differs and self.over_goals is not None and self.over_goals.above
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms that were tested on the same episodes.
+
+    Attributes:
+        split_digest: of the assignment of goals to splits.
+        protocol: "product", "published", "none", or "" if it is not recorded.
+        metric: the one that pairs and yardsticks are compared by.
+        results: arms with a finished run, the highest mean first.
+        num_pairs: pairs of arms with several finished runs each, which p is corrected by; `pairs` may
+            hold fewer (MAX_ALL_PAIRS).
+    """
+
+    split_digest: str
+    protocol: str
+    metric: str
+    results: Sequence[ArmResult]
+    yardsticks: Sequence[Yardstick]
+    pairs: Sequence[Pair]
+    num_pairs: int
+
+    @property
+    def training_goals(self) -> bool:
+        """Whether the agents were trained on the very goals they are tested on."""
+        return self.protocol == "none"
+
+    @property
+    def complete(self) -> bool:
+        """Whether `pairs` holds every pair of arms."""
+        return len(self.pairs) == len(self.results) * (len(self.results) - 1) // 2
+
+    @property
+    def goals(self) -> GoalScores | None:
+        """Scores of the first arm that has them; its goals are those of the set."""
+        return next((r.goals for r in self.results if r.goals is not None), None)
+
+
+def compare(arms: Sequence[Arm], metric: str, read_goals: ReadGoals) -> list[Comparison]:
+    """Results of the arms, those tested on the same episodes together.
+
+    Args:
+        arms: of the sweep; those without a finished run are left out.
+        metric: of METRICS, by which arms are ranked and compared.
+        read_goals: scores by goal of a run's evaluation ("test", "untrained", "baseline/rule", ...).
+    """
+    groups: dict[tuple[str, ...], list[Arm]] = {}
+    for arm in arms:
+        if arm.finished:
+            groups.setdefault(_test_key(arm), []).append(arm)
+    return [_compare_group(members, metric, read_goals) for members in groups.values()]
+
+
+def _compare_group(arms: Sequence[Arm], metric: str, read_goals: ReadGoals) -> Comparison:
+    ranked = sorted(arms, key=lambda arm: -mean(arm.scores(metric)))
+    results = [_result(arm, metric, read_goals) for arm in ranked]
+    chosen = list(combinations(results, 2))
+    num_tests = sum(min(len(a.arm.finished), len(b.arm.finished)) > 1 for a, b in chosen)
+    if len(results) > MAX_ALL_PAIRS:
+        # An arm with one lucky seed leads nothing.
+        leader = next((r for r in results if len(r.arm.finished) > 1), results[0])
+        chosen = [pair for pair in chosen if leader in pair]
+    pairs = [_pair(high, low, metric, num_tests) for high, low in chosen]
+    return Comparison(
+        split_digest=arms[0].finished[0].tags.get("split_digest", ""),
+        protocol=arms[0].param("env.split"),
+        metric=metric,
+        results=results,
+        yardsticks=_yardsticks(ranked, read_goals),
+        pairs=pairs,
+        num_pairs=num_tests,
+    )
+
+
+def _result(arm: Arm, metric: str, read_goals: ReadGoals) -> ArmResult:
+    tested = [read_goals(run, "test") for run in arm.finished]
+    against = {}
+    for name in YARDSTICKS:
+        found = differences(tested, [read_goals(run, name) for run in arm.finished])
+        if found is not None:
+            against[name] = found.estimate()
+    return ArmResult(
+        arm=arm,
+        means={m: over_seeds(mean, arm.scores(m)) for m in METRICS},
+        iqms={m: over_seeds(iqm, arm.scores(m)) for m in METRICS},
+        goals=mean_of(tested),
+        against=against,
+    )
+
+
+def _pair(high: ArmResult, low: ArmResult, metric: str, num_tests: int) -> Pair:
+    ours, theirs = high.arm.scores(metric), low.arm.scores(metric)
+    over_goals = None
+    if high.goals is not None and low.goals is not None and high.goals.paired_with(low.goals):
+        over_goals = high.goals.minus(low.goals).estimate()
+    several = min(len(ours), len(theirs)) > 1
+    return Pair(
+        high=high.arm,
+        low=low.arm,
+        over_seeds=over_seeds(difference, ours, theirs),
+        over_goals=over_goals,
+        p=min(1.0, permutation_p(ours, theirs) * num_tests) if several else None,
+        improvement=over_seeds(improvement, ours, theirs),
+    )
+
+
+def _yardsticks(arms: Sequence[Arm], read_goals: ReadGoals) -> list[Yardstick]:
+    """One for each value that a yardstick has: another model has another untrained policy."""
+    found = []
+    for name in YARDSTICKS:
+        by_value: dict[tuple[float, float], list[tuple[Arm, Run]]] = {}
+        for arm in arms:
+            for run in arm.finished:
+                if f"{name}/score" in run.metrics:
+                    value = (run.metrics[f"{name}/success"], run.metrics[f"{name}/score"])
+                    by_value.setdefault(value, []).append((arm, run))
+        for (success, score), holders in by_value.items():
+            goals = read_goals(holders[0][1], name)
+            labels = list(dict.fromkeys(arm.label for arm, _ in holders)) if len(by_value) > 1 else []
+            estimate = None if goals is None else goals.estimate()
+            found.append(Yardstick(name, success, score, estimate, labels))
+    return found
+
+
+def _test_key(arm: Arm) -> tuple[str, ...]:
+    keys = ("env.name", "env.split", "evaluation.test_episodes", "evaluation.seed")
+    return (arm.finished[0].tags.get("split_digest", ""), *(arm.param(key) for key in keys))

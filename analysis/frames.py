@@ -1,0 +1,118 @@
+"""The numbers of a report, unrounded: one data frame, and one CSV file, a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.arms import SEED_KEYS, Arm
+from analysis.comparison import METRICS, Comparison
+from analysis.statistics import Estimate
+from analysis.verdict import finding
+
+
+def frames(
+    arms: Sequence[Arm], comparisons: Sequence[Comparison], curves: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """Data frames by name of their file.
+
+    Returns: runs (one row a run), arms, pairs, goals (one row an arm and goal), curves (one row a point).
+    """
+    return {
+        "runs": _runs(arms),
+        "arms": _arms(comparisons),
+        "pairs": _pairs(comparisons),
+        "goals": _goals(comparisons),
+        "curves": _curves(arms, curves),
+    }
+
+
+def _runs(arms: Sequence[Arm]) -> pd.DataFrame:
+    rows = []
+    for arm in arms:
+        for run in arm.runs:
+            identity = {
+                "run": run.folder_name,
+                "mlflow_run": run.run_id,
+                "arm": arm.label,
+                "status": run.status,
+                "compared": run.finished,
+                "adopted": run.adopted,
+                "error": run.tags.get("error", ""),
+                "split_digest": run.tags.get("split_digest", ""),
+                "code_digest": run.tags.get("code_digest", ""),
+            }
+            seeds = {key: run.params.get(key) for key in SEED_KEYS}
+            finals = {name: run.metrics[name] for name in sorted(run.metrics) if _final(name)}
+            rows.append({**identity, **arm.settings, **seeds, **finals})
+    return pd.DataFrame(rows)
+
+
+def _arms(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    rows = []
+    for number, comparison in enumerate(comparisons, 1):
+        for result in comparison.results:
+            row = {"test_set": number, "arm": result.arm.label, "seeds": len(result.arm.finished)}
+            row |= {"runs": len(result.arm.runs), **result.arm.settings}
+            for metric in METRICS:
+                row |= _cells(f"{metric} mean", result.means[metric])
+                row |= _cells(f"{metric} IQM", result.iqms[metric])
+            for name, estimate in result.against.items():
+                row |= _cells(f"{comparison.metric} minus {name}", estimate)
+            rows.append(row)
+        for yardstick in comparison.yardsticks:
+            row = {"test_set": number, "arm": yardstick.name}
+            row |= {"test/success mean": yardstick.success, "test/score mean": yardstick.score}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _pairs(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    columns = ["test_set", "metric", "a", "b", "p_corrected", "num_pairs", "finding"]
+    rows = []
+    for number, comparison in enumerate(comparisons, 1):
+        for pair in comparison.pairs:
+            row = {"test_set": number, "metric": comparison.metric, "a": pair.high.label, "b": pair.low.label}
+            row |= {"p_corrected": pair.p, "num_pairs": comparison.num_pairs}
+            row |= _cells("a - b over seeds", pair.over_seeds)
+            row |= _cells("P(a > b)", pair.improvement)
+            row |= _cells("a - b over products", pair.over_goals)
+            rows.append({**row, "finding": finding(pair, comparison)})
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+
+
+def _goals(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame(
+            {
+                "test_set": number,
+                "arm": result.arm.label,
+                "goal": result.goals.goals,
+                "asin": result.goals.products,
+                "episodes": result.goals.weights,
+                f"{comparison.metric} mean over seeds": result.goals.values,
+            }
+        )
+        for number, comparison in enumerate(comparisons, 1)
+        for result in comparison.results
+        if result.goals is not None
+    ]
+    return pd.concat(parts) if parts else pd.DataFrame(columns=["test_set", "arm", "goal"])
+
+
+def _curves(arms: Sequence[Arm], curves: pd.DataFrame) -> pd.DataFrame:
+    known = {run.run_id: (run.folder_name, arm.label, run.seed) for arm in arms for run in arm.runs}
+    named = [known[run_id] for run_id in curves["run_id"]]
+    labels = pd.DataFrame(named, columns=["run", "arm", "seed"], index=curves.index)
+    return pd.concat([labels, curves.drop(columns="run_id")], axis=1)
+
+
+def _final(name: str) -> bool:
+    return name.startswith(("test/", "untrained/", "baseline/")) or name == "time/train_s"
+
+
+def _cells(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    if estimate is None:
+        return {name: None, f"{name} low": None, f"{name} high": None}
+    return {name: estimate.value, f"{name} low": estimate.low, f"{name} high": estimate.high}

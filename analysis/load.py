@@ -1,0 +1,219 @@
+"""The runs of a sweep as MLflow recorded them, with their last values, curves and evaluation tables."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis.errors import ReportError
+from analysis.tracker import read_artifact, told_in_one_line
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SWEEP_UID = "webshop_rl.sweep_uid"
+_PARENT = "mlflow.parentRunId"
+_COUNTED = {"FINISHED": "runs.finished", "FAILED": "runs.failed", "KILLED": "runs.interrupted"}
+GOAL_COLUMNS = ("goal", "asin", "episodes", "success", "score")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sweep.
+
+    Attributes:
+        run_id: MLflow's.
+        status: FINISHED, FAILED, KILLED (stopped), SCHEDULED (to be resumed) or RUNNING.
+        params: flattened configuration, text as MLflow keeps it.
+        metrics: last value by name.
+        adopted: whether another sweep, or a single launch, trained it.
+        started: milliseconds since 1970.
+        record: the mlflow Run it was read from.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    adopted: bool
+    started: int
+    record: Any
+
+    @property
+    def seed(self) -> str:
+        """Of training, as text."""
+        return self.params.get("seed", self.tags.get("seed", "?"))
+
+    @property
+    def signature(self) -> str:
+        """Identity of its configuration."""
+        return self.tags.get("signature", self.run_id)
+
+    @property
+    def folder_name(self) -> str:
+        """Name of its folder: the signature, or `<signature>-r1` for a rerun."""
+        return self.tags.get("folder", self.signature).rstrip("/").rpartition("/")[2]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it ended well and was tested: only then do its numbers enter a comparison."""
+        tested = all(math.isfinite(self.metrics.get(f"test/{m}", math.nan)) for m in ("success", "score"))
+        return self.status == "FINISHED" and tested
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's runs.
+
+    Attributes:
+        runs: one a signature, the newest, in order of their start.
+        replaced: older runs of the same signatures (rerun=true), which are left out.
+        unrecorded: by status, runs that the launcher counted and MLflow does not have.
+    """
+
+    name: str
+    uri: str
+    status: str
+    runs: Sequence[Run]
+    replaced: Sequence[Run]
+    unrecorded: Mapping[str, int]
+
+
+def load_sweep(client: MlflowClient, uri: str, name: str | None) -> Sweep:
+    """Every run of a sweep, whatever its state.
+
+    Args:
+        client: from tracker.open_tracker.
+        uri: its address.
+        name: of the sweep, or the id of its parent run in MLflow.
+    Raises: ReportError if there is no such sweep, or several of this name.
+    """
+    with told_in_one_line(uri):
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        parents = _search(client, experiments, f"tags.`{_SWEEP_UID}` LIKE '%/%'")
+        parent = _choose(parents, uri, name)
+        sweep = parent.data.tags["sweep"]
+        own = _search(client, experiments, f"tags.`{_PARENT}` = '{parent.info.run_id}'")
+        shared = _search(client, experiments, f"tags.`sweep.{sweep}` = 'shared'")
+        same_name = [p for p in parents if p.data.tags.get("sweep") == sweep]
+    if len(same_name) > 1 and own:
+        # The mark of adoption has the sweep's name alone; the root tells two of one name apart.
+        roots = {_root(run) for run in own}
+        shared = [run for run in shared if _root(run) in roots]
+    runs = {r.info.run_id: _run(r, adopted=True) for r in shared}
+    runs |= {r.info.run_id: _run(r, adopted=False) for r in own}
+    ordered = sorted(runs.values(), key=lambda run: (run.started, run.run_id))
+    newest = {run.signature: run for run in ordered}
+    chosen = [run for run in ordered if newest[run.signature] is run]
+    replaced = [run for run in ordered if newest[run.signature] is not run]
+    return Sweep(sweep, uri, parent.info.status, chosen, replaced, _unrecorded(parent.data.tags, chosen))
+
+
+def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
+    """Whole metric histories.
+
+    Args:
+        runs: those to read, finished or not.
+        names: of metrics.
+    Returns: columns run_id, metric, step, value; of a step recorded twice the later value.
+    """
+    rows = []
+    with told_in_one_line(uri):
+        for run in runs:
+            for name in names:
+                if name in run.metrics:
+                    points = client.get_metric_history(run.run_id, name)
+                    by_step = {p.step: p.value for p in sorted(points, key=lambda p: p.timestamp)}
+                    rows += [(run.run_id, name, step, by_step[step]) for step in sorted(by_step)]
+    return pd.DataFrame(rows, columns=["run_id", "metric", "step", "value"])
+
+
+def load_goals(client: MlflowClient, run: Run, evaluation: str) -> pd.DataFrame | None:
+    """The table of one evaluation, one row a goal, with at least the columns GOAL_COLUMNS.
+
+    Args:
+        run: whose.
+        evaluation: "test", "untrained", "baseline/rule", ...
+    Returns: sorted by goal; None if the tracker does not have it whole.
+    """
+    text = read_artifact(client, run.record, f"tables/{evaluation.replace('/', '_')}.json")
+    if text is None:
+        return None
+    try:
+        content = json.loads(text)
+        table = pd.DataFrame(content["data"], columns=content["columns"])
+        table = table.astype({"goal": str, "asin": str, "episodes": float, "success": float, "score": float})
+    except (ValueError, KeyError, TypeError):
+        return None
+    return table.sort_values("goal", ignore_index=True)
+
+
+def _search(client: MlflowClient, experiments: list[str], condition: str) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    while experiments:
+        page = client.search_runs(experiments, condition, max_results=1000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            break
+    return found
+
+
+def _choose(parents: Iterable[Any], uri: str, name: str | None) -> Any:
+    newest_first = sorted(parents, key=lambda p: -p.info.start_time)
+    names = list(dict.fromkeys(p.data.tags.get("sweep", "") for p in newest_first))
+    if not names:
+        raise ReportError("holds no sweep", where=uri, remedy="python launch.py -m ... makes one")
+    some = ", ".join(names[:5]) + (f", and {len(names) - 5} more" if len(names) > 5 else "")
+    if name is None:
+        raise ReportError("which sweep?", remedy=f"--sweep NAME; newest first: {some}")
+    found = [p for p in newest_first if name in (p.data.tags.get("sweep"), p.info.run_id)]
+    if not found:
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"newest first: {some}"
+        raise ReportError(f"no sweep {name!r}", where=uri, remedy=hint)
+    if len(found) > 1:
+        ids = ", ".join(p.info.run_id for p in found)
+        raise ReportError(
+            f"{len(found)} sweeps are called {name!r}", where=uri, remedy=f"--sweep with one of the ids {ids}"
+        )
+    return found[0]
+
+
+def _run(record: Any, *, adopted: bool) -> Run:
+    return Run(
+        run_id=record.info.run_id,
+        name=record.info.run_name or record.info.run_id,
+        status=record.info.status,
+        params=dict(record.data.params),
+        tags=dict(record.data.tags),
+        metrics=dict(record.data.metrics),
+        adopted=adopted,
+        started=record.info.start_time or 0,
+        record=record,
+    )
+
+
+def _root(record: Any) -> str:
+    """Folder that holds runs/<run>, from the run's tag."""
+    return str(record.data.tags.get("folder", "")).rpartition("/runs/")[0]
+
+
+def _unrecorded(parent_tags: Mapping[str, str], runs: Sequence[Run]) -> dict[str, int]:
+    """A run that fails before its tracker opens is known to the launcher alone, which counts it."""
+    missing = {}
+    for status, tag in _COUNTED.items():
+        counted = parent_tags.get(tag, "0")
+        surplus = (int(counted) if counted.isdigit() else 0) - sum(r.status == status for r in runs)
+        if surplus > 0:
+            missing[status] = surplus
+    return missing

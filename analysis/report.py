@@ -1,0 +1,178 @@
+"""The comparison of a sweep's runs: `python -m analysis.report --sweep NAME`.
+
+Writes report.html (one page, nothing beside it needed), report.md, *.csv and figures/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.errors import EXIT_BAD_INPUT, ReportError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from analysis.comparison import Comparison, ReadGoals
+    from analysis.load import Sweep
+    from analysis.page import Picture
+
+_METRICS = ("test/score", "test/success")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 if the report is written, 2 on bad input, which is told in one line."""
+    options = _parser().parse_args(arguments)
+    try:
+        print(write_report(options.sweep, options.root, options.tracking_uri, options.out, options.metric))
+    except ReportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    return 0
+
+
+def write_report(name: str | None, root: Path, uri: str | None, out: Path | None, metric: str) -> str:
+    """Write the report of a sweep; returns the verdict and where the files are.
+
+    Args:
+        name: of the sweep, or the id of its parent run.
+        root: folder of the runs, with mlflow.db.
+        uri: tracker to read instead.
+        out: folder to write to; None for <root>/reports/<sweep>.
+        metric: "test/score" or "test/success", by which arms are compared.
+    Raises: ReportError if there is no such sweep or tracker, or out cannot be written.
+    """
+    # Imported late: --help must answer without loading mlflow, scipy and matplotlib.
+    from analysis import figures
+    from analysis.arms import arms_of, shared_by_arms
+    from analysis.cautions import cautions
+    from analysis.comparison import compare
+    from analysis.frames import frames
+    from analysis.load import load_curves, load_sweep
+    from analysis.page import Report
+    from analysis.tables import comparison_table, pairs_table, provenance_table, runs_table, unfinished_table
+    from analysis.tracker import open_tracker, tracker_uri
+    from analysis.verdict import verdict
+
+    address = tracker_uri(root, uri)
+    client = open_tracker(address)
+    sweep = load_sweep(client, address, name)
+    folder = _folder(out or root / "reports" / re.sub(r"[^A-Za-z0-9_.-]", "_", sweep.name).lstrip("."))
+    arms = arms_of(sweep.runs)
+    curves = load_curves(client, address, sweep.runs, figures.CURVES)
+    reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}
+    comparisons = compare(arms, metric, _goal_reader(client, sweep, metric))
+    tables = [t for c in comparisons for t in (comparison_table(c), pairs_table(c))]
+    drawn = [(m, figures.curve_figure(arms, curves, m)) for m in figures.CURVES]
+    pictures = _pictures(comparisons, drawn, folder)
+    report = Report(
+        title=f"Sweep {sweep.name}",
+        verdict=verdict(sweep, comparisons),
+        cautions=cautions(sweep, arms, comparisons),
+        shared=shared_by_arms(arms),
+        tables=[t for t in (*tables, unfinished_table(sweep, arms, reached)) if t is not None],
+        folded=[runs_table(arms, reached), provenance_table(sweep, comparisons)],
+        pictures=pictures,
+    )
+    for file, frame in frames(arms, comparisons, curves).items():
+        frame.to_csv(folder / f"{file}.csv", index=False)
+    (folder / "report.md").write_text(report.markdown(folder), encoding="utf-8")
+    (folder / "report.html").write_text(report.html(), encoding="utf-8")
+    return f"{report.verdict}\n{folder / 'report.html'}"
+
+
+def _goal_reader(client: MlflowClient, sweep: Sweep, metric: str) -> ReadGoals:
+    """Reads scores by goal; tables of equal means on equal goals are taken to be one table, and read once."""
+    from analysis.goals import GoalScores
+    from analysis.load import Run, load_goals
+    from analysis.tracker import told_in_one_line
+
+    column = metric.rpartition("/")[2]
+    known: dict[object, GoalScores | None] = {}
+
+    def read(run: Run, evaluation: str) -> GoalScores | None:
+        means = tuple(sorted((k, v) for k, v in run.metrics.items() if k.startswith(f"{evaluation}/")))
+        shop = tuple(sorted((k, v) for k, v in run.params.items() if k.startswith(("env.", "evaluation."))))
+        scripted = evaluation.startswith("baseline/")
+        key = (
+            (evaluation, run.tags.get("split_digest"), means, shop) if scripted else (evaluation, run.run_id)
+        )
+        if key not in known:
+            with told_in_one_line(sweep.uri):
+                table = load_goals(client, run, evaluation)
+            known[key] = None if table is None else GoalScores.of(table, column)
+        return known[key]
+
+    return read
+
+
+def _pictures(
+    comparisons: Sequence[Comparison], curves: Sequence[tuple[str, object]], folder: Path
+) -> list[Picture]:
+    from matplotlib.figure import Figure
+
+    from analysis import figures
+    from analysis.page import Picture
+
+    found: list[Picture] = []
+    for number, comparison in enumerate(comparisons, 1):
+        which = f" on test set {number}" if len(comparisons) > 1 else ""
+        scores = figures.score_figure(comparison)
+        if scores is not None:
+            caption = (
+                f"{comparison.metric}{which}: each run (dot), mean of an arm (diamond), interval over seeds "
+                "(bar), and what was not trained (lines)."
+            )
+            found.append(Picture(caption, *figures.save(scores, folder / "figures" / f"final_{number}")))
+    for metric, figure in curves:
+        if isinstance(figure, Figure):
+            caption = (
+                f"{metric}: each run (thin), mean of an arm (thick); a cross ends a run that did not finish."
+            )
+            path = folder / "figures" / metric.replace("/", "_")
+            found.append(Picture(caption, *figures.save(figure, path)))
+    return found
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReportError(
+            f"cannot be written: {error.strerror}", where=str(path), remedy="--out FOLDER"
+        ) from error
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.report",
+        description="Compare a sweep's runs: a verdict, tables with intervals, learning curves, failures.",
+        epilog="Without --sweep the newest sweeps are listed. How the numbers are made: docs/analysis.md.",
+    )
+    parser.add_argument("--sweep", metavar="NAME", help="the sweep, as printed when it was launched")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument(
+        "--root", type=Path, default=Path("runs"), metavar="FOLDER", help="folder of the runs (default: runs)"
+    )
+    place.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow server, or sqlite:///FILE, to read instead"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where to write (default: ROOT/reports/NAME)"
+    )
+    parser.add_argument(
+        "--metric",
+        choices=_METRICS,
+        default="test/score",
+        help="what arms are compared by (default: test/score)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

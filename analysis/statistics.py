@@ -1,0 +1,182 @@
+"""Means, intervals and comparisons over seeds and over goals; pure functions on arrays.
+
+Two questions, kept apart: would another *seed* give the same (runs are resampled), and would other
+*goals* of the kind (products are resampled, for goals of one product resemble each other).
+All intervals are percentile bootstraps, as in rliable, at CONFIDENCE.
+Source: Agarwal et al., Deep RL at the Edge of the Statistical Precipice, arXiv:2108.13264;
+Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import bootstrap, permutation_test, trim_mean
+
+CONFIDENCE = 0.95
+NUM_RESAMPLES = 10_000
+_BATCH = 500  # resamples at once: bounds memory
+
+Floats = NDArray[np.float64]
+Numbers = Floats | Sequence[float]
+Statistic = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval.
+
+    Attributes:
+        low, high: ends of the interval, or None where nothing can be resampled (one seed, one product).
+        num: how many were resampled: seeds (both arms' together) or products.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    num: int
+
+    @property
+    def above(self) -> bool:
+        """Whether the whole interval is above 0."""
+        return self.low is not None and self.low > 0
+
+    @property
+    def below(self) -> bool:
+        """Whether the whole interval is below 0."""
+        return self.high is not None and self.high < 0
+
+    @property
+    def pointlike(self) -> bool:
+        """Whether there is an interval without width: nothing varied, which is no certainty."""
+        return self.low is not None and self.low == self.high
+
+
+def mean(*strata: Numbers, axis: int = -1) -> Any:
+    """Mean over the strata's means."""
+    return sum(np.mean(s, axis=axis) for s in strata) / len(strata)
+
+
+def iqm(*strata: Numbers, axis: int = -1) -> Any:
+    """Interquartile mean of all scores together: a quarter is cut at each end (none of fewer than 4)."""
+    return trim_mean(np.concatenate([np.asarray(s) for s in strata], axis=axis), 0.25, axis=axis)
+
+
+def difference(ours: Numbers, theirs: Numbers, axis: int = -1) -> Any:
+    """Mean of ours minus mean of theirs."""
+    return np.mean(ours, axis=axis) - np.mean(theirs, axis=axis)
+
+
+def improvement(ours: Numbers, theirs: Numbers, axis: int = -1) -> Any:
+    """Chance that a run of ours scores above a run of theirs; a tie counts half.
+
+    P = 1/(N M) Σ_n Σ_m [x_n > y_m] + ½ [x_n = y_m]
+    """
+    x = np.expand_dims(np.moveaxis(np.asarray(ours), axis, -1), -1)
+    y = np.expand_dims(np.moveaxis(np.asarray(theirs), axis, -1), -2)
+    return np.mean((x > y) + 0.5 * (x == y), axis=(-2, -1))
+
+
+def over_seeds(statistic: Statistic, *strata: Numbers, seed: int = 0) -> Estimate:
+    """A statistic of runs, each stratum resampled apart from the others (stratified bootstrap).
+
+    Args:
+        statistic: of one array a stratum and `axis`: mean, iqm, difference, improvement.
+        strata: [N_s] scores of the runs of one arm (for a comparison) or of one task each.
+        seed: of the resampling.
+    Returns: without interval if a stratum has a single run.
+    Raises: ValueError if a stratum is empty or holds a value that is not finite.
+    """
+    samples = [np.asarray(s, dtype=float) for s in strata]
+    if any(len(s) == 0 or not np.isfinite(s).all() for s in samples):
+        raise ValueError("a stratum is empty or not finite")
+    num = sum(len(s) for s in samples)
+    value = float(statistic(*samples, axis=-1))
+    if any(len(s) < 2 for s in samples):
+        return Estimate(value, None, None, num)
+    low, high = _percentiles(samples, statistic, paired=False, seed=seed)
+    return Estimate(value, low, high, num)
+
+
+def over_products(values: Numbers, weights: Numbers, products: Sequence[str], *, seed: int = 0) -> Estimate:
+    """Weighted mean over goals, whole products resampled: Σ w v / Σ w over the products drawn.
+
+    Args:
+        values: [G] of each goal: a score, or a difference of two policies' scores.
+        weights: [G] episodes of each goal.
+        products: [G] its product (ASIN).
+        seed: of the resampling.
+    Returns: without interval if there is a single product.
+    Raises: ValueError if there is no goal.
+    """
+    v, w = np.asarray(values, dtype=float), np.asarray(weights, dtype=float)
+    if len(v) == 0:
+        raise ValueError("no goals")
+    names, index = np.unique(np.asarray(products, dtype=str), return_inverse=True)
+    sums: Floats = np.bincount(index, weights=v * w).astype(float)
+    counts: Floats = np.bincount(index, weights=w).astype(float)
+    value = float(sums.sum() / counts.sum())
+    if len(names) < 2:
+        return Estimate(value, None, None, len(names))
+    if np.ptp(sums / counts) < 1e-12:
+        return Estimate(value, value, value, len(names))
+    low, high = _percentiles([sums, counts], _ratio, paired=True, seed=seed)
+    return Estimate(value, low, high, len(names))
+
+
+def permutation_p(ours: Numbers, theirs: Numbers, *, seed: int = 0) -> float:
+    """Two-sided p of the difference of means when runs are dealt to the two arms at random.
+
+    Exact while there are at most NUM_RESAMPLES ways to deal them, sampled beyond that.
+    """
+    x, y = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    if np.ptp(np.concatenate([x, y])) < 1e-12:
+        return 1.0
+    found = permutation_test(
+        (x, y),
+        difference,
+        vectorized=True,
+        n_resamples=NUM_RESAMPLES,
+        batch=_BATCH,
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def smallest_p(num_ours: int, num_theirs: int) -> float:
+    """The p of permutation_p when every run of one arm beats every run of the other: 2 / C(N + M, N)."""
+    return min(1.0, 2 / math.comb(num_ours + num_theirs, num_ours))
+
+
+def seeds_needed(num_pairs: int, alpha: float = 1 - CONFIDENCE) -> int:
+    """Fewest runs an arm with which two arms, of num_pairs compared, can differ at level alpha at all."""
+    num = 2
+    while smallest_p(num, num) * num_pairs > alpha:
+        num += 1
+    return num
+
+
+def _ratio(sums: Floats, counts: Floats, axis: int = -1) -> Any:
+    return sums.sum(axis=axis) / counts.sum(axis=axis)
+
+
+def _percentiles(
+    samples: Sequence[Floats], statistic: Statistic, *, paired: bool, seed: int
+) -> tuple[float, float]:
+    found = bootstrap(
+        tuple(samples),
+        statistic,
+        paired=paired,
+        vectorized=True,
+        n_resamples=NUM_RESAMPLES,
+        batch=_BATCH,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)

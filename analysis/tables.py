@@ -1,0 +1,235 @@
+"""The tables of a report, as text cells; `frames` has the same numbers unrounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.arms import Arm
+from analysis.comparison import YARDSTICKS, ArmResult, Comparison, Yardstick
+from analysis.load import Run, Sweep
+from analysis.verdict import PERCENT, finding, interval
+
+_STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped", "SCHEDULED": "to be resumed"}
+_RIGHT = ("seeds", "runs", "update", "p", "goals", "products", "episodes")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells to be shown.
+
+    Attributes:
+        columns: headings.
+        rows: as many cells each.
+        note: how to read it, or "".
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def markdown(self) -> str:
+        """As GitHub's Markdown, title and note included."""
+        lines = [f"### {self.title}", ""]
+        if self.note:
+            lines += [self.note, ""]
+        lines.append("| " + " | ".join(map(_escaped, self.columns)) + " |")
+        lines.append("|" + "|".join("---" for _ in self.columns) + "|")
+        lines += ["| " + " | ".join(map(_escaped, row)) + " |" for row in self.rows]
+        return "\n".join(lines)
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One row an arm, then the policies that were not trained."""
+    metric = comparison.metric
+    shown = [name for name in YARDSTICKS if any(name in r.against for r in comparison.results)]
+    columns = [
+        "arm",
+        "seeds",
+        "test/success",
+        "test/score",
+        f"IQM of {metric}",
+        *(f"minus {_yardstick(name)}" for name in shown),
+    ]
+    rows = [[*_arm_cells(r, metric), *(interval(r.against.get(n), signed=True) for n in shown)]
+            for r in comparison.results]  # fmt: skip
+    rows += [_yardstick_cells(y, metric) + [""] * (1 + len(shown)) for y in comparison.yardsticks]
+    return Table(
+        f"Arms on {_described(comparison)}",
+        columns,
+        rows,
+        f"Mean [{PERCENT} interval]. Rows of arms: intervals over seeds, none for a single seed. Rows of "
+        f"other policies, and columns minus ... (difference in {metric} on the same episodes): intervals "
+        "over products. Each interval stands for itself; with many of them some miss.",
+    )
+
+
+def pairs_table(comparison: Comparison) -> Table | None:
+    """One row a pair of arms; None with a single arm."""
+    if not comparison.pairs:
+        return None
+    rows = [
+        [
+            pair.high.label,
+            pair.low.label,
+            interval(pair.over_seeds, signed=True),
+            "-" if pair.p is None else f"{pair.p:.3f}",
+            interval(pair.improvement, digits=2),
+            interval(pair.over_goals, signed=True),
+            finding(pair, comparison),
+        ]
+        for pair in comparison.pairs
+    ]
+    columns = ["A", "B", "A - B over seeds", "p", "P(A > B)", "A - B over products", "finding"]
+    chosen = "" if comparison.complete else " Of so many arms one is compared with each other one."
+    num = comparison.num_pairs
+    corrected = f", times {num} for the {num} pairs that have several seeds each" if num > 1 else ""
+    return Table(
+        f"Pairs of arms by {comparison.metric}",
+        columns,
+        rows,
+        f"Mean [{PERCENT} interval]. p: chance of such a difference if runs were dealt to A and B at "
+        f"random{corrected}. P(A > B): a run of A scores above a run of B.{chosen}",
+    )
+
+
+def unfinished_table(sweep: Sweep, arms: Sequence[Arm], reached: Mapping[str, int]) -> Table | None:
+    """Runs that are in no comparison, with what became of them; None if all finished.
+
+    Args:
+        reached: last update by run id.
+    """
+    rows = [
+        [
+            run.folder_name,
+            arm.label,
+            run.seed,
+            _state(run),
+            _progress(run, reached),
+            _number(run, "val/success"),
+            run.tags.get("error", "") or _no_error(run),
+        ]
+        for arm in arms
+        for run in arm.runs
+        if not run.finished
+    ]
+    for status, num in sweep.unrecorded.items():
+        rows.append(["?", "?", "?", _STATES.get(status, status.lower()), "", "", f"{num} not in MLflow"])
+    if not rows:
+        return None
+    return Table(
+        "Runs that did not finish", ["run", "arm", "seed", "state", "update", "val/success", "error"], rows
+    )
+
+
+def runs_table(arms: Sequence[Arm], reached: Mapping[str, int]) -> Table:
+    """Every run; `reached` as above."""
+    rows = [
+        [
+            run.folder_name,
+            arm.label,
+            run.seed,
+            _state(run),
+            _progress(run, reached),
+            _number(run, "test/success"),
+            _number(run, "test/score"),
+            _number(run, "time/train_s", digits=0),
+            run.tags.get("sweep", "") or "alone" if run.adopted else "",
+        ]
+        for arm in arms
+        for run in arm.runs
+    ]
+    columns = [
+        "run",
+        "arm",
+        "seed",
+        "state",
+        "update",
+        "test/success",
+        "test/score",
+        "train s",
+        "adopted from",
+    ]
+    return Table("All runs", columns, rows)
+
+
+def provenance_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
+    """Where the numbers come from."""
+    tags = {
+        "code digest": "code_digest",
+        "git commit": "git_commit",
+        "uncommitted changes": "git_dirty",
+        "data digest": "data_digest",
+    }
+    rows = [["sweep", sweep.name], ["tracker", sweep.uri]]
+    for place, comparison in enumerate(comparisons, 1):
+        which = f" of test set {place}" if len(comparisons) > 1 else ""
+        rows.append(
+            [f"split{which}", f"{comparison.protocol or 'not recorded'}, digest {comparison.split_digest}"]
+        )
+    for title, tag in tags.items():
+        rows.append([title, ", ".join(sorted({run.tags.get(tag, "") for run in sweep.runs} - {""})) or "-"])
+    return Table("Provenance", ["", ""], rows)
+
+
+def right_aligned(column: str) -> bool:
+    """Whether a column holds bare numbers."""
+    return column in _RIGHT or column.startswith(("test/", "val/", "IQM", "minus", "train s", "A - B", "P("))
+
+
+def _described(comparison: Comparison) -> str:
+    goals = comparison.goals
+    split = f"split {comparison.protocol or 'not recorded'}"
+    kind = "training goals" if comparison.training_goals else "test goals"
+    if goals is None:
+        return f"the {kind}, {split}, digest {comparison.split_digest[:12]}"
+    return (
+        f"{len(goals.goals)} {kind} of {goals.num_products} products, {goals.weights.sum():.0f} episodes, "
+        f"{split}, digest {comparison.split_digest[:12]}"
+    )
+
+
+def _arm_cells(result: ArmResult, metric: str) -> list[str]:
+    arm = result.arm
+    finished, planned = len(arm.finished), len(arm.runs)
+    seeds = str(finished) if finished == planned else f"{finished} of {planned}"
+    means = [interval(result.means[m]) for m in ("test/success", "test/score")]
+    return [arm.label, seeds, *means, interval(result.iqms[metric])]
+
+
+def _yardstick_cells(yardstick: Yardstick, metric: str) -> list[str]:
+    name = _yardstick(yardstick.name)
+    label = f"{name} ({', '.join(yardstick.arms)})" if yardstick.arms else name
+    values: Mapping[str, float] = {"test/success": yardstick.success, "test/score": yardstick.score}
+    cells = [
+        interval(yardstick.estimate) if m == metric and yardstick.estimate else f"{value:.3f}"
+        for m, value in values.items()
+    ]
+    return [label, "", *cells]
+
+
+def _yardstick(name: str) -> str:
+    return name.removeprefix("baseline/")
+
+
+def _state(run: Run) -> str:
+    if run.status == "FINISHED" and not run.finished:
+        return "finished without a test"
+    return _STATES.get(run.status, "running")
+
+
+def _no_error(run: Run) -> str:
+    return "no error recorded" if run.status == "FAILED" else ""
+
+
+def _progress(run: Run, reached: Mapping[str, int]) -> str:
+    return f"{reached.get(run.run_id, 0)}/{run.params.get('num_updates', '?')}"
+
+
+def _number(run: Run, metric: str, digits: int = 3) -> str:
+    return f"{run.metrics[metric]:.{digits}f}" if metric in run.metrics else "-"
+
+
+def _escaped(cell: str) -> str:
+    return " ".join(cell.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,125 @@
+"""Opens the MLflow tracker that holds the records, for reading, with waits that are bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlparse
+
+from analysis.errors import ReportError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SQLITE = "sqlite:///"
+_SERVERS = ("http://", "https://", "postgresql", "mysql", "mssql")
+_OTHER_PLACE = "--root FOLDER or --tracking-uri URI says where the records are"
+# By default MLflow retries a dead server for four minutes; what the user has set stays.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def tracker_uri(root: Path, uri: str | None) -> str:
+    """The address to read: uri if it is given, else the sqlite file under root.
+
+    Raises: ReportError if it is of a kind that holds no MLflow records.
+    """
+    if uri is None:
+        return f"{_SQLITE}{root.expanduser().resolve() / 'mlflow.db'}"
+    if uri.startswith(_SQLITE):
+        return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).expanduser().resolve()}"
+    if uri.startswith(_SERVERS) and "://" in uri:
+        return uri.rstrip("/")
+    raise ReportError(
+        f"{uri!r} is no address of MLflow",
+        where="--tracking-uri",
+        remedy="http://HOST:PORT or sqlite:///FILE",
+    )
+
+
+def open_tracker(uri: str) -> MlflowClient:
+    """A client of the tracker; nothing is created where there is none.
+
+    Args:
+        uri: from tracker_uri.
+    Raises: ReportError if a sqlite file is not there, or is not MLflow's.
+    """
+    if uri.startswith(_SQLITE):
+        _check_file(Path(uri.removeprefix(_SQLITE)))
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic", "sqlalchemy", "urllib3.connectionpool"):
+        # What goes wrong is raised too, and then told in one line.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextlib.contextmanager
+def told_in_one_line(uri: str) -> Iterator[None]:
+    """Turn whatever mlflow raises into a ReportError."""
+    try:
+        yield
+    except ReportError:
+        raise
+    except Exception as error:
+        if "out-of-date database schema" in str(error):
+            remedy = f"mlflow db upgrade {uri}"
+            raise ReportError("was made by another version of MLflow", where=uri, remedy=remedy) from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ReportError(f"cannot be read: {lines[0][:200]}", where=uri, remedy=_OTHER_PLACE) from error
+
+
+def read_artifact(client: MlflowClient, run: Any, path: str) -> str | None:
+    """Text of a run's artifact, or None if the tracker does not have it.
+
+    Args:
+        client: from open_tracker.
+        run: an mlflow Run.
+        path: inside the run's artifacts, "tables/test.json".
+    """
+    uri = urlparse(str(run.info.artifact_uri))
+    if uri.scheme in ("", "file"):
+        file = Path(unquote(uri.path)) / path
+        return file.read_text(encoding="utf-8") if file.is_file() else None
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = download_artifacts(
+                run_id=run.info.run_id,
+                artifact_path=path,
+                dst_path=folder,
+                tracking_uri=client.tracking_uri,
+            )
+        except (MlflowException, OSError):
+            return None
+        return Path(found).read_text(encoding="utf-8")
+
+
+def _check_file(path: Path) -> None:
+    """MLflow would make a new database in the place of a missing or an empty one."""
+    if not path.is_file():
+        raise ReportError("no such database", where=str(path), remedy=_OTHER_PLACE)
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            tables = connection.execute(
+                "select count(*) from sqlite_master where name in ('runs', 'experiments', 'metrics')"
+            ).fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise ReportError(f"is not a database of MLflow: {error}", where=str(path)) from error
+    if tables < 3:
+        raise ReportError("is not a database of MLflow", where=str(path), remedy=_OTHER_PLACE)

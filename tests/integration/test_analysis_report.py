@@ -1,0 +1,350 @@
+"""Sweeps recorded by the real tracker, read back by the report's command line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import re
+import socket
+import sqlite3
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.report import main
+from webshop_rl.launching.record import record_sweep
+from webshop_rl.launching.run_status import State
+from webshop_rl.tracking.config import TrackingSettings, default_uri
+from webshop_rl.tracking.tracker import open_tracker
+
+NUM_UPDATES = 12
+NUM_PRODUCTS = 25
+GOALS = [(f"synthetic/{i}", f"B{i % NUM_PRODUCTS:02}", f"goal <{i}>") for i in range(40)]
+DIGEST = "d1" * 32
+
+
+class Diverged(RuntimeError):
+    """What a failed run of these tests ends with."""
+
+
+@dataclass
+class Written:
+    """One run to be recorded.
+
+    Attributes:
+        level: mean test score; its seed and the goals add to it.
+        status: state that MLflow is left with.
+        generation: 1 for a rerun beside an older run.
+    """
+
+    algo: str
+    seed: int
+    level: float
+    lr: str = "5e-06"
+    status: str = "FINISHED"
+    split: str = "product"
+    generation: int = 0
+    goals: Sequence[tuple[str, str, str]] = field(default_factory=lambda: GOALS)
+
+    @property
+    def signature(self) -> str:
+        return f"{self.algo}-{self.lr}-{self.seed}-{self.split}"
+
+    @property
+    def name(self) -> str:
+        return self.signature + (f"-r{self.generation}" if self.generation else "")
+
+
+def settings_of(root: Path) -> TrackingSettings:
+    return TrackingSettings("mlflow", default_uri(root), "test", root)
+
+
+def record(root: Path, sweep: str, runs: Sequence[Written], adopted: Sequence[Written] = ()) -> None:
+    """Record a sweep as a launch of it would; the adopted runs must have been recorded before."""
+    for run in runs:
+        _record_run(root, sweep, run)
+    states = {"FINISHED": State.FINISHED, "FAILED": State.FAILED, "KILLED": State.INTERRUPTED}
+    ended = {root / "runs" / run.name: (states[run.status], "") for run in (*runs, *adopted)}
+    record_sweep(settings_of(root), sweep, ended)
+
+
+def _record_run(root: Path, sweep: str, run: Written) -> None:
+    folder = root / "runs" / run.name
+    folder.mkdir(parents=True)
+    (folder / "signature.json").write_text(json.dumps({"sweep": sweep}))
+    params = {
+        "algo.name": run.algo,
+        "algo._target_": f"somewhere.{run.algo}",
+        "algo.vstar_samples": 0 if run.algo == "ppo" else 8,
+        "env.name": "webshop",
+        "env.split": run.split,
+        "evaluation.test_episodes": 40,
+        "evaluation.seed": 1000,
+        "lr": run.lr,
+        "model.init_seed": 0,
+        "model.name": "tiny",
+        "num_updates": NUM_UPDATES,
+        "seed": run.seed,
+        "vstar.seed": 0,
+    }
+    tags = {
+        "signature": run.signature,
+        "sweep": sweep,
+        "code_digest": "c0de",
+        "git_commit": "abc",
+        "seed": run.seed,
+        "split_digest": DIGEST,
+        "folder": str(folder),
+    }
+    # The journal alone: record_sweep replays it, as after a launch whose tracker was away.
+    settings = settings_of(root).without_tracker()
+    tracker = open_tracker(folder, settings, run_name=run.name, params=params, tags=tags, sweep=sweep)
+    rng = np.random.default_rng([run.seed, *run.algo.encode()])
+    by_product = dict(zip(sorted({g[1] for g in GOALS}), rng.uniform(-0.1, 0.1, NUM_PRODUCTS), strict=True))
+    final = run.level + rng.normal(0, 0.01)
+    last = NUM_UPDATES if run.status == "FINISHED" else 8
+    try:
+        _evaluate(tracker, "untrained", 0, run.goals, lambda asin: 0.05)
+        for update in range(1, last + 1):
+            reached = final * (1 - np.exp(-update / 5)) + rng.normal(0, 0.02)
+            tracker.metrics(update, {"train/return_mean": reached, "time/train_s": 2.0 * update})
+            if update % 4 == 0:
+                tracker.metrics(update, {"val/success": float(np.clip(reached, 0, 1))})
+        if run.status == "FAILED":
+            raise Diverged("the loss is | not <finite> at update 8")
+        if run.status == "FINISHED":
+            _evaluate(
+                tracker, "test", last, run.goals, lambda asin: float(np.clip(final + by_product[asin], 0, 1))
+            )
+            _evaluate(tracker, "baseline/rule", last, run.goals, lambda asin: 0.55 + 0.3 * (asin < "B05"))
+            _evaluate(tracker, "baseline/random", last, run.goals, lambda asin: 0.1)
+        tracker.finish(run.status)
+    except Diverged as error:
+        tracker.finish("FAILED", error)
+
+
+def _evaluate(tracker, arm: str, step: int, goals: Sequence[tuple[str, str, str]], score) -> None:
+    rows = [
+        {
+            "goal": goal,
+            "asin": asin,
+            "instruction": instruction,
+            "episodes": 1,
+            "success": float(score(asin) > 0.6),
+            "score": score(asin),
+        }
+        for goal, asin, instruction in goals
+    ]
+    means = {name: float(np.mean([row[name] for row in rows])) for name in ("success", "score")}
+    tracker.metrics(step, {f"{arm}/{name}": value for name, value in means.items()})
+    tracker.table(arm.replace("/", "_"), rows)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Four sweeps in one tracker.
+
+    older: two runs; study adopts one of them. study: apo_pg five seeds (one adopted, one run twice),
+    apo_sft five, ppo three, of which one failed and one was stopped. lone: one seed each. five: split none.
+    """
+    folder = tmp_path_factory.mktemp("runs")
+    shared = Written("apo_pg", 0, 0.80)
+    record(folder, "older", [shared, Written("apo_pg", 0, 0.5, lr="1e-04")])
+    twice = Written("apo_pg", 1, 0.1)
+    again = Written("apo_pg", 1, 0.80, generation=1)
+    record(folder, "study", [twice])
+    study = [again, *(Written("apo_pg", seed, 0.80) for seed in range(2, 5))]
+    study += [Written("apo_sft", seed, 0.60) for seed in range(5)]
+    study += [Written("ppo", seed, 0.79, status=s) for seed, s in enumerate(["FINISHED", "FAILED", "KILLED"])]
+    record(folder, "study", study, adopted=[shared])
+    lone = [Written(algo, 9, level) for algo, level in (("apo_pg", 0.9), ("apo_sft", 0.2))]
+    record(folder, "lone", lone)
+    five = [Written("apo_pg", s, 0.7, split="none", goals=GOALS[:5]) for s in (0, 1)]
+    record(folder, "five", five)
+    return folder
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was written."""
+
+    folder: Path
+    said: str
+
+    def csv(self, name: str) -> pd.DataFrame:
+        return pd.read_csv(self.folder / f"{name}.csv")
+
+    def text(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+
+@pytest.fixture(scope="module")
+def report(root, tmp_path_factory):
+    """Writes the report of a sweep, once each."""
+    done: dict[str, Report] = {}
+
+    def write(sweep: str) -> Report:
+        if sweep not in done:
+            out = tmp_path_factory.mktemp(sweep)
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said):
+                assert main(["--sweep", sweep, "--root", str(root), "--out", str(out)]) == 0
+            done[sweep] = Report(out, said.getvalue())
+        return done[sweep]
+
+    return write
+
+
+def test_every_run_of_the_sweep_is_read_whatever_its_end(report):
+    runs = report("study").csv("runs")
+    assert len(runs) == 13
+    assert runs["status"].value_counts().to_dict() == {"FINISHED": 11, "FAILED": 1, "KILLED": 1}
+    assert runs["compared"].sum() == 11
+    adopted = runs[runs["adopted"]]
+    assert list(adopted["run"]) == ["apo_pg-5e-06-0-product"]
+    assert "apo_pg-5e-06-1-product-r1" in set(runs["run"])
+    assert "apo_pg-5e-06-1-product" not in set(runs["run"])  # the older of two
+
+
+def test_the_verdict_claims_what_the_seeds_allow(report):
+    said = report("study").said
+    assert said.startswith("11 of 13 runs finished (1 failed, 1 did not finish).")
+    assert "algo=apo_pg is higher than algo=apo_sft, over seeds and over products." in said
+    assert "algo=ppo has one finished seed" in said
+    assert said.rstrip().endswith("report.html")
+    assert "whether another would do the same, this sweep cannot tell" in report("lone").said
+    assert "no interval over seeds" in report("lone").text("report.md")
+
+
+def test_means_and_pairs_are_those_of_the_recorded_scores(report):
+    study = report("study")
+    runs, arms, pairs = study.csv("runs"), study.csv("arms").set_index("arm"), study.csv("pairs")
+    scores = runs[runs["compared"]].groupby("arm")["test/score"]
+    for arm in ("algo=apo_pg", "algo=apo_sft"):
+        assert arms.loc[arm, "test/score mean"] == pytest.approx(scores.get_group(arm).mean())
+        low, high = (arms.loc[arm, f"test/score mean {end}"] for end in ("low", "high"))
+        assert low < scores.get_group(arm).mean() < high
+    assert arms.loc["baseline/rule", "test/score mean"] == pytest.approx(0.55 + 0.3 * 10 / 40)
+    pair = pairs[(pairs["a"] == "algo=apo_pg") & (pairs["b"] == "algo=apo_sft")].iloc[0]
+    expected = scores.get_group("algo=apo_pg").mean() - scores.get_group("algo=apo_sft").mean()
+    assert pair["a - b over seeds"] == pytest.approx(expected)
+    assert pair["a - b over products"] == pytest.approx(expected)  # the same episodes, by goal
+    assert pair["p_corrected"] == pytest.approx(2 / math.comb(10, 5))
+    goals = study.csv("goals")
+    assert goals.groupby("arm").size().to_dict() == {f"algo={a}": 40 for a in ("apo_pg", "apo_sft", "ppo")}
+
+
+def test_curves_are_whole_histories(report, root):
+    curves = report("study").csv("curves")
+    one = curves[(curves["run"] == "apo_sft-5e-06-2-product") & (curves["metric"] == "train/return_mean")]
+    assert list(one["step"]) == list(range(1, NUM_UPDATES + 1))
+    rows = (root / "runs/apo_sft-5e-06-2-product/journal.jsonl").read_text().splitlines()
+    metrics = [r["metrics"] for r in map(json.loads, rows) if r["kind"] == "metrics"]
+    written = [m["train/return_mean"] for m in metrics if "train/return_mean" in m]
+    assert list(one["value"]) == pytest.approx(written)
+    failed = curves[(curves["run"] == "ppo-5e-06-1-product") & (curves["metric"] == "val/success")]
+    assert list(failed["step"]) == [4, 8]
+
+
+def test_the_page_needs_nothing_beside_it(report):
+    page = report("study").text("report.html")
+    assert page.count("data:image/svg+xml;base64,") == 3
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert "<script" not in page
+    assert "Diverged: the loss is | not &lt;finite&gt; at update 8" in page
+    assert DIGEST in page
+    assert "V* samples are shared by runs of algo=apo_pg; algo=apo_sft" in page
+    HTMLChecker().check(page)
+    for name in ("final_1", "val_success", "train_return_mean"):
+        assert (report("study").folder / f"figures/{name}.png").stat().st_size > 5000
+        assert f"figures/{name}.png" in report("study").text("report.md")
+
+
+def test_training_goals_are_labelled(report):
+    five = report("five")
+    assert "These are training goals (split none)" in five.said
+    assert "5 training goals of 5 products" in five.text("report.md")
+    assert "split none, digest d1d1d1d1d1d1" in five.text("report.md")
+
+
+class HTMLChecker(HTMLParser):
+    """Fails on a tag that is not closed, or closed out of turn."""
+
+    _VOID = ("meta", "img", "br")
+
+    def check(self, page: str) -> None:
+        self.open: list[str] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self._VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def failing(capsys, *arguments: str) -> str:
+    """The one line that a command ends with."""
+    assert main(list(arguments)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_an_unknown_sweep_is_answered_with_close_names(root, capsys):
+    line = failing(capsys, "--root", str(root), "--sweep", "stduy")
+    assert "no sweep 'stduy' (did you mean study?)" in line
+    line = failing(capsys, "--root", str(root), "--sweep", "x' OR 1=1")
+    assert "newest first: five, lone, study, older" in line
+    line = failing(capsys, "--root", str(root))
+    assert line == "error: which sweep? (--sweep NAME; newest first: five, lone, study, older)"
+
+
+def test_a_place_without_records_is_one_line_and_stays_empty(tmp_path, capsys):
+    line = failing(capsys, "--root", str(tmp_path), "--sweep", "study")
+    assert line.startswith(f"error: {tmp_path / 'mlflow.db'}: no such database (--root")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mlflow.db").write_text("something else entirely, long enough to be a header of a file" * 9)
+    assert "is not a database of MLflow" in failing(capsys, "--root", str(tmp_path), "--sweep", "study")
+    sqlite3.connect(tmp_path / "empty.db").close()
+    line = failing(capsys, "--tracking-uri", f"sqlite:///{tmp_path / 'empty.db'}", "--sweep", "study")
+    assert "is not a database of MLflow" in line
+    assert (tmp_path / "empty.db").stat().st_size == 0
+    assert "is no address of MLflow" in failing(capsys, "--tracking-uri", "ftp://x", "--sweep", "study")
+
+
+def test_a_server_that_is_away_is_one_line(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: refused at once
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        line = failing(capsys, "--tracking-uri", address, "--sweep", "study")
+    assert line.startswith(f"error: {address}: cannot be read:")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(root, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    line = failing(capsys, "--root", str(root), "--sweep", "lone", "--out", str(tmp_path / "taken" / "x"))
+    assert "cannot be written" in line
+
+
+def test_two_sweeps_of_one_name_are_told_apart_by_their_ids(root, tmp_path, capsys):
+    # another root whose sweep "lone" goes to the same tracker
+    other = replace(settings_of(root), root=tmp_path)
+    with mock.patch.object(sys.modules[__name__], "settings_of", return_value=other):
+        record(tmp_path, "twin", [Written("apo_pg", 77, 0.5)])
+        record(tmp_path, "lone", [Written("apo_pg", 78, 0.5)])
+    line = failing(capsys, "--root", str(root), "--sweep", "lone")
+    assert "2 sweeps are called 'lone'" in line
+    newest = re.findall(r"[0-9a-f]{32}", line)[0]
+    assert main(["--root", str(root), "--sweep", newest, "--out", str(tmp_path / "out")]) == 0
+    assert list(pd.read_csv(tmp_path / "out/runs.csv")["seed"]) == [78]
