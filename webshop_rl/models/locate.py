@@ -31,6 +31,10 @@ def locate(name: str, path: str, gguf_file: str | None, revision: str | None) ->
             where=f"model.path={path}",
             remedy="name a folder that save_pretrained wrote",
         )
+    if not folder.is_dir() and (path.startswith(("/", ".", "~")) or path.count("/") > 1):
+        raise UserError(
+            "no such folder", where=f"model.path={path}", remedy="give the folder of a model, or its hub name"
+        )
     return path, {"revision": revision} if revision else {}
 
 
