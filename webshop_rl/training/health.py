@@ -45,8 +45,12 @@ class HealthChecks:
         return f"{name}: {ADVICE[name]}"
 
     def look(self, metrics: Mapping[str, float]) -> list[str]:
-        """Names of the checks that fail now; keys of ADVICE."""
-        self._recent.append({k: float(v) for k, v in metrics.items() if not k.startswith("time/")})
+        """Names of the checks that fail now; keys of ADVICE.
+
+        What is not measured at an update (its episodes served several) counts as it was last.
+        """
+        now = {k: float(v) for k, v in metrics.items() if not k.startswith("time/")}
+        self._recent.append({**(self._recent[-1] if self._recent else {}), **now})
         return [name for name, failed in _verdicts(list(self._recent)).items() if failed]
 
 

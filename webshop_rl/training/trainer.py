@@ -154,7 +154,7 @@ class Trainer:
             while True:
                 if self._due(settings.eval_every) and self.progress.evaluated < self.progress.update:
                     self._evaluate()
-                if self._due(settings.checkpoint_every):
+                if self._save_due():
                     self._save()
                 if self.progress.update >= settings.num_updates:
                     break
@@ -166,12 +166,30 @@ class Trainer:
             self._save(together=False)
             raise
         self._save()
-        return next(c for c in find_checkpoints(self._checkpoints) if c.update == self.progress.best_update)
+        return self._best()
+
+    def _best(self) -> Checkpoint:
+        for checkpoint in find_checkpoints(self._checkpoints):
+            if checkpoint.update == self.progress.best_update:
+                return checkpoint
+        raise UserError(
+            f"the best checkpoint (update {self.progress.best_update}) is damaged or gone",
+            where=str(self._checkpoints),
+            remedy="restore it, or start afresh with rerun=true",
+        )
 
     def _due(self, every: int) -> bool:
         """Whether a boundary of `every` updates was reached or passed since the last collection."""
         update, step = self.progress.update, self._learner.updates_per_collection
         return update >= self._settings.num_updates or update // every > (update - step) // every
+
+    def _save_due(self) -> bool:
+        """Whether one more collection would leave more than checkpoint_every updates to a kill."""
+        update, step = self.progress.update, self._learner.updates_per_collection
+        return (
+            update >= self._settings.num_updates
+            or update + step > self._saved + self._settings.checkpoint_every
+        )
 
     def _iterate(self) -> None:
         """One collection and its updates."""
