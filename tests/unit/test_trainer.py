@@ -1,0 +1,345 @@
+"""The loop around collection and learning: when it evaluates and saves, and that any death is recovered from.
+
+Collector and learner are stand-ins of a few lines, so that a run can be killed at every single step.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from webshop_rl.envs.shop5.shop import Shop5
+from webshop_rl.envs.types import EndReason
+from webshop_rl.errors import UserError
+from webshop_rl.rollout.episode import EpisodeSpec
+from webshop_rl.rollout.types import Trajectory, Turn
+from webshop_rl.tracking.journal import Journal
+from webshop_rl.tracking.names import is_wall_clock
+from webshop_rl.tracking.rows import read_rows
+from webshop_rl.tracking.tracker import NullTracker
+from webshop_rl.training import checkpoint as checkpoint_module
+from webshop_rl.training.checkpoint import find_checkpoints
+from webshop_rl.training.learner import UpdateResult
+from webshop_rl.training.preemption import Preempted, StopRequest
+from webshop_rl.training.processes import Processes
+from webshop_rl.training.trainer import LoopSettings, Trainer
+
+NUM_UPDATES = 10
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+class Killed(BaseException):
+    """The process is gone at once."""
+
+
+class Deaths:
+    """Counts the places where a process may die, and dies at one of them.
+
+    A signal is answered between decisions only, a kill comes anywhere.
+    """
+
+    def __init__(self, at: int = -1, kind: type[BaseException] = Killed) -> None:
+        self.at, self.kind, self.count = at, kind, 0
+
+    def may_come(self, *, deciding: bool = False) -> None:
+        if self.kind is Preempted and not deciding:
+            return
+        self.count += 1
+        if self.count == self.at:
+            raise self.kind("now")
+
+
+class StandInNetwork(nn.Module):
+    """One weight; its value is how good the policy is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, dtype=torch.double))
+
+
+class StandInCollector:
+    """Episodes whose returns are a function of the weight, the goal and the episode's seed."""
+
+    def __init__(self, network: StandInNetwork, deaths: Deaths) -> None:
+        self._network, self._deaths = network, deaths
+        self.temperatures: list[float] = []
+
+    def collect(
+        self, specs: Sequence[EpisodeSpec], *, temperature: float, top_p: float = 1.0
+    ) -> list[Trajectory]:
+        self._deaths.may_come(deciding=True)
+        self.temperatures.append(temperature)
+        skill = float(self._network.weight.detach())
+        made = []
+        for spec in specs:
+            score = float(spec.seed % 1000 / 1000 < skill)
+            turn = Turn("", "", "", score + skill, True)
+            made.append(Trajectory(spec.goal, spec.sample, spec.seed, [], [turn], score, EndReason.BOUGHT))
+        return made
+
+
+class StandInLearner:
+    """Each step moves the weight by a function of the returns and of the optimiser's own state."""
+
+    def __init__(
+        self, network: StandInNetwork, deaths: Deaths, per_collection: int, path: list[float]
+    ) -> None:
+        self.network, self._deaths, self._path = network, deaths, path
+        self.updates_per_collection, self.num_skipped = per_collection, 0
+        self.optimiser = torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.5)
+
+    def learn(self, trajectories: Sequence[Trajectory], vstar: Any, update: int) -> Iterator[UpdateResult]:
+        mean = sum(t.episode_return for t in trajectories) / len(trajectories)
+        for step in range(self.updates_per_collection):
+            self.optimiser.zero_grad()
+            (self.network.weight * (-self._path[update + step] + 0.001 * mean)).sum().backward()
+            self.optimiser.step()
+            yield UpdateResult({"optim/loss": mean, "optim/grad_norm": float(self.network.weight.detach())})
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        return {"weight": self.network.weight.detach().clone()}, self.optimiser.state_dict()
+
+    def restore(self, checkpoint: Any) -> None:
+        self._deaths.may_come()
+        checkpoint.load(self.network, self.optimiser)
+
+
+class JournalTracker(NullTracker):
+    """The journal alone, and the risk of dying before and after it is on disk."""
+
+    def __init__(self, folder: Path, deaths: Deaths) -> None:
+        self.journal, self._deaths = Journal(folder), deaths
+
+    def metrics(self, step: int, values: Any) -> None:
+        self.journal.metrics(step, values)
+
+    def flush(self) -> None:
+        self._deaths.may_come()
+        self.journal.flush()
+        self._deaths.may_come()
+
+
+RISING = [0.02] * 40
+# Best in the middle, so that the best checkpoint is neither the first nor the last.
+HUMP = [0.2, 0.2, 0.2, 0.1, -0.2, -0.1, -0.1, -0.1, 0.0, 0.0] + [0.0] * 30
+
+
+class Attempt:
+    """One process of a run, from start to end or death."""
+
+    def __init__(
+        self,
+        folder: Path,
+        deaths: Deaths | None = None,
+        *,
+        per_collection: int = 1,
+        path: list[float] = RISING,
+        **settings: Any,
+    ) -> None:
+        deaths = deaths or Deaths()
+        network = StandInNetwork()
+        self.collector = StandInCollector(network, deaths)
+        self.tracker = JournalTracker(folder, deaths)
+        self.said: list[str] = []
+        goals = Shop5().goals("train")
+        given = {
+            "seed": 3, "num_updates": NUM_UPDATES, "goals_per_update": 2, "group_size": 3, "temperature": 0.7,
+            "top_p": 1.0, "eval_every": 4, "eval_episodes": 25, "eval_temperature": 0.0, "eval_seed": 1,
+            "checkpoint_every": 3,
+        }  # fmt: skip
+        self.trainer = Trainer(
+            collector=self.collector,  # type: ignore[arg-type]
+            learner=StandInLearner(network, deaths, per_collection, path),  # type: ignore[arg-type]
+            train_goals=goals,
+            val_goals=goals,
+            vstar=None,
+            settings=LoopSettings(**{**given, **settings}),
+            tracker=self.tracker,
+            folder=folder,
+            group=Processes(),
+            stop=StopRequest(),
+            report=lambda update, metrics: None,
+            warn=self.said.append,
+        )
+
+    def run(self) -> int:
+        """The best update."""
+        self.trainer.resume()
+        best = self.trainer.run()
+        self.tracker.journal.flush()  # the one test that follows a run does
+        return best.update
+
+
+def history(folder: Path) -> dict[tuple[str, int], float]:
+    """Every metric value but wall-clock ones; a (name, step) twice is an error."""
+    found: dict[tuple[str, int], float] = {}
+    for row in read_rows(folder / "journal.jsonl"):
+        for name, value in row.get("metrics", {}).items():
+            assert (name, row["step"]) not in found
+            if not is_wall_clock(name):
+                found[name, row["step"]] = value
+    return found
+
+
+def kept(folder: Path) -> list[int]:
+    return [c.update for c in find_checkpoints(folder / "checkpoints")]
+
+
+def updates(folder: Path) -> list[int]:
+    return [int(line) for line in (folder / "updates.log").read_text().split()]
+
+
+def test_an_undisturbed_run(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path)
+    assert attempt.run() == 10
+    values = history(tmp_path)
+    assert [step for name, step in values if name == "val/success"] == [0, 4, 8, 10]
+    assert [step for name, step in values if name == "optim/loss"] == list(range(1, 11))
+    assert kept(tmp_path) == [8, 10]  # the one before the last is there until the run is tidied
+    assert updates(tmp_path) == list(range(1, 11))
+    assert attempt.collector.temperatures.count(0.0) == 4
+    assert attempt.collector.temperatures.count(0.7) == 10
+
+
+def test_the_best_is_kept_and_is_the_earliest_of_equals(tmp_path: Path) -> None:
+    assert Attempt(tmp_path, path=HUMP).run() == 4
+    assert kept(tmp_path) == [4, 7, 10]
+    flat = tmp_path / "flat"
+    assert Attempt(flat, path=[0.0] * 40).run() == 0
+
+
+@pytest.mark.parametrize("per_collection", [1, 4])
+def test_a_kill_costs_no_more_than_the_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, per_collection: int
+) -> None:
+    """Between two checkpoints lie checkpoint.every updates at most, several a collection included."""
+    saved: list[int] = []
+    plain = checkpoint_module.write_checkpoint
+    monkeypatch.setattr(
+        "webshop_rl.training.trainer.write_checkpoint",
+        lambda folder, update, *rest: (saved.append(update), plain(folder, update, *rest))[1],
+    )
+    settings = {"num_updates": 40, "eval_every": 100, "checkpoint_every": 10}
+    Attempt(tmp_path, per_collection=per_collection, **settings).run()
+    assert max(b - a for a, b in itertools.pairwise(saved)) <= 10
+    assert len(saved) <= 7
+
+
+def test_a_run_shorter_than_a_collection_stops_where_it_was_told(tmp_path: Path) -> None:
+    Attempt(tmp_path, per_collection=4, num_updates=6).run()
+    assert updates(tmp_path) == [1, 2, 3, 4, 5, 6]
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    assert Attempt(nothing, num_updates=0).run() == 0
+
+
+@pytest.mark.parametrize("kind", [Killed, Preempted])
+@pytest.mark.parametrize("path", [RISING, HUMP], ids=["rising", "hump"])
+def test_resumed_after_dying_anywhere_it_is_the_same_run(
+    tmp_path: Path, kind: type[BaseException], path: list[float]
+) -> None:
+    calm = tmp_path / "calm"
+    calm_deaths = Deaths(kind=kind)
+    best = Attempt(calm, calm_deaths, path=path).run()
+    for at in range(1, calm_deaths.count + 1):
+        folder = tmp_path / str(at)
+        with pytest.raises(kind):
+            Attempt(folder, Deaths(at, kind), path=path).run()
+        again = Attempt(folder, path=path)
+        assert again.run() == best
+        assert history(folder) == history(calm), f"died at {at}"
+        assert not again.tracker.journal.mismatches
+        assert kept(folder)[-1] == NUM_UPDATES
+        assert best in kept(folder)
+        assert sorted(set(updates(folder))) == list(range(1, NUM_UPDATES + 1))
+        assert len(updates(folder)) <= NUM_UPDATES + 3  # one kill times checkpoint.every
+        if kind is Preempted:  # saved where it stood
+            assert updates(folder) == list(range(1, NUM_UPDATES + 1))
+
+
+def test_dying_again_and_again(tmp_path: Path) -> None:
+    calm = tmp_path / "calm"
+    Attempt(calm).run()
+    folder, deaths = tmp_path / "often", 0
+    for _ in range(60):
+        try:
+            Attempt(folder, Deaths(17)).run()
+            break
+        except Killed:
+            deaths += 1
+    assert deaths > 2
+    assert history(folder) == history(calm)
+    assert len(updates(folder)) <= NUM_UPDATES + 3 * deaths
+
+
+@pytest.mark.parametrize("moment", range(1, 20))
+def test_dying_inside_a_checkpoint_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    calm = tmp_path / "calm"
+    Attempt(calm).run()
+    folder, deaths, plain = tmp_path / "torn", Deaths(moment), checkpoint_module._sync
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_module, "_sync", lambda path: (deaths.may_come(), plain(path)))
+        with pytest.raises(Killed):
+            Attempt(folder).run()
+    Attempt(folder).run()
+    assert history(folder) == history(calm)
+    assert not list((folder / "checkpoints").glob(".partial*"))
+
+
+def test_a_torn_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
+    calm = tmp_path / "calm"
+    Attempt(calm).run()
+    folder = tmp_path / "torn"
+    with pytest.raises(Killed):
+        Attempt(folder, Deaths(30)).run()
+    *_, last = find_checkpoints(folder / "checkpoints")
+    (last.path / "weights.safetensors").write_bytes(b"torn")
+    again = Attempt(folder)
+    assert again.run() == 10
+    assert not again.tracker.journal.mismatches
+    assert history(folder) == history(calm)
+
+
+def test_a_best_checkpoint_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    Attempt(tmp_path, path=HUMP).run()
+    (tmp_path / "checkpoints" / "update_000004" / "weights.safetensors").write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"best checkpoint \(update 4\)"):
+        Attempt(tmp_path, path=HUMP).run()
+
+
+def test_a_collection_without_turns_ends_with_advice(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path, eval_episodes=1)
+    attempt.collector.collect = lambda specs, **_: [  # type: ignore[method-assign,assignment]
+        Trajectory(s.goal, s.sample, s.seed, end=EndReason.CONTEXT) for s in specs
+    ]
+    with pytest.raises(UserError, match=r"model\.context_tokens"):
+        attempt.run()
+
+
+def test_health_warnings_are_said_once_and_logged_each_time(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path, path=[0.0] * 40, num_updates=14)
+    attempt.run()
+    assert len([line for line in attempt.said if "no_success" in line]) == 1
+    flagged = [step for name, step in history(tmp_path) if name == "health/no_success"]
+    assert flagged == [10, 11, 12, 13, 14]
+
+
+def test_what_a_checkpoint_remembers_is_plain_json(tmp_path: Path) -> None:
+    Attempt(tmp_path).run()
+    state = json.loads((tmp_path / "checkpoints" / "update_000010" / "state.json").read_text())
+    assert (state["update"], state["evaluated"], state["best_update"]) == (10, 10, 10)
+    assert len(state["health"]) == 10
