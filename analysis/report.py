@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def replay(root: Path) -> None:
+    """Have MLflow take what runs under root have kept in their journals while it was away.
+
+    A process of its own: the platform's room of tracking is not the analysis' to import. What goes
+    wrong is told, and the report is made of what MLflow has.
+    """
+    if not any((root / "runs").glob("*/journal.jsonl")):
+        return
+    command = [sys.executable, "-m", "webshop_rl.tracking.sync", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        print(f"not all of {root} is in MLflow yet:\n{done.stdout}{done.stderr}", file=sys.stderr)
+
+
 def write_report(name: str | None, root: Path, uri: str | None, out: Path | None, metric: str) -> str:
     """Write the report of a sweep; returns the verdict and where the files are.
 
@@ -58,6 +73,8 @@ def write_report(name: str | None, root: Path, uri: str | None, out: Path | None
     from analysis.tracker import open_tracker, tracker_uri
     from analysis.verdict import verdict
 
+    if uri is None:
+        replay(root)
     address = tracker_uri(root, uri)
     client = open_tracker(address)
     sweep = load_sweep(client, address, name)
