@@ -1,7 +1,8 @@
 """A stand-in for training, for tests of the launcher: starts at once, records, checkpoints, obeys signals.
 
 What a run does is told by FAKE_TRAINING, a JSON object from seed to one of
-raise, exit, kill_once, kill_always, deaf (to SIGTERM), slow, late_import.
+raise, exit, kill_once, kill_always, deaf (to SIGTERM), slow, late_import; peer_raise and peer_kill_once
+are done by the second process of a run.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ TEST = {"success": 1.0, "episode_turns": 3.0}
 def run(run_dir: Path) -> float:
     cfg = yaml.safe_load((run_dir / "config.yaml").read_text())
     behaviour = json.loads(os.environ.get("FAKE_TRAINING", "{}")).get(str(cfg["seed"]), "")
+    if int(os.environ.get("RANK", "0")) > 0:
+        return _compute(run_dir, behaviour)
     settings = TrackingSettings("journal", f"sqlite:///{cfg['root']}/mlflow.db", "fake", Path(cfg["root"]))
     state = run_dir / "checkpoints" / "last"
     state.parent.mkdir(exist_ok=True)
@@ -37,7 +40,7 @@ def run(run_dir: Path) -> float:
         try:
             for update in range(int(state.read_text()) if state.exists() else 0, cfg["num_updates"]):
                 stop.check()
-                time.sleep(0.5 if behaviour in ("slow", "deaf") else 0.02)
+                time.sleep(0.5 if behaviour in ("slow", "deaf") or "peer" in behaviour else 0.02)
                 _misbehave(behaviour, run_dir, update)
                 tracker.metrics(update + 1, {"train/success": (update + 1) / cfg["num_updates"]})
                 tracker.flush()
@@ -61,6 +64,18 @@ def run(run_dir: Path) -> float:
     return score
 
 
+def _compute(run_dir: Path, behaviour: str) -> float:
+    """What another process than the first does: nothing, until the first has ended."""
+    behaviour = behaviour.removeprefix("peer_")
+    with StopRequest() as stop:
+        while not (run_dir / "result.json").exists():
+            stop.check()
+            time.sleep(0.1)
+            if (run_dir / "updates.log").exists():
+                _misbehave(behaviour, run_dir, 2)
+    return 0.0
+
+
 def _misbehave(behaviour: str, run_dir: Path, update: int) -> None:
     if update != 2:
         return
@@ -82,6 +97,7 @@ def _note(run_dir: Path) -> dict[str, object]:
         "started": time.time(),
         "omp": os.environ.get("OMP_NUM_THREADS"),
         "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "world": [os.environ.get(key) for key in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR")],
         "package": str(Path(webshop_rl.__file__).parent),
     }
     with (run_dir / "attempts.jsonl").open("a") as log:

@@ -218,6 +218,24 @@ def test_a_packed_job_saves_all_its_runs_when_it_is_requeued(tmp_path: Path) -> 
     assert all(_updates(folder) == list(range(1, 11)) for folder in command.runs().values())
 
 
+def test_the_processes_of_a_run_know_each_other_and_fall_together(tmp_path: Path) -> None:
+    command = Command(tmp_path / "runs", s2="peer_raise", s3="peer_kill_once")
+    code, output = command.run(
+        *ON_SLURM, "hardware.tasks_per_node=2", "seed=1,2,3", "num_updates=6", timeout_s=120
+    )
+    assert code == 1, output
+    assert command.states() == {1: "finished", 2: "failed", 3: "finished"}
+    tries = command.attempts()
+    assert tries[1][0]["world"][:3] == ["2", "0", "0"]
+    assert str(tries[1][0]["world"][3]).startswith("n")
+    error = read(command.runs()[2] / "status.json")["error"]
+    assert error == "process 1: ValueError: the shop is closed"
+    wait_until(lambda: _slurm_states(command)[2] == "FAILED")
+    # One process was killed; the other saved the run, which Slurm started again.
+    assert len(tries[3]) == 2
+    assert _updates(command.runs()[3]) == list(range(1, 7))
+
+
 def test_a_dry_run_submits_nothing(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs")
     code, output = command.run(*ON_SLURM, "hardware.gpus=2", "seed=1,2,3", "sweep.dry_run=true")

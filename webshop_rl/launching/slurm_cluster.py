@@ -66,6 +66,11 @@ class Job:
         )
 
     @property
+    def held(self) -> bool:
+        """Whether Slurm keeps it back after a failed start, on a node that had not got rid of it, say."""
+        return self.waits and (self.state == "REQUEUE_HOLD" or "requeued held" in self.reason)
+
+    @property
     def over(self) -> bool:
         """Whether it has ended for good; a state that Slurm may yet take back counts after a minute."""
         if self.state in _PASSING_STATES:
@@ -143,6 +148,11 @@ def job_state(job_id: str) -> str:
 def requeue(job_id: str) -> bool:
     """Put a running job back into the queue; it is killed and starts again later."""
     return _run(["scontrol", "requeue", job_id]) is not None
+
+
+def release(job_id: str) -> bool:
+    """Let a held job wait for its turn again; where Slurm forbids it, an administrator must."""
+    return _run(["scontrol", "release", job_id]) is not None
 
 
 def cancel(job_ids: Iterable[str]) -> None:

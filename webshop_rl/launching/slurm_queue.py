@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ from webshop_rl.errors import UserError
 from webshop_rl.launching.config import HardwareConfig
 from webshop_rl.launching.plan import Planned
 from webshop_rl.launching.prepare import mark_queued
-from webshop_rl.launching.run_status import GOING, RunStatus, hold_by_job, observe, settle
+from webshop_rl.launching.run_status import GOING, RunStatus, held_by_job, hold_by_job, observe, settle
 from webshop_rl.launching.slots import thread_variables
-from webshop_rl.launching.slurm_cluster import JobsWatch, cancel, max_array_size, minutes
+from webshop_rl.launching.slurm_cluster import JobsWatch, cancel, max_array_size, minutes, release
 from webshop_rl.launching.slurm_run import SlurmRun
+
+_RELEASE_EVERY_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class SlurmQueue:
         self._runs, self._root, self._on_interrupt = [*runs, *others], root, on_interrupt
         self._watch = watch
         self._left_alone = False
+        self._next_release = 0.0
         self._own: dict[Path, str] = {}
         if runs:
             parameters = sbatch_parameters(hardware, name=name, code=code, folder=folder, pack=pack)
@@ -161,7 +165,19 @@ class SlurmQueue:
     def tick(self) -> None:
         """Settle runs whose jobs ended without a word, and forget those that are over."""
         if not self.done and self._watch.latest().reachable:
+            self._release()
             self._runs = [run for run in self._runs if not self._over(run)]
+
+    def _release(self) -> None:
+        """Let jobs go on that Slurm holds back because a node failed to start them."""
+        if time.monotonic() < self._next_release:
+            return
+        self._next_release = time.monotonic() + _RELEASE_EVERY_S
+        jobs = self._watch.latest()
+        for job_id in {held_by_job(run.folder) for run in self._runs}:
+            job = jobs.get(job_id)
+            if job is not None and job.held:
+                release(job_id)
 
     def _over(self, run: Planned) -> bool:
         status = observe(self._root, run.folder, self._watch.latest())

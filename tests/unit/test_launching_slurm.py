@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from webshop_rl.errors import UserError
+from webshop_rl.launching.config import HardwareConfig
+from webshop_rl.launching.estimate import Shape, estimate, model_shape
+from webshop_rl.launching.plan import Action, Planned
+from webshop_rl.launching.run_status import (
+    RunStatus,
+    State,
+    hold_by_job,
+    observe,
+    read_status,
+    settle,
+    write_status,
+)
+from webshop_rl.launching.slurm_cluster import Job, Jobs, JobsWatch, minutes, parse_squeue
+from webshop_rl.launching.slurm_queue import sbatch_parameters, split
+
+HARDWARE = HardwareConfig(
+    name="test",
+    executor="slurm",
+    device="cuda",
+    threads=None,
+    max_parallel=None,
+    gpus=1,
+    restarts=2,
+    nodes=1,
+    tasks_per_node=1,
+    cpus=8,
+    mem="32G",
+    time="1-12:30:00",
+    signal_s=90,
+    partition="gpu",
+    account=None,
+    qos=None,
+    array_parallelism=None,
+    setup=["module load cuda"],
+    container="apptainer exec image.sif",
+    python="/opt/python",
+    sbatch={"constraint": "h100"},
+    strategy="ddp",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90", 90), ("10:30", 11), ("04:00:00", 240), ("1-12:30:00", 2190), ("2-00", 2880), ("1-01:30", 1530)],
+)
+def test_time_limits_are_read_as_slurm_reads_them(text: str, expected: int) -> None:
+    assert minutes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "4h", "1:2:3:4", "one"])
+def test_other_time_limits_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"hardware\.time"):
+        minutes(text)
+
+
+def _runs(count: int) -> list[Planned]:
+    return [Planned(f"r{k}", Path(f"r{k}"), Action.START) for k in range(count)]
+
+
+def test_arrays_are_as_few_as_the_cluster_allows() -> None:
+    arrays = split(_runs(7), HARDWARE, pack=1, largest=3)
+    assert [len(a.groups) for a in arrays] == [3, 3, 1]
+    assert [a.parallelism for a in arrays] == [3, 3, 1]
+    limited = split(_runs(7), replace(HARDWARE, array_parallelism=4), pack=2, largest=3)
+    # 7 runs, two a job: 4 jobs in arrays of 3 and 1, which share the limit of 4.
+    assert [[len(group) for group in a.groups] for a in limited] == [[2, 2, 2], [1]]
+    assert [a.parallelism for a in limited] == [2, 2]
+
+
+def test_sbatch_is_told_what_the_hardware_file_says() -> None:
+    told = sbatch_parameters(HARDWARE, name="s", code=Path("/code dir"), folder=Path("/f"), pack=2)
+    assert {key: told[key] for key in ("partition", "mem", "time", "cpus_per_task", "gpus_per_node")} == {
+        "partition": "gpu", "mem": "32G", "time": 2190, "cpus_per_task": 8, "gpus_per_node": 1,
+    }  # fmt: skip
+    assert "account" not in told
+    assert told["additional_parameters"] == {"requeue": True, "constraint": "h100"}
+    assert told["setup"][0] == "module load cuda"
+    assert told["setup"][-1] == "cd '/code dir' || exit 1"
+    assert "export OMP_NUM_THREADS=4" in told["setup"]
+    assert told["teardown"][1].endswith(
+        "apptainer exec image.sif /opt/python -m webshop_rl.launching.job_end /f $code"
+    )
+    with pytest.raises(UserError, match=r"sweep\.pack"):
+        sbatch_parameters(replace(HARDWARE, tasks_per_node=2), name="s", code=Path(), folder=Path(), pack=2)
+
+
+def test_squeue_is_read() -> None:
+    text = (
+        "12_3|RUNNING|n1|3:59:01|2026-01-02T10:00:00|None\n"
+        "13|PENDING||4:00:00|N/A|launch failed requeued held\n"
+        "14|FAILED|n2|3:00:00|2026-01-02T03:04:05|NonZeroExitCode\n"
+    )
+    jobs = parse_squeue(text)
+    assert jobs["12_3"] == Job("RUNNING", "n1", "3:59:01")
+    assert (jobs["13"].waits, jobs["13"].held, jobs["13"].over) == (True, True, False)
+    assert jobs["14"].over
+    assert jobs["14"].ended == time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))
+
+
+def test_states_that_slurm_may_take_back_count_only_after_a_while() -> None:
+    assert not Job("NODE_FAIL", ended=time.time() - 5).over
+    assert Job("NODE_FAIL", ended=time.time() - 100).over
+
+
+def test_an_unknown_job_is_over_and_a_silent_controller_says_nothing() -> None:
+    gone = Jobs({}).get("1")
+    assert gone is not None
+    assert gone.ended
+    assert Jobs(None).get("1") is None
+
+
+def test_the_last_answer_stands_while_the_controller_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [Jobs({"1": Job("RUNNING")}), Jobs(None)]
+    monkeypatch.setattr("webshop_rl.launching.slurm_cluster.query_jobs", lambda: answers.pop(0))
+    monkeypatch.setattr("webshop_rl.launching.slurm_cluster._POLL_MIN_S", 0.0)
+    watch = JobsWatch()
+    assert [watch.latest().get("1"), watch.latest().get("1")] == [Job("RUNNING")] * 2
+    assert not answers
+
+
+@pytest.mark.parametrize(
+    ("status", "job", "expected"),
+    [
+        (RunStatus(State.QUEUED), Job("PENDING"), State.QUEUED),
+        (RunStatus(State.RUNNING, attempts=1), Job("PENDING"), State.PREEMPTED),
+        (RunStatus(State.INTERRUPTED, attempts=1), Job("PENDING"), State.PREEMPTED),
+        (RunStatus(State.INTERRUPTED, attempts=1), Job("COMPLETING"), State.PREEMPTED),
+        (RunStatus(State.RUNNING, attempts=1), Job("RUNNING"), State.RUNNING),
+        (RunStatus(State.RUNNING, attempts=1), Job("CANCELLED"), State.INTERRUPTED),
+        (RunStatus(State.QUEUED), Job("CANCELLED"), State.PREPARED),
+        (RunStatus(State.RUNNING, attempts=1), Job("TIMEOUT"), State.INTERRUPTED),
+        (RunStatus(State.RUNNING, attempts=1), Job("FAILED"), State.FAILED),
+        (RunStatus(State.QUEUED), Job("FAILED"), State.FAILED),
+        (RunStatus(State.RUNNING, attempts=1), Job("OUT_OF_MEMORY"), State.FAILED),
+        (RunStatus(State.RUNNING, attempts=1), Job("NODE_FAIL", ended=1.0), State.INTERRUPTED),
+        (RunStatus(State.RUNNING, attempts=1), Job("NODE_FAIL", ended=2e10), State.RUNNING),
+        (RunStatus(State.FINISHED, attempts=1), Job("FAILED"), State.FINISHED),
+        (RunStatus(State.RUNNING, attempts=1), None, State.RUNNING),
+    ],
+)
+def test_a_runs_state_is_what_its_job_makes_of_it(
+    tmp_path: Path, status: RunStatus, job: Job | None, expected: State
+) -> None:
+    folder = tmp_path / "runs/r"
+    folder.mkdir(parents=True)
+    write_status(folder, status)
+    hold_by_job(folder, "7")
+    seen = observe(tmp_path, folder, Jobs(None if job is None else {"7": job}))
+    assert seen is not None
+    assert seen.state == expected
+    settled = settle(folder, seen)
+    assert settled == (expected in (State.FAILED, State.INTERRUPTED) and seen != status)
+    assert read_status(folder) == status or settled
+
+
+def test_parameters_are_counted_as_published() -> None:
+    # Qwen2.5-0.5B: 0.49 B parameters, 0.36 B without the embedding; 3 B: 3.09 B and 2.77 B.
+    small, large = (
+        model_shape({"name": "qwen2_5_0_5b"}),
+        model_shape({"name": "x", "path": "Qwen/Qwen2.5-3B-Instruct"}),
+    )
+    assert small is not None
+    assert large is not None
+    assert small.parameters == pytest.approx(0.494e9, rel=0.02)
+    assert large.parameters == pytest.approx(3.09e9, rel=0.02)
+    assert large.layers * large.layer_parameters == pytest.approx(2.77e9, rel=0.02)
+    # Rank 16 on all linear layers of the 3 B model: 36 layers x 16 x (2 x 4096 + 2 x 2304 + 3 x 13056).
+    assert large.adapter_parameters(16) == 36 * 16 * (8192 + 4608 + 39168)
+
+
+def test_memory_by_hand() -> None:
+    config = {
+        "model": {
+            "name": "tiny", "hidden_size": 10, "num_layers": 2, "max_vocabulary": 100, "dtype": "float32",
+            "gradient_checkpointing": False, "context_tokens": 50, "lora": {"enabled": False, "rank": 1},
+        },
+        "rollout": {"batch_size": 4},
+        "optim": {"micro_batch_tokens": 1000},
+    }  # fmt: skip
+    shape = Shape(2, 10, 40, 10, 100)
+    assert shape.parameters == 2 * (4 * 100 + 3 * 400) + 1000  # 4200
+    # Weights and reference 2 x 4200 x 4; trained 3 x 4200 x 4; activations 1000 x 2 x 240 x 4;
+    # logits 250 x 100 x 8.
+    expected = 33_600 + 50_400 + 1_920_000 + 200_000 + 0.8e9
+    needs = estimate(config)
+    assert needs.gpu_gb == pytest.approx(expected / 1e9)
+    assert needs.disk_gb == pytest.approx(9 * 4200 * 4 / 1e9)
+
+
+def test_an_unknown_model_is_not_guessed() -> None:
+    assert model_shape({"name": "mystery", "path": "some/model"}) is None
