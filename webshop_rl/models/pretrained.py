@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from webshop_rl.models.agent import Agent, add_lora
 from webshop_rl.models.chat_codec import ChatCodec
 from webshop_rl.models.locate import locate
 from webshop_rl.models.network import PolicyNetwork
+
+BLOCK_BYTES, NUM_BLOCKS = 1 << 18, 512  # at most 128 MiB are read of a file of weights
 
 
 def load_pretrained(
@@ -76,15 +78,28 @@ def load_pretrained(
 
 
 def fingerprint(source: str, options: dict[str, Any], dtype: str) -> str:
-    """Digest of the weights' identity: content for local files (by name and size), else hub name."""
+    """Digest of the weights' identity: content for local files, else the hub's name and revision."""
     digest = hashlib.sha256(dtype.encode())
     folder = Path(source)
     if folder.is_dir():
         for file in sorted(folder.iterdir()):
             if file.suffix in (".safetensors", ".gguf", ".bin", ".json"):
                 digest.update(f"{file.name}:{file.stat().st_size}".encode())
-                with file.open("rb") as stream:
-                    digest.update(stream.read(1 << 20))
+                for block in _blocks(file):
+                    digest.update(block)
     else:
         digest.update(f"{source}@{options.get('revision')}".encode())
     return digest.hexdigest()[:16]
+
+
+def _blocks(file: Path) -> Iterator[bytes]:
+    """Blocks spread over a file, all of a small one.
+
+    The beginning alone would not do: a fine-tune often leaves the embeddings, which stand first.
+    """
+    size = file.stat().st_size
+    last = max(0, size - BLOCK_BYTES)
+    with file.open("rb") as stream:
+        for k in range(min(NUM_BLOCKS, -(-size // BLOCK_BYTES))):
+            stream.seek(last * k // (NUM_BLOCKS - 1) if size > NUM_BLOCKS * BLOCK_BYTES else k * BLOCK_BYTES)
+            yield stream.read(BLOCK_BYTES)
