@@ -86,15 +86,18 @@ class Parts:
         return Learner(self.agent, reference, self.algorithm, **{**given, **options})
 
 
-def build(*overrides: str, sharpen: float = 5.0, agent: Agent | None = None) -> Parts:
+def build(
+    *overrides: str, sharpen: float = 5.0, agent: Agent | None = None, small: tuple[str, ...] = SMALL
+) -> Parts:
     """Parts of a small run.
 
     Args:
         sharpen: what random weights are multiplied by, so that the policy has opinions and a token
             taken for another shows; 1 leaves the agent as it is built.
         agent: to be used in place of the configured one.
+        small: overrides that make it small; those of the tiny model.
     """
-    cfg = composed(*SMALL, *overrides)
+    cfg = composed(*small, *overrides)
     shop, algorithm = build_shop(cfg), build_algorithm(cfg)
     if agent is None:
         agent = build_agent(cfg, shop, critic=algorithm.needs_critic, device=CPU)

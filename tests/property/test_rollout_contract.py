@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from agreement import BEHAVIOUR_ATOL, assert_agreement
 from shop5_parts import Parts, build
-from torch import Tensor
 
-from webshop_rl.rollout.packing import pack
 from webshop_rl.rollout.types import Segment, Trajectory
-from webshop_rl.training.batching import action_batch, batch_shape, micro_batches
 
 FREE = ("rollout.decoding=free", "rollout.max_reply_tokens=8", "rollout.invalid_penalty=0.1")
 THINK = ("rollout.think=true", "rollout.max_think_tokens=6")
@@ -34,31 +32,12 @@ WAYS = {
     "free, LoRA, T .7": (*FREE, "model.lora.enabled=true", "rollout.temperature=0.7"),
     "critic": ("algo=ppo", "algo.level=token"),
 }  # fmt: skip
-BEHAVIOUR_ATOL = 1e-4
 
 
 @pytest.fixture(scope="module", params=WAYS)
 def played(request: pytest.FixtureRequest) -> tuple[Parts, list[Trajectory]]:
     parts = build(*WAYS[request.param])
     return parts, parts.collect(7)
-
-
-def learnt(parts: Parts, trajectories: list[Trajectory], max_padded_tokens: int) -> Tensor:
-    """[B, T] log-probs as the learner takes them."""
-    num_tokens, num_turns = batch_shape(trajectories)
-    found = torch.zeros(len(trajectories), num_tokens)
-    for part in micro_batches(trajectories, range(len(trajectories)), max_padded_tokens):
-        packed = pack(
-            [trajectories[i] for i in part],
-            num_tokens=num_tokens,
-            num_turns=num_turns,
-            value_level=parts.algorithm.value_level,
-            pad=parts.agent.codec.pad,
-            device=torch.device("cpu"),
-        )
-        outputs = parts.agent.network(packed.inputs, parts.cfg.rollout.temperature)
-        found[part] = packed.tokens(outputs.logprobs).detach()
-    return found
 
 
 def recomputed(parts: Parts, segment: Segment) -> list[float]:
@@ -83,13 +62,7 @@ def recomputed(parts: Parts, segment: Segment) -> list[float]:
 
 def test_learner_agrees_with_the_sampler(played: tuple[Parts, list[Trajectory]]) -> None:
     parts, trajectories = played
-    batch = action_batch(trajectories)
-    for max_padded_tokens in (1, 10**6):
-        logprobs = learnt(parts, trajectories, max_padded_tokens)
-        torch.testing.assert_close(logprobs, batch.behaviour_logprobs, rtol=0, atol=BEHAVIOUR_ATOL)
-    assert (
-        batch.behaviour_logprobs[batch.mask] < -0.1
-    ).float().mean() > 0.05  # there was something to choose
+    assert_agreement(parts, trajectories, 1, 10**6)
 
 
 def test_sampler_agrees_with_a_second_implementation(played: tuple[Parts, list[Trajectory]]) -> None:
