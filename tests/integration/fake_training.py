@@ -14,10 +14,11 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 
-from webshop_rl.tracking.config import TrackingSettings
+from webshop_rl.tracking.config import resolve
 from webshop_rl.tracking.tracker import open_tracker
 from webshop_rl.training.preemption import Preempted, StopRequest
 
@@ -29,13 +30,23 @@ def run(run_dir: Path) -> float:
     behaviour = json.loads(os.environ.get("FAKE_TRAINING", "{}")).get(str(cfg["seed"]), "")
     if int(os.environ.get("RANK", "0")) > 0:
         return _compute(run_dir, behaviour)
-    settings = TrackingSettings("journal", f"sqlite:///{cfg['root']}/mlflow.db", "fake", Path(cfg["root"]))
+    settings = resolve(
+        SimpleNamespace(**cfg["tracking"]), root=cfg["root"], experiment=cfg["experiment_name"]
+    )
+    identity = json.loads((run_dir / "signature.json").read_text())
     state = run_dir / "checkpoints" / "last"
     state.parent.mkdir(exist_ok=True)
     with StopRequest() as stop:
         if behaviour == "deaf":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        tracker = open_tracker(run_dir, settings, run_name=run_dir.name, params={}, tags={})
+        tracker = open_tracker(
+            run_dir,
+            settings,
+            run_name=run_dir.name,
+            params=identity["fields"],
+            tags={},
+            sweep=identity["sweep"],
+        )
         note = _note(run_dir)
         try:
             for update in range(int(state.read_text()) if state.exists() else 0, cfg["num_updates"]):

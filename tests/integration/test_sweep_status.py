@@ -1,0 +1,63 @@
+"""The status command on local sweeps: table, cancel, retry, logs, from any shell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from sweep_command import Command, wait_until
+
+
+def test_a_sweep_is_seen_cancelled_and_retried_from_another_shell(tmp_path: Path) -> None:
+    command = Command(tmp_path / "runs", s1="slow", s2="slow")
+    launcher = command.start("-m", "seed=1,2", "num_updates=20", "sweep.name=study")
+    wait_until(lambda: any((f / "updates.log").exists() for f in command.runs().values()))
+    code, output = command.status("--json")
+    assert code == 0, output
+    seen = json.loads(output)
+    assert [run["overrides"] for run in seen] == ["seed=1", "seed=2"]
+    assert {run["state"] for run in seen} <= {"running", "queued"}
+    assert any(run["update"] > 0 for run in seen)
+    code, output = command.status("cancel", "study")
+    assert code == 0, output
+    assert "1 local processes" in output
+    launcher.communicate(timeout=30)
+    assert launcher.returncode == 143
+    code, output = command.status("study")
+    assert "2 runs: 2 interrupted" in output or "1 interrupted, 1 prepared" in output
+
+    (tmp_path / "elsewhere").mkdir()
+    healed = Command(tmp_path / "runs")
+    code, output = healed.status("retry", "study")
+    assert code == 0, output
+    assert healed.states() == {1: "finished", 2: "finished"}
+    assert all(
+        (f / "updates.log").read_text().split() == [str(k) for k in range(1, 21)]
+        for f in healed.runs().values()
+    )
+    code, output = healed.status("retry", "study")
+    assert code == 2
+    assert "no failed or interrupted run" in output
+
+
+def test_logs_and_errors_of_names(tmp_path: Path) -> None:
+    command = Command(tmp_path / "runs", s1="raise")
+    assert command.run("-m", "seed=1", "sweep.name=study")[0] == 1
+    run = command.runs()[1].name
+    code, output = command.status("study")
+    assert code == 1, output
+    assert "the shop is closed" in output
+    code, output = command.status("logs", run[:6])
+    assert code == 0
+    assert "ValueError: the shop is closed" in output
+    for words, what in (
+        (["logs", "zzz"], "is no run"),
+        (["nonsense"], "there are: study"),
+        (["cancel", "nonsense"], "there is no sweep"),
+    ):
+        code, output = command.status(*words)
+        assert code == 2
+        assert what in output
+        assert "Traceback" not in output
