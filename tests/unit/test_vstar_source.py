@@ -1,0 +1,110 @@
+"""V* from the store: the reference's own samples, paid for once, whoever asks."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from shop5_parts import Parts, build
+
+from webshop_rl.training.reference import Reference
+from webshop_rl.training.vstar import VstarSource
+
+
+def source(parts: Parts, root: Path, **change: Any) -> tuple[VstarSource, list[int]]:
+    """A source, and a list that grows by each batch of reference episodes."""
+    collector = parts.acting.collector(parts.agent, parts.shop)
+    played: list[int] = []
+    plain = collector.collect
+    collector.collect = lambda specs, **options: (  # type: ignore[method-assign]
+        played.append(len(specs)),
+        plain(specs, **options),
+    )[1]
+    given = {"seed": 0, "temperature": 1.0, "top_p": 1.0, "estimator": "soft", "beta": 0.5}
+    key = parts.acting.key(parts.agent, parts.shop)
+    reference = Reference(parts.agent)
+    goals = parts.shop.goals("train")
+    return VstarSource(root, key, collector, reference, goals, **{**given, **change}), played
+
+
+def test_samples_are_taken_once_and_more_extend_what_is_there(tmp_path: Path) -> None:
+    parts = build()
+    goals = parts.shop.goals("train")[:3]
+    first, played = source(parts, tmp_path)
+    found = first.of(goals, 4)
+    assert sum(played) == 12
+    assert list(found) == [g.id for g in goals]
+    assert first.of(goals, 4) == found
+    assert sum(played) == 12
+    first.of(goals, 6)
+    assert sum(played) == 18
+    # Another run, another beta: nothing is paid.
+    other, played = source(build("seed=5"), tmp_path, beta=0.1)
+    smaller = other.of(goals, 4)
+    assert played == []
+    assert all(smaller[g] >= found[g] for g in found)  # nearer the maximum
+    highest, _ = source(parts, tmp_path, estimator="max")
+    assert all(highest.of(goals, 4)[g] >= smaller[g] for g in found)
+
+
+def test_it_is_the_reference_that_is_sampled_not_the_policy(tmp_path: Path) -> None:
+    parts = build()
+    goals = parts.shop.goals("train")
+    fresh, _ = source(parts, tmp_path / "a")
+    moved, played = source(parts, tmp_path / "b")
+    with torch.no_grad():
+        for parameter in parts.agent.network.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    assert moved.of(goals, 4) == fresh.of(goals, 4)
+    assert sum(played) == 20
+    assert moved._collector.agent is parts.agent  # the policy is put back
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"temperature": 0.7}, {"top_p": 0.9}], ids=lambda c: next(iter(c))
+)
+def test_other_ways_of_sampling_are_kept_apart(tmp_path: Path, change: dict[str, Any]) -> None:
+    parts = build()
+    goals = parts.shop.goals("train")[:1]
+    one, _ = source(parts, tmp_path)
+    one.of(goals, 2)
+    other, played = source(parts, tmp_path, **change)
+    other.of(goals, 2)
+    assert sum(played) == 2
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.init_seed=1", "env.reward=score", "env.max_steps=5", "rollout.think=true",
+        "rollout.few_shot=1", "rollout.max_query_words=3", "rollout.invalid_penalty=0.1", "model.context_tokens=500",
+        "model.product_labels=asin", "rollout.list_actions=true", "rollout.decoding=free",
+        "rollout.context_overflow=drop_oldest", "rollout.max_reply_tokens=9", "rollout.max_think_tokens=9",
+        "model.max_page_tokens=50", "env.distractors=1",
+    ],
+)  # fmt: skip
+def test_whatever_decides_an_episode_is_in_the_key(override: str) -> None:
+    assert key() != key(override)
+
+
+def test_what_does_not_decide_an_episode_is_not_in_the_key() -> None:
+    assert key() == key("seed=7", "lr=1e-4", "num_updates=3", "rollout.batch_size=5", "algo.group_size=3")
+
+
+@functools.cache
+def key(*overrides: str) -> dict[str, str]:
+    parts = build(*overrides)
+    return parts.acting.key(parts.agent, parts.shop)
+
+
+def test_reference_of_adapters_is_sampled_with_them_off(tmp_path: Path) -> None:
+    adapted, plain = build("model.lora.enabled=true"), build()
+    goals = plain.shop.goals("train")[:2]
+    a, _ = source(adapted, tmp_path / "a")
+    b, _ = source(plain, tmp_path / "b")
+    # The adapters were moved (shop5_parts), the weights beneath are the same.
+    assert np.allclose(list(a.of(goals, 4).values()), list(b.of(goals, 4).values()))
