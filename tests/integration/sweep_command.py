@@ -72,7 +72,7 @@ class Command:
             text=True,
         )
 
-    def run(self, *overrides: str, timeout_s: float = 60.0) -> tuple[int, str]:
+    def run(self, *overrides: str, timeout_s: float = 180.0) -> tuple[int, str]:
         process = self.start(*overrides)
         output, _ = process.communicate(timeout=timeout_s)
         return process.returncode, output
@@ -85,7 +85,7 @@ class Command:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         return done.returncode, done.stdout + done.stderr
@@ -113,7 +113,7 @@ def read(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -130,5 +130,5 @@ def alive(pid: int) -> bool:
 
 def end(process: subprocess.Popen[str], signum: signal.Signals) -> tuple[int, str]:
     process.send_signal(signum)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=90)
     return process.returncode, output

@@ -27,7 +27,7 @@ def test_an_edit_during_the_sweep_changes_no_run(tmp_path: Path, source: Path) -
     (source / "webshop_rl/late_probe.py").write_text("VALUE = 'edited'\n")
     for config in (source / "conf").rglob("*.yaml"):
         config.write_text("num_updates: 1\n")
-    output, _ = launcher.communicate(timeout=60)
+    output, _ = launcher.communicate(timeout=180)
     assert launcher.returncode == 0, output
     notes = [read(folder / "note.json") for folder in command.runs().values()]
     assert {note["late"] for note in notes} == {"as launched"}

@@ -23,7 +23,7 @@ def test_a_sweep_is_seen_cancelled_and_retried_from_another_shell(tmp_path: Path
     code, output = command.status("cancel", "study")
     assert code == 0, output
     assert "1 local processes" in output
-    launcher.communicate(timeout=30)
+    launcher.communicate(timeout=90)
     assert launcher.returncode == 143
     code, output = command.status("study")
     assert "2 runs: 2 interrupted" in output or "1 interrupted, 1 prepared" in output

@@ -75,7 +75,7 @@ def test_a_second_launcher_leaves_alone_what_the_first_has(tmp_path: Path) -> No
     code, output = command.run("-m", "seed=1,2,3,4", "num_updates=12")
     assert code == 0, output
     assert "3 leave alone" in output
-    assert first.wait(timeout=30) == 0
+    assert first.wait(timeout=90) == 0
     assert {seed: len(tries) for seed, tries in command.attempts().items()} == {1: 1, 2: 1, 3: 1, 4: 1}
 
 

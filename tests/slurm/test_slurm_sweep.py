@@ -80,7 +80,7 @@ def test_without_waiting_the_command_returns_and_status_tells_the_rest(tmp_path:
 
 def test_failures_are_failures_everywhere(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs", s1="raise", s2="exit", s3="kill_always", s4="kill_once")
-    code, output = command.run(*ON_SLURM, "seed=0,1,2,3,4", timeout_s=150)
+    code, output = command.run(*ON_SLURM, "seed=0,1,2,3,4", timeout_s=240)
     assert code == 1, output
     assert command.states() == {0: "finished", 1: "failed", 2: "failed", 3: "failed", 4: "finished"}
     ended = {0: "COMPLETED", 1: "FAILED", 2: "FAILED", 3: "FAILED", 4: "COMPLETED"}
@@ -119,7 +119,7 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path, fault: str) -> None:
         wait_until(lambda: not alive(controller))
         time.sleep(3)
         subprocess.run(["slurmctld"], check=True)
-    output, _ = launcher.communicate(timeout=100)
+    output, _ = launcher.communicate(timeout=180)
     assert launcher.returncode == 0, output
     assert command.states() == {1: "finished"}
     assert _updates(command.runs()[1]) == list(range(1, UPDATES + 1))
@@ -131,7 +131,7 @@ def test_a_cancelled_job_stays_cancelled_until_it_is_retried(tmp_path: Path) -> 
     launcher = command.start(*ON_SLURM, "seed=1,2", "num_updates=8")
     wait_until(_has_begun(command))
     _slurm("scancel", _job_ids(command)[1])
-    output, _ = launcher.communicate(timeout=60)
+    output, _ = launcher.communicate(timeout=180)
     assert launcher.returncode == 1, output
     assert command.states() == {1: "interrupted", 2: "finished"}
     assert _slurm_states(command)[1] == "CANCELLED"
@@ -177,7 +177,7 @@ def test_code_and_config_are_those_of_the_submission_after_a_requeue_too(tmp_pat
     _slurm("scancel", blocker)
     wait_until(_has_begun(command))
     _slurm("scontrol", "requeue", _job_ids(command)[1])
-    wait_until(lambda: set(command.states().values()) == {"finished"}, timeout_s=60)
+    wait_until(lambda: set(command.states().values()) == {"finished"})
     notes = {seed: read(folder / "note.json") for seed, folder in command.runs().items()}
     assert {note["late"] for note in notes.values()} == {"as launched"}
     assert _updates(command.runs()[1]) == list(range(1, 101))
@@ -212,7 +212,7 @@ def test_a_packed_job_saves_all_its_runs_when_it_is_requeued(tmp_path: Path) -> 
     launcher = command.start(*ON_SLURM, "sweep.pack=2", "seed=1,2,3", "num_updates=10")
     wait_until(_has_begun(command))
     _slurm("scancel", "--signal=USR2", _job_ids(command)[1])
-    output, _ = launcher.communicate(timeout=60)
+    output, _ = launcher.communicate(timeout=180)
     assert launcher.returncode == 0, output
     assert {seed: len(tries) for seed, tries in command.attempts().items()} == {1: 2, 2: 2, 3: 1}
     assert all(_updates(folder) == list(range(1, 11)) for folder in command.runs().values())
@@ -221,7 +221,7 @@ def test_a_packed_job_saves_all_its_runs_when_it_is_requeued(tmp_path: Path) -> 
 def test_the_processes_of_a_run_know_each_other_and_fall_together(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs", s2="peer_raise", s3="peer_kill_once")
     code, output = command.run(
-        *ON_SLURM, "hardware.tasks_per_node=2", "seed=1,2,3", "num_updates=6", timeout_s=120
+        *ON_SLURM, "hardware.tasks_per_node=2", "seed=1,2,3", "num_updates=6", timeout_s=240
     )
     assert code == 1, output
     assert command.states() == {1: "finished", 2: "failed", 3: "finished"}

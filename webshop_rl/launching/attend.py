@@ -56,12 +56,12 @@ def attend(
     next_look, stopping = 0.0, False
     try:
         while True:
-            queue.tick()
             if stop.count and not stopping:
                 stopping = True
                 queue.stop()
             if stop.urgent:
                 queue.kill()
+            queue.tick()
             if time.monotonic() >= next_look or queue.done:
                 views = look()
                 with contextlib.suppress(OSError):  # the terminal may be gone: SIGHUP

@@ -35,7 +35,7 @@ def print_plan(
         pack: runs that share a job or a GPU.
     """
     table = Table(box=None)
-    for column in ("run", "overrides", "would", "GPU memory", "disk"):
+    for column in ("run", "overrides", "would", "memory", "disk"):
         table.add_column(column)
     starting = [planned for _, planned, _ in runs if planned.executes]
     disk = 0.0

@@ -190,8 +190,10 @@ def _announce(console: Console, sweep: Sweep, entries: Sequence[Entry], asked: i
     same = f" ({asked - len(entries)} of them twice)" if asked > len(entries) else ""
     what = "would be" if sweep.settings.dry_run else "planned"
     seconds = time.monotonic() - began
+    auto = {"slurm": " (auto: sbatch is here)", "local": " (auto: no sbatch here)"}[sweep.executor]
+    executor = sweep.executor + (auto if sweep.hardware.executor == "auto" else "")
     console.print(
-        f"sweep {sweep.name}: {asked} runs{same} {what}: {doing}; {sweep.executor}, root {sweep.root}, "
+        f"sweep {sweep.name}: {asked} runs{same} {what}: {doing}; {executor}, root {sweep.root}, "
         f"{seconds:.1f} s",
         highlight=False, soft_wrap=True,
     )  # fmt: skip

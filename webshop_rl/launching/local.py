@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from webshop_rl.launching.worker import Interrupted, LeftAlone, end_with_parent,
 
 LAUNCHER_PID = "WEBSHOP_RL_LAUNCHER_PID"
 _NEVER_MIN = 60 * 24 * 365 * 10
+_ASK_EVERY_S = 5.0
 
 
 class SlotExecutor(LocalExecutor):  # type: ignore[misc]
@@ -133,6 +135,7 @@ class LocalQueue:
         self._waiting = deque(runs)
         self._running: list[_Running] = []
         self._asked_to_stop = False
+        self._ask_again = 0.0
         for run in runs:
             mark_queued(run.folder, _status(run), launcher=launcher)
 
@@ -147,6 +150,8 @@ class LocalQueue:
             self._running.remove(ended)
             self._free.append(ended.executor)
             self._conclude(ended)
+        if self._asked_to_stop and time.monotonic() >= self._ask_again:
+            self._ask()
         while self._waiting and self._free:
             run, executor = self._waiting.popleft(), self._free.pop()
             job = executor.submit_run(run, _status(run).attempts + 1, self._entry)
@@ -162,6 +167,11 @@ class LocalQueue:
                 run.folder, replace(status, state=state, launcher="", error="stopped before its turn")
             )
         self._waiting.clear()
+        self._ask()
+
+    def _ask(self) -> None:
+        """Again now and then: submitit drops a signal that comes while it starts."""
+        self._ask_again = time.monotonic() + _ASK_EVERY_S
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:

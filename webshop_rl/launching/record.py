@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from webshop_rl.launching.folder import SIGNATURE, read_json
+from webshop_rl.launching.folder import SIGNATURE, read_json, replace_text, sweep_folder
 from webshop_rl.launching.run_status import State
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import TrackingSettings
@@ -50,8 +51,23 @@ def record_sweep(settings: TrackingSettings, name: str, states: States, *, whole
         _tag_shared(settings, name, states)
         if whole:
             finish_parent_run(settings, parent, _parent_status(counts))
+            replace_text(_recorded(settings.root, name), _as_text(states))
     except Exception as error:
         log.warning("MLflow has not taken the end of sweep %s: %s", name, reason(error))
+
+
+def is_recorded(settings: TrackingSettings, name: str, states: States) -> bool:
+    """Whether MLflow has been told that the sweep ended so."""
+    path = _recorded(settings.root, name)
+    return path.exists() and path.read_text() == _as_text(states)
+
+
+def _recorded(root: Path, name: str) -> Path:
+    return sweep_folder(root, name) / "recorded.json"
+
+
+def _as_text(states: States) -> str:
+    return json.dumps({folder.name: state for folder, (state, _) in sorted(states.items())}, indent=1)
 
 
 def close_journal(run_dir: Path, state: State, error: str) -> None:

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from webshop_rl.launching.folder import CONFIG
 from webshop_rl.launching.manifest import Manifest
-from webshop_rl.launching.record import close_journal, record_sweep
+from webshop_rl.launching.record import close_journal, is_recorded, record_sweep
 from webshop_rl.launching.run_status import GOING, settle
 from webshop_rl.launching.table import RunView
 from webshop_rl.tracking.config import TrackingSettings, resolve
@@ -35,9 +35,12 @@ def replay_sweep(root: Path, manifest: Manifest, views: Sequence[RunView]) -> No
         for folder, view in zip(folders, views, strict=True)
         if view.status.state not in GOING
     }
-    left = [folder for folder in ended if settings.mirrored and Mirror(folder, settings).behind()]
-    if left:
-        record_sweep(settings, manifest.name, ended, whole=len(ended) == len(folders))
+    if not settings.mirrored:
+        return
+    whole = len(ended) == len(folders)
+    behind = any(Mirror(folder, settings).behind() for folder in ended)
+    if behind or (whole and not is_recorded(settings, manifest.name, ended)):
+        record_sweep(settings, manifest.name, ended, whole=whole)
 
 
 def _settings(root: Path, folders: Sequence[Path]) -> TrackingSettings | None:

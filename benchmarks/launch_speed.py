@@ -1,0 +1,130 @@
+"""What launching costs: `python -m benchmarks.launch_speed [--sizes 4 100 1000] [--no-slurm]`.
+
+composing   seconds to compose a grid, and how often as fast as Hydra's own launchers compose it
+queueing    seconds from the command until all jobs of a sweep are queued on Slurm, and the
+            launcher's largest memory (the cluster of tests/slurm/cluster.sh is started; the jobs are held)
+overhead    seconds from the start of a run's process to the end of its first update, less what the
+            update, V*, and evaluation themselves took and less the model's loading, on local processes
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+
+from webshop_rl.config import register, validate
+from webshop_rl.launching.compose import Composer
+from webshop_rl.tracking.rows import read_rows
+
+REPOSITORY = Path(__file__).parents[1]
+CLUSTER = REPOSITORY / "tests/slurm/cluster.sh"
+AIM_S = {4: 3.0, 100: 6.0, 1000: 30.0}
+SMALL = ["debug=quick", "algo.vstar_samples=1"]
+
+
+def report(what: str, value: float, unit: str, note: str = "") -> None:
+    """One line of the result."""
+    print(f"{what:<58} {value:>8.2f} {unit:<4} {note}".rstrip(), flush=True)
+
+
+def composing(size: int) -> None:
+    """Our way of composing a grid against Hydra's, on the same overrides."""
+    register()
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        hydra: Any = GlobalHydra.instance().hydra
+        master = hydra.compose_config(
+            "config", overrides=["seed=1,2"], run_mode=RunMode.MULTIRUN, with_log_configuration=False
+        )
+        grid = [[f"algo={a}", f"seed={s}"] for s in range(size // 2) for a in ("apo_sft", "apo_pg")]
+        began = time.perf_counter()
+        composer = Composer(hydra.config_loader, master, validate)
+        for overrides in grid:
+            composer.run(overrides)
+        ours_s = time.perf_counter() - began
+        sample = grid[:20]
+        began = time.perf_counter()
+        for overrides in sample:
+            hydra.config_loader.load_sweep_config(master, overrides)
+        theirs_s = (time.perf_counter() - began) / len(sample) * len(grid)
+    report(f"compose, check and name {len(grid)} runs", ours_s, "s")
+    report(
+        "  Hydra's own composition alone, extrapolated from 20", theirs_s, "s", f"{theirs_s / ours_s:.0f} x"
+    )
+
+
+def queueing(sizes: Sequence[int], place: Path) -> None:
+    """From the command to all jobs queued, as a user waits for it."""
+    subprocess.run([str(CLUSTER), "up"], check=True, stdout=subprocess.DEVNULL)
+    root = Path(os.environ.get("SLURM_TEST_ROOT", "/tmp/webshop-rl-slurm"))
+    environment = {**os.environ, "SLURM_CONF": str(root / "etc/slurm.conf")}
+    for size in sizes:
+        command = [sys.executable, "launch.py", "-m", "hardware=slurm_cpu", "hardware.mem=100M"]
+        command += ["+hardware.sbatch.hold=true", "sweep.wait=false", f"seed=range(0,{size})"]
+        began = time.perf_counter()
+        subprocess.run(
+            [*command, f"root={place / str(size)}"],
+            cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        seconds = time.perf_counter() - began
+        queue = ["squeue", "-h", "-r", "-t", "PENDING", "-o", "%i"]
+        queued = subprocess.run(queue, env=environment, check=True, capture_output=True, text=True)
+        assert len(queued.stdout.split()) == size, "not all jobs are queued"
+        report(f"{size} jobs queued", seconds, "s", f"aim {AIM_S[size]:g} s" if size in AIM_S else "")
+        subprocess.run(["scancel", "-u", str(os.getuid())], env=environment, check=True)
+    memory_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    report(f"launcher's largest memory, {max(sizes)} runs", memory_mb, "MB")
+
+
+def overhead(place: Path) -> None:
+    """A sweep of two real runs at once on local processes."""
+    command = [sys.executable, "launch.py", "-m", *SMALL, "seed=1,2", f"root={place / 'local'}"]
+    began = time.time()
+    subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    for folder in sorted((place / "local/runs").iterdir()):
+        status = json.loads((folder / "status.json").read_text())
+        metrics = [row for row in read_rows(folder / "journal.jsonl") if row["kind"] == "metrics"]
+        first = next(row for row in metrics if row["step"] == 1)
+        work = {key: value for row in metrics for key, value in row["metrics"].items() if row["step"] <= 1}
+        own_s = sum(work.get(f"time/{name}_s", 0.0) for name in ("update", "vstar", "eval", "model"))
+        until_s = first["ts_ms"] / 1000 - status["queued"]
+        report(
+            f"run {folder.name}: queued to first update", until_s, "s", f"of which {own_s:.1f} s its own work"
+        )
+        report("  overhead", until_s - own_s, "s", "aim 6 s, with another run on the other core")
+    report("the whole sweep of two, command to prompt", time.time() - began, "s")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[4, 100, 1000])
+    parser.add_argument("--no-slurm", action="store_true", help="leave the cluster out")
+    options = parser.parse_args(arguments)
+    place = Path(tempfile.mkdtemp(prefix="launch-speed-"))
+    try:
+        composing(max(options.sizes))
+        if options.no_slurm or shutil.which("slurmctld") is None or os.geteuid() != 0:
+            print("queueing on Slurm left out: it needs Debian's slurm-wlm, munge and root")
+        else:
+            queueing(options.sizes, place)
+        overhead(place)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
