@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,10 +51,11 @@ def load_pretrained(
     """
     source, options = locate(name, path, gguf_file, revision)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            source, dtype=getattr(torch, dtype), attn_implementation=attention, **options
-        )
+        with _bars_on_terminals_only():
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                source, dtype=getattr(torch, dtype), attn_implementation=attention, **options
+            )
     except (OSError, ValueError) as error:
         raise UserError(
             f"cannot load the weights: {str(error).splitlines()[0]}",
@@ -75,6 +79,11 @@ def load_pretrained(
         product_labels=product_labels,
         max_page_tokens=max_page_tokens,
     )
+
+
+def _bars_on_terminals_only() -> contextlib.AbstractContextManager[object]:
+    """Loading draws progress bars on stderr; a log file must not hold a thousand of their states."""
+    return contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO())
 
 
 def fingerprint(source: str, options: dict[str, Any], dtype: str) -> str:

@@ -56,6 +56,7 @@ def _evaluation(prefix: str, words: str) -> list[Metric]:
 
 METRICS: tuple[Metric, ...] = (
     *(metric for prefix, words in EVALUATIONS.items() for metric in _evaluation(prefix, words)),
+    *_evaluation("all", "of a policy on the goals of every split, by webshop_rl.evaluate"),
     Metric("train/return_mean", "return", "Mean return of the collected episodes.", "up"),
     Metric("train/return_std", "return", "Standard deviation of the collected episodes' returns (ddof 0)."),
     Metric("train/score", "score", "Mean final WebShop reward of the collected episodes.", "up"),

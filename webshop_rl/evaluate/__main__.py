@@ -1,0 +1,105 @@
+"""The command: find what is meant, compose, play, show."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+
+_EXIT_INTERRUPTED = 130
+_DESCRIPTION = """Evaluate a policy alone, beside the scripted policies on the same episodes.
+
+The first word is one of
+  RUN         a trained run: its signature (the first letters do) under root=, or its folder; its best
+              checkpoint by validation
+  CHECKPOINT  a folder <run>/checkpoints/update_N
+  MODEL       a name of conf/model, zero-shot; or a local folder of a Hugging Face model
+  POLICY      random, first or rule: a scripted policy
+"""
+_EPILOG = """keys (key=value, after the first word):
+  split=test           train | val | test | all
+  episodes=100         how many; all: one a goal
+  goals=0:400          only these of the split's goals, one episode each unless episodes= says otherwise
+  temperature=0        of the policy; 0 is greedy
+  env=... env.KEY=...  another shop; for a run its own is the default
+  root=runs            where the runs are, and where <root>/evaluations/ is written
+  and every other key of the configuration: rollout.decoding=free, hardware=gpu, tracking=journal,
+  model.path=..., evaluation.seed=...; rerun=true plays again what is on record.
+
+examples:
+  python -m webshop_rl.evaluate 4f8e23abc04d --watch 3
+  python -m webshop_rl.evaluate runs/runs/4f8e23abc04d split=val episodes=all
+  python -m webshop_rl.evaluate smollm2_135m env=shop5 rollout.decoding=free episodes=5
+  python -m webshop_rl.evaluate rule env=webshop env.data_dir=FOLDER env.split=published goals=0:400
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m webshop_rl.evaluate",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("target", metavar="RUN|CHECKPOINT|MODEL|POLICY", help="what to evaluate")
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help="see below")
+    parser.add_argument(
+        "--watch",
+        type=_whole_number,
+        default=0,
+        metavar="N",
+        help="print N episodes as a person would read them",
+    )
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        _evaluate(options.target, options.overrides, options.watch)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+    return 0
+
+
+def _evaluate(word: str, words: Sequence[str], watch: int) -> None:
+    # Imported late, torch last: help and bad arguments are answered at once.
+    from webshop_rl.evaluate.configuration import configure, root_of, take_request
+    from webshop_rl.evaluate.target import find_target
+    from webshop_rl.tracking.config import resolve
+    from webshop_rl.tracking.prepare import check_tracker
+
+    request, overrides = take_request(words)
+    target = find_target(word, root_of(overrides))
+    configured = configure(target, request, overrides)
+    cfg = configured.cfg
+    check_tracker(resolve(cfg.tracking, root=cfg.root, experiment=cfg.experiment_name))
+
+    from rich.console import Console
+
+    from webshop_rl.evaluate.play import evaluate
+    from webshop_rl.evaluate.show import EpisodeProgress, episodes, table
+    from webshop_rl.launching.folder import RESULT, read_json
+
+    console = Console(soft_wrap=True)
+    with EpisodeProgress(console) as progress:
+        evaluated = evaluate(target, request, configured, progress.report)
+    for line in episodes(evaluated.arms[evaluated.main], watch):
+        console.print(line, highlight=False, markup=False)
+    console.print(table(read_json(evaluated.folder / RESULT) or {}))
+    note = "on record already, rerun=true plays it again" if evaluated.again else "on record"
+    console.print(f"{note}: {evaluated.folder}", highlight=False, markup=False)
+
+
+def _whole_number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

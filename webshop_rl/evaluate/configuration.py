@@ -1,0 +1,214 @@
+"""The configuration of an evaluation: a run's own or the defaults, with overrides on top; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from webshop_rl.config import RunConfig, register, validate
+from webshop_rl.envs.types import SPLITS
+from webshop_rl.errors import UserError
+from webshop_rl.evaluate.target import CONF, Kind, Target
+from webshop_rl.launching.compose import freeze
+from webshop_rl.launching.folder import CONFIG
+from webshop_rl.launching.signature import Scalar, is_location, signature_fields
+
+ALL: Final = "all"
+# Groups that say where and how an evaluation happens; a run's other groups are what it is.
+_CHANGEABLE: Final = ("env", "hardware", "tracking")
+# What the episodes of a policy depend on, by the beginnings of the keys.
+_MATTERS: Final = ("env.", "model.", "rollout.", "evaluation.seed", "evaluation.temperature")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for besides the configuration.
+
+    Attributes:
+        split: "train", "val", "test" or "all".
+        episodes: how many; None for one a goal.
+        goals: first and one past the last place of the split's goals to take, as in a Python slice.
+        temperature: of the policy; 0 is greedy, None leaves it to evaluation.temperature.
+    """
+
+    split: str = "test"
+    episodes: int | None = 100
+    temperature: float | None = None
+    goals: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Configured:
+    """An evaluation that is ready to be carried out.
+
+    Attributes:
+        cfg: resolved, its places absolute.
+        home: the environment the policy was trained in, whose words it knows; that of cfg if untrained.
+        fields: what determines the result besides the weights, by dotted key.
+    """
+
+    cfg: DictConfig
+    home: DictConfig
+    fields: dict[str, Scalar]
+
+
+def take_request(words: Sequence[str]) -> tuple[Request, list[str]]:
+    """split=, goals=, episodes= and temperature= out of key=value words; the rest are overrides of Hydra.
+
+    Raises: UserError on a value out of range, or a word without "=".
+    """
+    found: dict[str, str] = {}
+    rest = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UserError("not of the form key=value", where=word, remedy="--help shows the keys")
+        if key in Request.__dataclass_fields__:
+            found[key] = value
+        else:
+            rest.append(word)
+    default = Request()
+    split = found.get("split", default.split)
+    if split not in (*SPLITS, ALL):
+        raise UserError(f"{split!r} is no split", where="split", remedy=f"one of {', '.join((*SPLITS, ALL))}")
+    goals = _places(found["goals"]) if "goals" in found else None
+    episodes, temperature = default.episodes if goals is None else None, default.temperature
+    if "episodes" in found:
+        whole = found["episodes"] == ALL
+        episodes = None if whole else int(_number("episodes", found["episodes"], whole=True))
+    if "temperature" in found:
+        temperature = _number("temperature", found["temperature"])
+    return Request(split, episodes, temperature, goals), rest
+
+
+def root_of(overrides: Sequence[str], default: str = "runs") -> Path:
+    """Where the runs are, before anything is composed."""
+    given = [word.removeprefix("root=") for word in overrides if word.startswith("root=")]
+    return Path(given[-1] if given else default).expanduser()
+
+
+def configure(target: Target, request: Request, overrides: Sequence[str]) -> Configured:
+    """Compose, check and resolve.
+
+    Raises: UserError if an override does not fit, a value is out of range, or data or weights are missing.
+    """
+    register()
+    temperature = [] if request.temperature is None else [f"evaluation.temperature={request.temperature}"]
+    # Wherever it was trained, it is evaluated on what this machine has.
+    device = [] if any(word.startswith("hardware") for word in overrides) else ["hardware.device=auto"]
+    words = [*device, *temperature, *overrides]
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            if target.kind is Kind.RUN:
+                cfg, home = _of_run(target, words)
+            else:
+                cfg = compose("config", overrides=[*_model(target, overrides), *words])
+                home = cfg.env
+        validate(cfg)
+        frozen = freeze(cfg)
+        plain_home = OmegaConf.create(cast(dict[str, Any], OmegaConf.to_container(home, resolve=True)))
+    except (HydraException, OmegaConfBaseException) as error:
+        causes = [str(e).strip().splitlines()[0].rstrip(".") for e in (error, error.__cause__) if e]
+        raise UserError(": ".join(causes), where=" ".join(overrides) or target.name) from error
+    fields = signature_fields(frozen.config)
+    scripted = target.kind is Kind.SCRIPTED
+    matters = ("env.", "evaluation.seed") if scripted else _MATTERS
+    kept = {key: value for key, value in fields.items() if key.startswith(matters)}
+    return Configured(OmegaConf.create(frozen.config), plain_home, kept)
+
+
+def _model(target: Target, overrides: Sequence[str]) -> list[str]:
+    if any(word.startswith(("model=", "+model=")) for word in overrides) and target.kind is not Kind.SCRIPTED:
+        raise UserError(f"the model is {target.name} already", where="model", remedy="leave model= out")
+    if target.kind is Kind.MODEL:
+        return [f"model={target.name}"]
+    if target.kind is Kind.FOLDER:
+        assert target.place is not None
+        gguf = [] if (target.place / "config.json").is_file() else ["model.gguf_file=auto"]
+        return ["model=pretrained", f"model.name='{target.name}'", f"model.path='{target.place}'", *gguf]
+    return []
+
+
+def _of_run(target: Target, words: Sequence[str]) -> tuple[DictConfig, DictConfig]:
+    """A run's own configuration with overrides on top, and the environment it was trained in."""
+    assert target.place is not None
+    parsed = OverridesParser.create().parse_overrides(list(words))
+    groups = [o for o in parsed if _is_group(o)]
+    values = [o for o in parsed if not _is_group(o)]
+    for override in groups:
+        if override.key_or_group not in _CHANGEABLE:
+            raise UserError(
+                f"a run brings its own {override.key_or_group}",
+                where=override.input_line or override.key_or_group,
+                remedy=f"groups that can be chosen: {', '.join(_CHANGEABLE)}",
+            )
+    cfg = _typed(cast(DictConfig, OmegaConf.load(target.place / CONFIG)))
+    cfg.root = str(target.place.parent.parent)
+    own = [o for o in values if o.key_or_group.startswith("env.") and is_location(o.key_or_group)]
+    home = cfg.copy()
+    if not any(o.key_or_group == "env" for o in groups):
+        ConfigLoaderImpl._apply_overrides_to_config(own, home)  # the same data, in another place
+    if groups:
+        chosen = compose("config", overrides=[o.input_line or "" for o in groups])
+        for override in groups:
+            cfg[override.key_or_group] = chosen[override.key_or_group]
+    ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
+    return cfg, home.env
+
+
+def _is_group(override: Override) -> bool:
+    return (CONF / override.key_or_group).is_dir() and not isinstance(override.value(), dict)
+
+
+def _typed(tree: DictConfig) -> DictConfig:
+    """A frozen configuration with the schemas back in place, so that typos and wrong types are refused."""
+    cfg = OmegaConf.structured(RunConfig)
+    for group, schemas in _schemas():
+        own = [node for node in schemas if node.get("_target_") == tree[group].get("_target_")]
+        if not own:
+            raise UserError(f"no such {group} any more: {tree[group].get('_target_')}", where=CONFIG)
+        cfg[group] = own[0]
+    try:
+        return cast(DictConfig, OmegaConf.merge(cfg, tree))
+    except OmegaConfBaseException as error:
+        raise UserError(
+            f"the run was made by other code: {str(error).splitlines()[0]}",
+            where=CONFIG,
+            remedy="evaluate it with the code it was made with",
+        ) from error
+
+
+def _schemas() -> Iterator[tuple[str, list[DictConfig]]]:
+    """Each config group with its registered schemas."""
+    for group, stored in ConfigStore.instance().repo.items():
+        if isinstance(stored, dict) and group in RunConfig.__dataclass_fields__:
+            yield group, [entry.node for entry in stored.values()]
+
+
+def _places(text: str) -> tuple[int, int]:
+    first, _, last = text.partition(":")
+    if not (first.isdigit() and last.isdigit() and int(first) < int(last)):
+        raise UserError(f"{text!r} is no range", where="goals", remedy="goals=0:400 takes the first 400")
+    return int(first), int(last)
+
+
+def _number(key: str, text: str, *, whole: bool = False) -> float:
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = -1.0
+    if not (value >= (1 if whole else 0) and value < float("inf")):
+        least = "a whole number >= 1, or all" if whole else "a number >= 0"
+        raise UserError(f"{text!r} is out of range", where=key, remedy=f"give {least}")
+    return value

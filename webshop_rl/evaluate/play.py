@@ -1,0 +1,232 @@
+"""Plays an evaluation and puts it on record: episodes, table of goals, metrics, MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
+from webshop_rl.envs.types import Goal, Shop
+from webshop_rl.errors import UserError
+from webshop_rl.evaluate.configuration import Configured, Request
+from webshop_rl.evaluate.target import Kind, Target
+from webshop_rl.experiment import run_tags
+from webshop_rl.launching.code import code_digest, git_state
+from webshop_rl.launching.folder import CHECKPOINTS, CONFIG, RESULT, SIGNATURE, read_json, replace_text
+from webshop_rl.models.agent import Agent
+from webshop_rl.rollout.episode import EpisodeSpec
+from webshop_rl.rollout.types import Trajectory
+from webshop_rl.tracking.config import resolve
+from webshop_rl.tracking.tracker import open_tracker
+from webshop_rl.training.arms import record_arm
+from webshop_rl.training.baselines import BASELINES, play_scripted
+from webshop_rl.training.checkpoint import COMPLETE, Checkpoint, find_checkpoints
+from webshop_rl.training.evaluation import evaluation_specs, split_label, summarise
+from webshop_rl.training.intervals import Interval, paired_difference, record_interval
+
+Report = Callable[[int, int, int], None]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What came of an evaluation.
+
+    Attributes:
+        folder: where it is on record.
+        title: what was evaluated on what.
+        main: the arm that was asked for, first among arms.
+        arms: episode records by the prefix of their metrics.
+        again: whether it was on record already and nothing had to be played.
+    """
+
+    folder: Path
+    title: str
+    main: str
+    arms: dict[str, list[dict[str, Any]]]
+    again: bool
+
+
+def evaluate(target: Target, request: Request, configured: Configured, report: Report) -> Evaluated:
+    """Play what is not on record yet, and record it; the scripted policies play the same episodes.
+
+    Args:
+        report: as rollout.Collector's.
+    Raises: UserError if the weights do not fit, or another process is at work on the same evaluation.
+    """
+    cfg = configured.cfg
+    if cfg.hardware.threads:
+        torch.set_num_threads(int(cfg.hardware.threads))
+    shop = build_shop(cfg)
+    goals = _goals(shop, request)
+    specs = evaluation_specs(goals, request.episodes or len(goals), cfg.evaluation.seed)
+    checkpoint = _checkpoint(target)
+    fields = {**configured.fields, **_identity(target, checkpoint, request)}
+    folder = _folder(cfg, fields)
+    again = (folder / RESULT).is_file()
+    main = f"baseline/{target.name}" if target.kind is Kind.SCRIPTED else request.split
+    step = checkpoint.update if checkpoint else 0
+    identity = {"signature": _signature(target), "code_digest": code_digest(), "git": git_state()}
+    tags = run_tags(folder, cfg, shop, identity)
+    label = f"{target.name} at update {step}" if checkpoint else target.name
+    with ExitStack() as stack:
+        tracker = stack.enter_context(
+            open_tracker(
+                folder,
+                resolve(cfg.tracking, root=cfg.root, experiment=cfg.experiment_name),
+                run_name=f"evaluate {label} on {cfg.env.name} {request.split}",
+                params=fields,
+                tags=tags | {"kind": "evaluation", "target": target.name, "split": request.split},
+            )
+        )
+        replace_text(folder / CONFIG, OmegaConf.to_yaml(cfg))
+        tracker.artifact(folder / CONFIG)
+
+        def play_agent() -> list[Trajectory]:
+            return _play_agent(configured, shop, checkpoint, specs, report)
+
+        arms = {}
+        for arm in dict.fromkeys([main, *(f"baseline/{name}" for name in BASELINES)]):
+            play = play_agent if arm == request.split else _scripted(arm, shop, specs)
+            arms[arm] = record_arm(tracker, folder, arm, step, play)
+        tracker.traces(main.replace("/", "_"), arms[main])
+        title = f"{label}: {cfg.env.name}, {_split_words(shop, request.split)}, {_size(arms[main])}"
+        replace_text(folder / RESULT, json.dumps(_result(title, label, main, arms), indent=1))
+    return Evaluated(folder, title, main, arms, again)
+
+
+def _goals(shop: Shop, request: Request) -> Sequence[Goal]:
+    goals = shop.goals(request.split)
+    if request.goals is None:
+        return goals
+    first, end = request.goals
+    if end > len(goals):
+        raise UserError(
+            f"the {request.split} split has {len(goals)} goals", where="goals", remedy="ask for fewer"
+        )
+    return goals[first:end]
+
+
+def _play_agent(
+    configured: Configured,
+    shop: Shop,
+    checkpoint: Checkpoint | None,
+    specs: list[EpisodeSpec],
+    report: Report,
+) -> list[Trajectory]:
+    cfg = configured.cfg
+    # A model may be made of a shop's words: of those that it was trained with.
+    home = build_shop(OmegaConf.create({"env": configured.home}))
+    critic = checkpoint is not None and build_algorithm(cfg).needs_critic
+    agent = build_agent(cfg, home, critic=critic, device=choose_device(cfg.hardware.device))
+    if checkpoint is not None:
+        _load(checkpoint, agent)
+    collector = Acting.of(cfg, agent).collector(agent, shop, report=report)
+    return collector.collect(specs, temperature=cfg.evaluation.temperature)
+
+
+def _load(checkpoint: Checkpoint, agent: Agent) -> None:
+    try:
+        checkpoint.load(agent.network)
+    except (ValueError, RuntimeError) as error:
+        said = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise UserError(
+            f"the weights do not fit: {said[-1]}",
+            where=str(checkpoint.path),
+            remedy="leave out the overrides of model.* and env.*, or name the run's data",
+        ) from error
+
+
+def _scripted(arm: str, shop: Shop, specs: list[EpisodeSpec]) -> Callable[[], list[Trajectory]]:
+    return lambda: play_scripted(arm.removeprefix("baseline/"), shop, specs)
+
+
+def _checkpoint(target: Target) -> Checkpoint | None:
+    """The checkpoint of a run that is meant: the one named, or the best by validation so far."""
+    if target.kind is not Kind.RUN:
+        return None
+    assert target.place is not None
+    found = {c.update: c for c in find_checkpoints(target.place / CHECKPOINTS)}
+    update = target.update
+    if update is None and found:
+        update = int(found[max(found)].state()["best_update"])
+    if update not in found:
+        there = ", ".join(map(str, sorted(found))) or "none"
+        raise UserError(
+            "the checkpoint is gone or damaged", where=str(target.place), remedy=f"whole are: {there}"
+        )
+    return found[update]
+
+
+def _identity(target: Target, checkpoint: Checkpoint | None, request: Request) -> dict[str, Any]:
+    """What an evaluation depends on besides the configuration."""
+    fields: dict[str, Any] = {"split": request.split, "episodes": request.episodes or "all"}
+    if request.goals is not None:
+        fields["goals"] = f"{request.goals[0]}:{request.goals[1]}"
+    if checkpoint is None:
+        return {"target": str(target.kind) if target.kind is Kind.FOLDER else target.name, **fields}
+    weights = hashlib.sha256((checkpoint.path / COMPLETE).read_bytes()).hexdigest()[:16]
+    return {"target": target.name, "update": checkpoint.update, "weights": weights, **fields}
+
+
+def _signature(target: Target) -> str:
+    """Of the run that is evaluated; "" if it is no run."""
+    if target.kind is not Kind.RUN:
+        return ""
+    assert target.place is not None
+    return str((read_json(target.place / SIGNATURE) or {}).get("signature", target.name))
+
+
+def _folder(cfg: DictConfig, fields: Mapping[str, Any]) -> Path:
+    """<root>/evaluations/<digest of what determines the numbers>; the next free one for rerun=true."""
+    made_of = json.dumps({**fields, "code": code_digest()}, sort_keys=True)
+    digest = hashlib.sha256(made_of.encode()).hexdigest()[:12]
+    folder = Path(cfg.root) / "evaluations" / digest
+    number = 0
+    while cfg.rerun and folder.exists():
+        number += 1
+        folder = folder.with_name(f"{digest}-r{number}")
+    return folder
+
+
+def _split_words(shop: Shop, split: str) -> str:
+    if split == "train":
+        return "training goals"
+    return f"{split} goals ({split_label(shop, split)})" if split != "all" else "all goals"
+
+
+def _size(records: list[dict[str, Any]]) -> str:
+    goals, products = ({record[key] for record in records} for key in ("goal", "asin"))
+    return f"{len(records)} episodes, {len(goals)} goals of {len(products)} products"
+
+
+def _result(title: str, label: str, main: str, arms: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """What result.json says: means, and 95 % intervals by product."""
+    return {
+        "title": title,
+        "main": main,
+        "label": label,
+        "arms": {arm: summarise(records) for arm, records in arms.items()},
+        "intervals": {
+            arm: {name: _plain(record_interval(records, name)) for name in ("success", "score")}
+            for arm, records in arms.items()
+        },
+        "main_minus": {
+            arm: _plain(paired_difference(arms[main], records))
+            for arm, records in arms.items()
+            if arm != main
+        },
+    }
+
+
+def _plain(interval: Interval) -> dict[str, Any]:
+    """JSON has no infinity."""
+    return {k: v if math.isfinite(v) else None for k, v in asdict(interval).items()}

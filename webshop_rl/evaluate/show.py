@@ -1,0 +1,131 @@
+"""An evaluation for people: progress, table, and episodes as one would read them; no torch."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+QUIET_S: Final = 15.0  # where there is no bar, a sign of life after so much silence
+WIDTH: Final = 100
+_LABELS: Final = {
+    "baseline/random": "random admissible",
+    "baseline/first": "first result",
+    "baseline/rule": "rule",
+}
+_SEPARATOR: Final = re.compile(r"\s*\[SEP\]\s*")
+_THOUGHT: Final = re.compile(r"<think>(.*?)</think>(.*)", re.DOTALL)
+
+
+class EpisodeProgress:
+    """A bar over the episodes on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._said = console, time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("episodes, {task.fields[turns]} turns"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("playing", total=None, turns=0)
+
+    def __enter__(self) -> EpisodeProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def report(self, ended: int, total: int, turns: int) -> None:
+        """Called between decisions, as rollout.Collector does."""
+        self._bar.update(self._task, completed=ended, total=total, turns=turns)
+        if not self._console.is_terminal and time.monotonic() - self._said > QUIET_S:
+            self._said = time.monotonic()
+            self._console.print(f"played {ended}/{total} episodes, {turns} turns", highlight=False)
+
+
+def table(result: Mapping[str, Any]) -> Table:
+    """The policy asked for first, then the scripted ones, each with 95 % intervals by product.
+
+    Args:
+        result: as play writes it to result.json.
+    """
+    shown = Table(title=result["title"], title_justify="left")
+    shown.add_column("policy")
+    for name in ("success [95 %]", "score [95 %]", "turns", "invalid", "score difference [95 %]"):
+        shown.add_column(name, justify="right")
+    for arm, means in result["arms"].items():
+        intervals = result["intervals"][arm]
+        difference = result["main_minus"].get(arm)
+        shown.add_row(
+            _LABELS.get(arm, result["label"]),
+            _interval(intervals["success"]),
+            _interval(intervals["score"]),
+            f"{means['episode_turns']:.1f}",
+            f"{means['invalid_frac']:.2f}",
+            _interval(difference, "+") if difference else "",
+            style="bold" if arm == result["main"] else "",
+        )
+    return shown
+
+
+def _interval(interval: Mapping[str, Any], sign: str = "") -> str:
+    mean, low, high = (interval[key] for key in ("mean", "low", "high"))
+    if low is None:
+        return f"{mean:{sign}.3f}"  # one product: nothing is known of others
+    return rf"{mean:{sign}.3f} \[{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def episodes(records: Sequence[Mapping[str, Any]], number: int) -> Iterator[str]:
+    """The first so many episodes, line by line: page, thought and reply, action, reward, end."""
+    for index, record in enumerate(records[:number], start=1):
+        yield f"── episode {index} of {len(records)}: {record['goal']}, product {record['asin']} " + "─" * 20
+        yield f"wanted: {record['instruction']}"
+        for turn_number, turn in enumerate(record["turns"], start=1):
+            yield ""
+            yield f"turn {turn_number}"
+            yield from _page(turn["page"])
+            yield from _reply(turn)
+        score = f"score {record['score']:.2f}, return {record['return']:.2f}, {len(record['turns'])} turns"
+        yield ""
+        yield f"{'SUCCESS' if record['success'] else 'end'}: {record['end']}, {score}"
+        yield ""
+
+
+def _page(page: str) -> Iterator[str]:
+    for block in page.splitlines():
+        for part in _SEPARATOR.split(block):
+            yield from textwrap.wrap(part, WIDTH, initial_indent="  │ ", subsequent_indent="  │   ")
+
+
+def _reply(turn: Mapping[str, Any]) -> Iterator[str]:
+    reply, action = str(turn["reply"]).strip(), str(turn["action"])
+    thought = _THOUGHT.search(reply)
+    if thought is not None:
+        yield from _named("thinks", thought[1].strip())
+        reply = thought[2].strip()
+    if reply != action:
+        yield from _named("replies", reply or "(nothing)")
+    note = "" if turn["valid"] else "   (not valid: nothing happens)"
+    yield f"  → {action or 'no action'}{note}"
+    if turn["reward"] or turn["parts"]:
+        parts = ", ".join(f"{name} {value:.2f}" for name, value in turn["parts"].items())
+        yield f"    reward {turn['reward']:+.2f}" + (f" ({parts})" if parts else "")
+
+
+def _named(name: str, text: str) -> Iterator[str]:
+    yield from textwrap.wrap(f"{name}: {text}", WIDTH, initial_indent="  ", subsequent_indent="    ")
