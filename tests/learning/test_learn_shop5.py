@@ -1,0 +1,63 @@
+"""From random weights to the five products in a dozen updates; nowhere with rewards that say nothing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from statistics import mean
+
+import pytest
+from shop5_parts import curve, run_here
+
+pytestmark = pytest.mark.learning
+
+QUICK = ("evaluation.every=5", "evaluation.val_episodes=20", "evaluation.test_episodes=50")
+HALF = ("model.hidden_size=64", "model.num_layers=2")
+SOLVED = 0.95
+
+
+def test_the_default_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `make train`, with fewer updates."""
+    objective, folder = run_here(tmp_path, "default", *QUICK, "num_updates=12")
+    assert objective == curve(folder, "test/score")[12] >= SOLVED
+    assert curve(folder, "test/success")[12] >= SOLVED
+    assert curve(folder, "untrained/success")[0] <= 0.5
+    printed = capsys.readouterr().out
+    for policy in ("untrained policy", "random admissible", "first result", "rule"):
+        assert re.search(rf"{policy}\s.*\d\.\d{{3}}", printed)
+
+
+@pytest.mark.parametrize(
+    ("algo", "num_updates"), [("apo_pg", 10), ("apo_sft", 10), ("ppo", 20)], ids=["apo_pg", "apo_sft", "ppo"]
+)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_each_algorithm_on_three_seeds(tmp_path: Path, algo: str, num_updates: int, seed: int) -> None:
+    overrides = (f"algo={algo}", f"seed={seed}", f"num_updates={num_updates}")
+    _, folder = run_here(tmp_path, algo, *QUICK, *HALF, *overrides)
+    assert curve(folder, "test/success")[num_updates] >= SOLVED
+    sampled = list(curve(folder, "train/success").values())
+    assert sampled[-1] > sampled[0] + 0.3
+
+
+def test_permuted_rewards_teach_nothing(tmp_path: Path) -> None:
+    """The policy wanders, but on average not towards the goals: it stays nearer to where it was.
+
+    Actions are sampled, for a greedy policy that wanders is at 0 or at 1. One seed may end anywhere.
+    """
+    before, after = [], []
+    for seed in (1, 2, 3):
+        _, folder = run_here(
+            tmp_path,
+            str(seed),
+            *HALF,
+            f"seed={seed}",
+            "num_updates=12",
+            "control=permuted_rewards",
+            "evaluation={every: 12, val_episodes: 50, test_episodes: 5, temperature: 1.0}",
+        )
+        success = curve(folder, "val/success")
+        before.append(success[0])
+        after.append(success[12])
+    untrained = mean(before)
+    assert 0.15 < untrained < 0.45
+    assert mean(after) < (untrained + 1) / 2
