@@ -17,6 +17,7 @@ from webshop_rl.launching.run_status import (
     worker_lock,
     write_status,
 )
+from webshop_rl.launching.worker import is_lost_peer
 
 SIGNATURE = "0123456789ab"
 
@@ -134,3 +135,20 @@ def test_deaths_in_a_row_without_progress_end_a_run(tmp_path: Path) -> None:
     further = after_death(folder, replace(first, progress=2), "killed", restarts=1)
     assert (further.state, further.deaths) == (State.QUEUED, 1)
     assert after_death(folder, status, "killed", restarts=0).error == "killed"
+
+
+@pytest.mark.parametrize(
+    ("error", "size", "lost"),
+    [
+        (RuntimeError("[/gloo/transport/tcp/pair.cc:553] Connection closed by peer"), 2, True),
+        (RuntimeError("NCCL communicator was aborted"), 2, True),
+        (RuntimeError("Connection reset by peer"), 1, False),
+        (RuntimeError("shape mismatch"), 2, False),
+        (ValueError("gloomy"), 2, False),
+    ],
+)
+def test_an_error_of_the_connection_is_another_processs_end(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, size: int, lost: bool
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(size))
+    assert is_lost_peer(error) == lost

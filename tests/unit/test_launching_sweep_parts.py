@@ -24,7 +24,7 @@ from webshop_rl.launching.progress import Progress, read_progress, time_left_s
 from webshop_rl.launching.run_status import RunStatus, State
 from webshop_rl.launching.slots import local_slots
 from webshop_rl.launching.stop import StopRequests
-from webshop_rl.launching.table import RunView, SweepTable, duration
+from webshop_rl.launching.table import RunView, SweepTable, duration, render
 
 
 def _hardware(**changes: object) -> SimpleNamespace:
@@ -193,6 +193,17 @@ def test_without_a_terminal_each_change_of_state_is_a_line() -> None:
         "aa lr=1 finished update 9/9 success 1.00 time 1m00s",
         "bb lr=2 failed update 3/9 success 0.50 time 1s (boom)",
     ]
+
+
+def test_brackets_in_overrides_and_errors_are_shown_as_they_are(tmp_path: Path) -> None:
+    status = RunStatus(State.FAILED, started=1.0, ended=2.0, error="gloo [/pair.cc:553] closed")
+    view = RunView("aa", "model.lora.target_modules=[q,v]", status, Progress())
+    console = Console(width=120, record=True, markup=False, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(render([view], title="sweep [s]"))
+    console.print(compare([view], [tmp_path], title="sweep [s]"))
+    text = console.export_text()
+    assert text.count("model.lora.target_modules=[q,v]") == 2
+    assert text.count("gloo [/pair.cc:553] closed") == 2
 
 
 def test_the_comparison_shows_failures_and_each_baseline_once(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def compare(views: Sequence[RunView], folders: Sequence[Path], *, title: str) ->
     untrained model) gets a row for each value.
     """
     results = [read_result(folder) for folder in folders]
-    table = Table(title=title, title_justify="left", box=None)
+    table = Table(title=Text(title), title_justify="left", box=None)
     for column in ("", "state", "success", "score", "time", "note"):
         table.add_column(
             column, overflow="fold", justify="right" if column in ("success", "score") else "left"
@@ -33,9 +33,8 @@ def compare(views: Sequence[RunView], folders: Sequence[Path], *, title: str) ->
         style = {State.FINISHED: "green", State.FAILED: "red"}.get(state, "yellow")
         time = duration(view.status.elapsed_s) if view.status.started else ""
         numbers = _numbers(result, _TRAINED) if state == State.FINISHED else ("-", "-")
-        table.add_row(
-            view.label or view.run, Text(state.value, style=style), *numbers, time, view.status.error
-        )
+        label, note = Text(view.label or view.run), Text(view.status.error)
+        table.add_row(label, Text(state.value, style=style), *numbers, time, note)
     for name in EVALUATIONS:
         if name in (_TRAINED, "val"):
             continue

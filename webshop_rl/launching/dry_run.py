@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from webshop_rl.launching.compose import ComposedRun
 from webshop_rl.launching.config import HardwareConfig
@@ -43,7 +44,9 @@ def print_plan(
         needs = estimate(composed.config)
         disk += (needs.disk_gb or 0.0) if planned.executes else 0.0
         if table.row_count < _SHOWN:
-            table.add_row(planned.run, label, planned.action.value, _gb(needs.gpu_gb), _gb(needs.disk_gb))
+            table.add_row(
+                planned.run, Text(label), planned.action.value, _gb(needs.gpu_gb), _gb(needs.disk_gb)
+            )
     console.print(table)
     if len(runs) > _SHOWN:
         console.print(f"... and {len(runs) - _SHOWN} more")

@@ -75,7 +75,7 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
     """
     began = time.monotonic()
     check_tracker(sweep.tracking)
-    console = Console()
+    console = Console(markup=False)
     with StopRequests() as stop, alive_as_launcher(sweep.root) as launcher:
         with planning(sweep.root):
             entries = _plan(sweep, composed)

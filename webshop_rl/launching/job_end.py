@@ -21,6 +21,7 @@ from webshop_rl.launching.record import close_journal
 from webshop_rl.launching.run_status import GOING, State, read_status
 from webshop_rl.launching.slurm_cluster import job_state, requeue
 from webshop_rl.launching.slurm_run import SlurmRun
+from webshop_rl.launching.worker import peer_error
 
 _SIGNALLED = 128
 
@@ -37,8 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     for run_dir in task.folders:
         status = read_status(run_dir)
         if status is not None and status.state in GOING:
-            killed = code > _SIGNALLED
-            cause = _cause(code, paths)
+            told = peer_error(run_dir)
+            killed = code > _SIGNALLED and not told
+            cause = told or _cause(code, paths)
             status = after_death(run_dir, status, cause, restarts=task.restarts if killed else 0)
             close_journal(run_dir, status.state, status.error)
         again = again or (status is not None and status.state == State.QUEUED)

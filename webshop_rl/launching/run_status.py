@@ -225,7 +225,9 @@ def planning(root: Path) -> FolderLock:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception as one line: its class and the first line of its message."""
+    """An exception as one line: its class and the first line of its message; of a UserError the message."""
     text = str(error).strip().splitlines()
+    if isinstance(error, UserError):
+        return text[0]
     name = type(error).__name__
     return f"{name}: {text[0]}" if text else name

@@ -41,7 +41,7 @@ def run_single(cfg: DictConfig) -> float:
         planned = _plan(sweep, composed)
         if planned.executes:
             prepare(composed, planned, sweep=None, code=sweep.code)
-    console = Console()
+    console = Console(markup=False)
     if planned.action == Action.SKIP:
         return _show_finished(planned, console)
     verb = "resumes" if planned.action == Action.RESUME else "starts"

@@ -89,7 +89,7 @@ def look(root: Path, manifest: Manifest, watch: JobsWatch) -> list[RunView]:
 
 
 def _show(root: Path, manifest: Manifest, options: argparse.Namespace) -> int:
-    console, watch = Console(), JobsWatch()
+    console, watch = Console(markup=False), JobsWatch()
     views = look(root, manifest, watch)
     if not options.no_replay:
         replay_sweep(root, manifest, views)

@@ -103,7 +103,9 @@ def render(views: Sequence[RunView], *, title: str, max_rows: int | None = None)
     """The table; the least interesting rows are left out beyond max_rows."""
     order = sorted(views, key=lambda v: _ORDER.index(v.status.state))
     shown = views if max_rows is None or len(views) <= max_rows else order[:max_rows]
-    table = Table(title=title, caption=summary(views), title_justify="left", caption_justify="left", box=None)
+    table = Table(
+        title=Text(title), caption=summary(views), title_justify="left", caption_justify="left", box=None
+    )
     places = any(view.place for view in views)
     for column in ("run", "overrides", "state", "where", "update", "success", "time", "left", "note"):
         if places or column != "where":
@@ -114,7 +116,7 @@ def render(views: Sequence[RunView], *, title: str, max_rows: int | None = None)
         state, *rest = view.cells()
         where = [view.place] if places else []
         coloured = Text(state, style=_COLOUR.get(view.status.state, ""))
-        table.add_row(view.run, view.label, coloured, *where, *rest)
+        table.add_row(view.run, Text(view.label), coloured, *map(Text, [*where, *rest]))
     return table
 
 

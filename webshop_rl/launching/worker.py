@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import socket
 import sys
@@ -30,6 +31,8 @@ ENTRY = os.environ.get("WEBSHOP_RL_ENTRY", "webshop_rl.experiment:run_experiment
 # Preemptions in a row that may come before the first update of an attempt.
 MAX_STALLS = 10
 _PEER_ERROR = "peer_error.txt"
+_PEER_WAIT_S = 5.0
+_CONNECTION = re.compile(r"gloo|nccl|connection (was )?(closed|reset)|broken pipe", re.IGNORECASE)
 
 
 class LeftAlone(Exception):
@@ -38,6 +41,10 @@ class LeftAlone(Exception):
 
 class RunFailed(Exception):
     """The run ended with an error; the message is the one line that status.json has too."""
+
+
+class LostPeer(Exception):
+    """Another process of the run is gone; the job's script says what becomes of the run."""
 
 
 class Interrupted(Exception):
@@ -62,7 +69,8 @@ def execute(
         entry: `module:function` that takes the folder and returns the objective.
         patience_s: how long to wait for another process that executes the run.
         requeue: called after a stop on request; True if the run will be started again.
-    Raises: LeftAlone, Interrupted, or RunFailed after any other end, a call of sys.exit included.
+    Raises: LeftAlone, Interrupted, LostPeer (the status still says running), or RunFailed after any
+        other end, a call of sys.exit included.
     """
     restore = _stop_on_signals()
     try:
@@ -81,10 +89,15 @@ def execute(
             if _is_stop(error):
                 _stopped(run_dir, status, requeue)
                 raise Interrupted(f"{run_dir.name}: {one_line(error)}") from None
-            failed = replace(status, state=State.FAILED, deaths=0, ended=time.time(), error=one_line(error))
+            problem = one_line(error)
+            if is_lost_peer(error):
+                problem = peer_error(run_dir, wait_s=_PEER_WAIT_S)
+                if not problem:
+                    raise LostPeer(f"{run_dir.name}: {one_line(error)}") from error
+            failed = replace(status, state=State.FAILED, deaths=0, ended=time.time(), error=problem)
             write_status(run_dir, failed)
             traceback.print_exc()
-            raise RunFailed(f"{run_dir.name}: {one_line(error)}") from error
+            raise RunFailed(f"{run_dir.name}: {problem}") from error
         finally:
             restore()
         write_status(run_dir, replace(status, state=State.FINISHED, deaths=0, stalls=0, ended=time.time()))
@@ -116,7 +129,7 @@ def _stopped(run_dir: Path, status: RunStatus, requeue: Callable[[], bool] | Non
     """
     stalls = 0 if read_progress(run_dir).update > status.progress else status.stalls + 1
     stopped = replace(status, deaths=0, stalls=stalls, ended=time.time(), error="stopped on request")
-    problem = _peer_error(run_dir)
+    problem = peer_error(run_dir)
     if requeue is not None and stalls > MAX_STALLS:
         problem = problem or f"stopped {stalls} times in a row before it got further"
     if problem:
@@ -139,13 +152,27 @@ def follow(run_dir: Path, rank: int, *, entry: str = ENTRY) -> None:
     except BaseException as error:
         if _is_stop(error):
             raise Interrupted(one_line(error)) from None
-        replace_text(run_dir / _PEER_ERROR, f"process {rank}: {one_line(error)}")
+        if not is_lost_peer(error):
+            replace_text(run_dir / _PEER_ERROR, f"process {rank}: {one_line(error)}")
         traceback.print_exc()
         raise RunFailed(f"process {rank}: {one_line(error)}") from error
 
 
-def _peer_error(run_dir: Path) -> str:
-    path = run_dir / _PEER_ERROR
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether a process of several failed because another is gone, as torch.distributed tells it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return False
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return "DistError" in kinds or (
+        isinstance(error, RuntimeError) and _CONNECTION.search(str(error)) is not None
+    )
+
+
+def peer_error(run_dir: Path, wait_s: float = 0.0) -> str:
+    """What another process of the run failed with, "" if none has said so."""
+    path, deadline = run_dir / _PEER_ERROR, time.monotonic() + wait_s
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
     return path.read_text() if path.exists() else ""
 
 
