@@ -136,14 +136,19 @@ def test_server_down_during_the_whole_run_and_replayed_afterwards(server, tmp_pa
 
 def test_server_that_hangs_for_a_while_stops_nothing(server, tmp_path, caplog):
     server.start()
-    act = {5: signal.SIGSTOP, 70: signal.SIGCONT}
-    _, longest, _ = train(
-        server,
-        tmp_path,
-        "hung",
-        num_steps=90,
-        between=lambda step: server.signal(act[step]) if step in act else None,
-    )
+
+    def hang_until_noticed(step):
+        if step == 5:
+            server.signal(signal.SIGSTOP)
+        if step == 70:
+            # On a busy machine the thread that replays may not have tried yet.
+            for _ in range(300):
+                if "does not take rows" in caplog.text:
+                    break
+                time.sleep(0.1)
+            server.signal(signal.SIGCONT)
+
+    _, longest, _ = train(server, tmp_path, "hung", num_steps=90, between=hang_until_noticed)
     assert longest < 1.0  # one wait for the tracker would take 1.5 s
     assert "does not take rows" in caplog.text
     assert sync.main([str(tmp_path)]) == 0
