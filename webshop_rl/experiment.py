@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
@@ -33,6 +32,7 @@ from webshop_rl.training.optimiser import OptimSettings
 from webshop_rl.training.preemption import Preempted, StopRequest
 from webshop_rl.training.processes import Processes, processes
 from webshop_rl.training.reference import Reference
+from webshop_rl.training.threads import settle_threads
 from webshop_rl.training.trainer import LoopSettings, Trainer
 from webshop_rl.training.vstar import VstarSource
 
@@ -59,9 +59,8 @@ def run_experiment(run_dir: Path) -> float:
     Raises: Preempted if a signal asked it to stop (its state is saved), UserError on bad input.
     """
     cfg = cast(DictConfig, OmegaConf.load(run_dir / CONFIG))
-    if cfg.hardware.threads:
-        torch.set_num_threads(int(cfg.hardware.threads))
     group = processes(cfg.hardware.strategy, cfg.hardware.device)
+    settle_threads(run_dir, cfg.hardware.threads, record=group.is_main)
     display = RunDisplay(run_dir.name, cfg.num_updates, silent=not group.is_main)
     with contextlib.closing(group), StopRequest() as stop:
         shop = build_shop(cfg)

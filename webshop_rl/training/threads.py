@@ -1,0 +1,34 @@
+"""How many threads a run computes with, the same at every attempt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from webshop_rl.tracking.files import write_atomic
+
+THREADS = "threads"
+
+
+def settle_threads(folder: Path, wanted: int | None, *, record: bool = True) -> int:
+    """Have torch use as many threads as the run's first attempt did; their number.
+
+    More threads add up in another order, and the last bits differ. Unless `hardware.threads` says so
+    their number depends on how many runs shared the machine, which a resumed run may have to itself.
+
+    Args:
+        folder: of the run, where the number is kept.
+        wanted: hardware.threads; None takes what the first attempt had, or what this process was given.
+        record: whether this process writes it down.
+    """
+    path = folder / THREADS
+    try:
+        known = int(path.read_text())
+    except (OSError, ValueError):
+        known = 0
+    number = wanted or known or torch.get_num_threads()
+    torch.set_num_threads(number)
+    if record and number != known:
+        write_atomic(path, str(number))
+    return number
