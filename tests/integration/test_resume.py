@@ -1,0 +1,230 @@
+"""A run that is killed, torn or stopped and started again computes what it would have computed in peace."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from sweep_command import checkout
+
+from webshop_rl.tracking.names import is_wall_clock
+from webshop_rl.tracking.rows import read_rows
+from webshop_rl.training.checkpoint import find_checkpoints
+
+NUM_UPDATES, EVERY = 12, 4
+SMALL = (
+    f"num_updates={NUM_UPDATES}",
+    f"checkpoint.every={EVERY}",
+    "hardware.threads=null",
+    "seed=1",
+    "model.hidden_size=32",
+    "model.num_layers=2",
+    "algo.goals_per_update=2",
+    "algo.group_size=4",
+    "env.max_steps=5",
+    "evaluation.every=5",
+    "evaluation.val_episodes=5",
+    "evaluation.test_episodes=10",
+)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout()), "COLUMNS": "160"}
+
+
+def only_run(root: Path) -> Path:
+    (folder,) = (root / "runs").iterdir()
+    return folder
+
+
+def history(root: Path) -> dict[tuple[str, int], float]:
+    """Every metric value of the one run but wall-clock ones; a (name, step) twice is an error."""
+    found: dict[tuple[str, int], float] = {}
+    for row in read_rows(only_run(root) / "journal.jsonl"):
+        for name, value in row.get("metrics", {}).items():
+            assert (name, row["step"]) not in found
+            if not is_wall_clock(name):
+                found[name, row["step"]] = value
+    return found
+
+
+def episodes(root: Path) -> dict[str, str]:
+    return {p.name: p.read_text() for p in (only_run(root) / "episodes").glob("*.jsonl")}
+
+
+def updates_executed(root: Path) -> int:
+    return (only_run(root) / "updates.log").read_text().count("\n")
+
+
+def assert_same_run(disturbed: Path, calm: Path) -> None:
+    """Whole histories and every recorded episode, to the last bit."""
+    expected, found = history(calm), history(disturbed)
+    assert found.keys() == expected.keys()
+    assert {k: (v, found[k]) for k, v in expected.items() if found[k] != v} == {}
+    assert episodes(disturbed) == episodes(calm)
+    result = json.loads((only_run(disturbed) / "result.json").read_text())
+    assert result["resume_mismatches"] == 0
+    assert result["arms"] == json.loads((only_run(calm) / "result.json").read_text())["arms"]
+    assert not list((only_run(disturbed) / "checkpoints").glob(".partial*"))
+    assert all(
+        not (c.path / "optimiser.pt").exists() for c in find_checkpoints(only_run(disturbed) / "checkpoints")
+    )
+
+
+def drill(root: Path, plan: list[dict[str, Any] | None], *overrides: str) -> list[int]:
+    """Exit statuses of the attempts."""
+    script = Path(__file__).with_name("training_drill.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(root), json.dumps(plan), *SMALL, *overrides],
+        capture_output=True, text=True, timeout=240, env=environment(), cwd=root.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ends: list[int] = json.loads(done.stdout.splitlines()[-1])
+    return ends
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("calm") / "root"
+    assert drill(root, [None]) == [0]
+    assert updates_executed(root) == NUM_UPDATES
+    return root
+
+
+KILLED = -signal.SIGKILL
+DEATHS: dict[str, list[dict[str, Any]]] = {
+    # Six flushes a checkpoint: weights, optimiser, state, COMPLETE, the folder, the rename.
+    "inside checkpoint writes": [{"where": "checkpoint", "count": n} for n in (1, 9, 4, 11)],
+    "inside journal flushes": [
+        {"where": "journal", "count": n, "frac": f} for n, f in ((3, 0.5), (5, 0.0), (4, 0.99), (6, 1.0))
+    ],
+    "at 20, 50 and 80 %": [{"where": "updates", "count": n} for n in (3, 6, 10)],
+    "before the result": [{"where": "result"}],
+}
+
+
+@pytest.mark.parametrize("deaths", DEATHS.values(), ids=DEATHS)
+def test_killed_and_resumed_is_the_same_run(tmp_path: Path, calm: Path, deaths: list[dict[str, Any]]) -> None:
+    root = tmp_path / "root"
+    ends = drill(root, [*deaths, None])
+    assert ends == [KILLED] * len(deaths) + [0], root.with_suffix(".log").read_text()
+    assert_same_run(root, calm)
+    assert updates_executed(root) <= NUM_UPDATES + len(deaths) * EVERY
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("algo=ppo", "algo.num_epochs=2"),
+        (
+            "algo=apo_sft", "rollout.decoding=free", "rollout.max_reply_tokens=8", "rollout.think=true",
+            "rollout.max_think_tokens=4", "rollout.top_p=0.9", "model.lora.enabled=true",
+            "model.lora.dropout=0.2", "vstar.adaptive=true", "optim.schedule=cosine",
+        ),
+    ],
+    ids=["ppo", "apo_sft, free, LoRA with dropout"],
+)  # fmt: skip
+def test_other_algorithms_resume_exactly_too(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    calm, root = tmp_path / "calm", tmp_path / "root"
+    assert drill(calm, [None], *overrides) == [0]
+    assert drill(root, [{"where": "updates", "count": 6}, None], *overrides) == [KILLED, 0]
+    assert_same_run(root, calm)
+
+
+def test_resumed_with_other_threads_it_computes_with_those_it_began_with(tmp_path: Path, calm: Path) -> None:
+    root = tmp_path / "root"
+    kill = {"where": "updates", "count": 5}
+    # What a run of a sweep is given depends on how many run beside it.
+    assert drill(root, [kill | {"threads": 1}, {"where": "nowhere", "threads": 2}]) == [KILLED, 0]
+    assert_same_run(root, calm)
+
+
+def start(root: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(checkout() / "launch.py"), *SMALL, "hardware.threads=1", f"root={root}"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(), cwd=root.parent,
+    )  # fmt: skip
+
+
+def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def lines(root: Path) -> int:
+    return sum(log.read_text().count("\n") for log in root.glob("runs/*/updates.log"))
+
+
+def test_the_command_itself_killed_and_signalled(tmp_path: Path, calm: Path) -> None:
+    """launch.py with its tracker: kill -9, kill -9 at a checkpoint, SIGTERM, SIGUSR2, then to the end."""
+    root = tmp_path / "root"
+    kills = 0
+    for signum, condition in (
+        (signal.SIGKILL, lambda: lines(root) >= 2),
+        (signal.SIGKILL, lambda: bool(list(root.glob("runs/*/checkpoints/.partial_*")))),
+        (signal.SIGTERM, lambda: lines(root) >= 7),
+        (signal.SIGUSR2, lambda: lines(root) >= 10),
+    ):
+        process = start(root)
+        before = lines(root)
+        wait_until(process, condition)
+        process.send_signal(signum)
+        output, _ = process.communicate(timeout=60)
+        kills += signum == signal.SIGKILL
+        if signum == signal.SIGKILL:
+            assert process.returncode == KILLED
+            continue
+        assert process.returncode == 130, output
+        assert "the same command resumes" in output
+        assert json.loads((only_run(root) / "status.json").read_text())["state"] == "interrupted"
+        # Saved where it stood: nothing is computed twice.
+        last = (only_run(root) / "updates.log").read_text().split()[-1]
+        assert find_checkpoints(only_run(root) / "checkpoints")[-1].update == int(last)
+        assert lines(root) > before
+    process = start(root)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "resuming at update" in output
+    assert_same_run(root, calm)
+    assert updates_executed(root) <= NUM_UPDATES + kills * EVERY
+
+    # Everything is in MLflow, once.
+    database = sqlite3.connect(root / "mlflow.db")
+    rows = database.execute("select run_uuid, key, step, value, is_nan from metrics").fetchall()
+    database.close()
+    points = [(run, key, step) for run, key, step, *_ in rows]
+    assert len(points) == len(set(points))
+    assert len({run for run, *_ in points}) == 1
+    recorded = {(key, step): value for _, key, step, value, is_nan in rows if not is_nan}
+    expected = {k: v for k, v in history(root).items() if v == v and abs(v) != float("inf")}
+    assert {k: recorded.get(k) for k in expected} == expected
+
+    # And the same command again has nothing to do.
+    process = start(root)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "is finished" in output
+    assert "trained policy" in output
+    assert updates_executed(root) <= NUM_UPDATES + kills * EVERY
+
+
+def test_attempts_are_told_apart_in_the_journal(calm: Path) -> None:
+    states = [row["status"] for row in read_rows(only_run(calm) / "journal.jsonl") if row["kind"] == "state"]
+    assert states == ["RUNNING", "FINISHED"]
+    for one, other in itertools.pairwise(read_rows(only_run(calm) / "journal.jsonl")):
+        assert one["ts_ms"] <= other["ts_ms"]

@@ -1,0 +1,113 @@
+"""Runs launch.py's training in forked children that die where they are told, without loading torch anew.
+
+    python training_drill.py ROOT PLAN OVERRIDE...
+
+PLAN is a JSON list of deaths, one an attempt, each followed by the next attempt of the same command:
+    {"where": "checkpoint", "count": N}        inside the N-th flush of a checkpoint's file to the disk
+    {"where": "journal", "count": N, "frac": F}  inside the N-th write of the journal, F of it written
+    {"where": "updates", "count": N}           at once after the N-th line of updates.log
+    {"where": "result"}                        after the last checkpoint was tidied, before the result
+    {"where": "nowhere"} or null               none
+A death may say "threads", how many the attempt is given.
+Prints a JSON list of the attempts' exit statuses (negative: killed by that signal).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+
+import webshop_rl.experiment as experiment
+from webshop_rl.config import register, validate
+from webshop_rl.launching.single import run_single
+from webshop_rl.training import checkpoint
+
+CONF = Path(experiment.__file__).parents[1] / "conf"
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def arm(death: dict[str, Any], root: Path) -> None:
+    """Prepare this process for its death."""
+    seen = 0
+    if death["where"] == "checkpoint":
+        plain_sync = checkpoint._sync
+
+        def sync(path: Path) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == death["count"]:
+                if path.is_file():
+                    os.truncate(path, path.stat().st_size // 2)  # what never reached the disk
+                die()
+            plain_sync(path)
+
+        checkpoint._sync = sync
+    elif death["where"] == "journal":
+        plain_write = os.write
+
+        def write(handle: int, content: bytes) -> int:
+            nonlocal seen
+            if os.readlink(f"/proc/self/fd/{handle}").endswith("journal.jsonl"):
+                seen += 1
+                if seen == death["count"]:
+                    plain_write(handle, content[: int(len(content) * death["frac"])])
+                    die()
+            return plain_write(handle, content)
+
+        os.write = write
+    elif death["where"] == "updates":
+
+        def watch() -> None:
+            while True:
+                logs = list(root.glob("runs/*/updates.log"))
+                if logs and logs[0].read_text().count("\n") >= death["count"]:
+                    die()
+                time.sleep(0.002)
+
+        threading.Thread(target=watch, daemon=True).start()
+    elif death["where"] == "result":
+        experiment._result = lambda *_: die()
+
+
+def main() -> None:
+    root, plan, overrides = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:]
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=[f"root={root}", "tracking=journal", *overrides])
+    validate(cfg)
+    ends = []
+    for death in plan:
+        child = os.fork()
+        if child == 0:
+            os.dup2(os.open(root.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
+            os.dup2(1, 2)
+            status = 1
+            try:
+                if death is not None:
+                    torch.set_num_threads(death.get("threads", 1))
+                    arm(death, root)
+                run_single(cfg)
+                status = 0
+            except BaseException as error:
+                print(repr(error), flush=True)
+            finally:
+                os._exit(status)
+        ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    print(json.dumps(ends))
+
+
+if __name__ == "__main__":
+    main()
