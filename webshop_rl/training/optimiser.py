@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from webshop_rl.training.master_weights import MasterAdamW
+
 
 @dataclass(frozen=True)
 class OptimSettings:
@@ -43,7 +45,7 @@ def schedule_factor(update: int, num_updates: int, warmup_updates: int, schedule
 def build_optimiser(
     network: nn.Module, lr: float, settings: OptimSettings, critic_lr_scale: float
 ) -> torch.optim.AdamW:
-    """AdamW over what is trained; the value head has its own, larger learning rate.
+    """AdamW over what is trained, on float32 copies of narrower weights; the value head's rate is larger.
 
     Args:
         lr: effective learning rate of the policy.
@@ -54,9 +56,10 @@ def build_optimiser(
     groups: list[dict[str, Any]] = [{"params": rest, "lr": lr, "scale": 1.0}]
     if head:
         groups.append({"params": head, "lr": lr * critic_lr_scale, "scale": critic_lr_scale})
-    return torch.optim.AdamW(
-        groups, lr=lr, betas=(settings.beta1, settings.beta2), weight_decay=settings.weight_decay
-    )
+    narrow = any(p.dtype != torch.float32 for group in groups for p in group["params"])
+    kind = MasterAdamW if narrow else torch.optim.AdamW
+    betas = (settings.beta1, settings.beta2)
+    return kind(groups, lr=lr, betas=betas, weight_decay=settings.weight_decay)
 
 
 def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
