@@ -64,7 +64,7 @@ def load_pretrained(
         ) from error
     model.requires_grad_(True)
     if gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     if lora["enabled"]:
         model = add_lora(model, lora, init_seed)

@@ -61,7 +61,7 @@ def load_tiny(
         torch.manual_seed(init_seed)
         model: Any = LlamaForCausalLM(config).to(getattr(torch, dtype))
     if gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     if lora["enabled"]:
         model = add_lora(model, lora, init_seed)
     made_of = [texts, max_vocabulary, hidden_size, num_layers, num_heads, init_seed, dtype]

@@ -13,11 +13,14 @@ import torch
 
 from webshop_rl.envs.types import Shop
 from webshop_rl.models.agent import Agent
+from webshop_rl.models.memory import memory_advice
 from webshop_rl.models.prompts import Prompter
 from webshop_rl.models.sampling import choose
 from webshop_rl.rollout.episode import ActingSettings, Episode, EpisodeSpec
 from webshop_rl.rollout.shared_cache import SharedCache
 from webshop_rl.rollout.types import Trajectory
+
+_MEMORY_REMEDY = "turn down rollout.batch_size or model.context_tokens, or use model.dtype=bfloat16"
 
 
 class Collector:
@@ -108,10 +111,11 @@ class Collector:
                 cache.forget(i)
                 live[i].restarted = False
             pieces[i], live[i].pending = live[i].pending, []
-        hidden = cache.feed(pieces, self._prompter.codec.pad)
-        rows = [cache.row(i) for i in chosen]
-        place = {row: place for place, row in enumerate(dict.fromkeys(rows))}
-        logits = self.agent.network.logits(hidden[list(place)])[[place[row] for row in rows]]
+        with memory_advice("collecting", _MEMORY_REMEDY):
+            hidden = cache.feed(pieces, self._prompter.codec.pad)
+            rows = [cache.row(i) for i in chosen]
+            place = {row: place for place, row in enumerate(dict.fromkeys(rows))}
+            logits = self.agent.network.logits(hidden[list(place)])[[place[row] for row in rows]]
         masks = [live[i].mask() for i in chosen]
         uniforms = [live[i].uniform() for i in chosen]
         tokens, logprobs, masks = choose(logits, masks, uniforms, temperature=temperature, top_p=top_p)

@@ -14,6 +14,7 @@ from torch import Tensor
 from webshop_rl.algos.batch import ActionBatch, Algorithm, Norm
 from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent
+from webshop_rl.models.memory import memory_advice
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.rollout.episode import episode_seed
 from webshop_rl.rollout.packing import Packed, pack
@@ -198,7 +199,8 @@ class Learner:
                 sums[name] = sums.get(name, 0.0) + value
         metrics = {f"algo/{name}": value for name, value in self._group.total(sums).items()}
         grad_norm = self._group.clip_grad_norm(self._network, self._settings.grad_clip)
-        self._apply(grad_norm)
+        with out_of_memory_advice():
+            self._apply(grad_norm)
         loss = metrics.pop("algo/loss")
         return metrics | {
             "optim/loss": loss,
@@ -252,15 +254,10 @@ class Learner:
             )
 
 
-@contextlib.contextmanager
-def out_of_memory_advice() -> Iterator[None]:
+def out_of_memory_advice() -> contextlib.AbstractContextManager[None]:
     """Turn the device's out-of-memory error into one that names the keys to turn."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"out of device memory ({str(error).split('.')[0]})",
-            where="learning",
-            remedy="turn down optim.micro_batch_tokens, turn on model.gradient_checkpointing, "
-            "or turn on model.lora.enabled",
-        ) from error
+    return memory_advice(
+        "learning",
+        "turn down optim.micro_batch_tokens, turn on model.gradient_checkpointing, "
+        "or turn on model.lora.enabled",
+    )
