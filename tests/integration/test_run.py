@@ -1,0 +1,97 @@
+"""One run from the command line to what a person finds afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from sweep_command import checkout
+
+QUICK = (
+    "debug=quick",
+    "model.hidden_size=32",
+    "model.num_layers=2",
+    "env.max_steps=5",
+    "evaluation.test_episodes=12",
+    "hardware.threads=1",
+)
+
+
+def launch(root: Path, *overrides: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, str(checkout() / "launch.py"), *QUICK, f"root={root}", *overrides],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "COLUMNS": "200"},
+        cwd=root.parent,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_run_leaves_everything_in_its_folder_and_in_mlflow(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    code, output, error = launch(root)
+    assert code == 0, error
+    for arm in ("trained policy", "untrained policy", "random admissible", "first result", "rule"):
+        assert arm in output
+    assert "these are training goals" in output
+    (folder,) = (root / "runs").iterdir()
+    result = json.loads((folder / "result.json").read_text())
+    assert result["num_updates"] == 2
+    assert set(result["arms"]) == {"test", "untrained", "baseline/random", "baseline/first", "baseline/rule"}
+    assert result["arms"]["baseline/rule"]["success"] == 1.0
+    assert sorted(p.name for p in (folder / "episodes").iterdir()) == [
+        "baseline_first.jsonl", "baseline_random.jsonl", "baseline_rule.jsonl", "test.jsonl",
+        "untrained.jsonl",
+    ]  # fmt: skip
+    # Twelve episodes of five goals: a row a goal.
+    assert len((folder / "episodes" / "test.jsonl").read_text().splitlines()) == 12
+    table = json.loads((folder / "tables" / "test.json").read_text())
+    assert len(table["data"]) == 5
+    kept = [p.name for p in (folder / "checkpoints").iterdir()]
+    assert f"update_{result['best_update']:06d}" in kept
+    assert "update_000002" in kept
+    assert not list((folder / "checkpoints").glob("*/optimiser.pt"))
+
+    database = sqlite3.connect(root / "mlflow.db")
+    ((run, status),) = database.execute("select run_uuid, status from runs").fetchall()
+    params = dict(database.execute("select key, value from params where run_uuid = ?", [run]).fetchall())
+    tags = dict(database.execute("select key, value from tags where run_uuid = ?", [run]).fetchall())
+    steps: dict[str, set[int]] = {}
+    for key, step in database.execute("select key, step from metrics where run_uuid = ?", [run]):
+        steps.setdefault(key, set()).add(step)
+    database.close()
+    assert status == "FINISHED"
+    assert (params["lr"], params["algo.name"], params["seed"]) == ("5e-06", "apo_pg", "0")
+    assert {"signature", "code_digest", "split_digest", "data_digest", "seed"} <= tags.keys()
+    assert tags["signature"] == folder.name
+    assert "root" not in params
+    assert (steps["test/success"], steps["untrained/success"], steps["val/success"]) == ({2}, {0}, {0, 1, 2})
+    assert steps["optim/loss"] == {1, 2}
+
+
+def test_a_run_that_fails_says_so_and_is_retried_only_when_asked(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    # No page fits this context: found out when the first episodes are played.
+    overrides = (
+        "tracking=journal",
+        "model.context_tokens=64",
+        "rollout.decoding=free",
+        "rollout.max_reply_tokens=63",
+    )
+    code, _, error = launch(root, *overrides)
+    assert code == 1
+    assert "the first page does not fit the context" in error
+    (folder,) = (root / "runs").iterdir()
+    assert json.loads((folder / "status.json").read_text())["state"] == "failed"
+    assert "first page" in (folder / "error.txt").read_text()
+    code, _, error = launch(root, *overrides)
+    assert code == 2
+    assert "failed before" in error
+    assert "retry=true" in error
