@@ -1,7 +1,8 @@
 """A stand-in for training, for tests of the launcher: starts at once, records, checkpoints, obeys signals.
 
 What a run does is told by FAKE_TRAINING, a JSON object from seed to one of
-raise, exit, kill_once, kill_always, deaf (to SIGTERM), slow, late_import; peer_raise and peer_kill_once
+raise, exit, kill_once, kill_always, deaf (to SIGTERM), slow, late_import, hold (after two
+updates, until the file `go` is in the root); peer_raise and peer_kill_once
 are done by the second process of a run.
 """
 
@@ -53,6 +54,9 @@ def run(run_dir: Path) -> float:
                 stop.check()
                 time.sleep(0.5 if behaviour in ("slow", "deaf") or "peer" in behaviour else 0.02)
                 _misbehave(behaviour, run_dir, update)
+                while behaviour == "hold" and update == 2 and not Path(cfg["root"], "go").exists():
+                    stop.check()
+                    time.sleep(0.05)
                 tracker.metrics(update + 1, {"train/success": (update + 1) / cfg["num_updates"]})
                 tracker.flush()
                 state.write_text(str(update + 1))

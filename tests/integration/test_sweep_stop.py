@@ -22,7 +22,7 @@ def _one_has_begun(command: Command) -> bool:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_runs_resume_where_they_were(tmp_path: Path, signum: signal.Signals) -> None:
-    command = Command(tmp_path / "runs", s1="slow", s2="slow", s3="slow")
+    command = Command(tmp_path / "runs", s1="hold", s2="hold", s3="hold")
     launcher = command.start("-m", "seed=1,2,3")
     wait_until(lambda: _one_has_begun(command))
     code, output = end(launcher, signum)
@@ -55,7 +55,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 
 
 def test_runs_end_with_a_killed_launcher_and_the_same_command_takes_over(tmp_path: Path) -> None:
-    command = Command(tmp_path / "runs", s1="slow", s2="slow", s3="slow")
+    command = Command(tmp_path / "runs", s1="hold", s2="hold", s3="hold")
     launcher = command.start("-m", "seed=1,2,3")
     wait_until(lambda: _one_has_begun(command))
     end(launcher, signal.SIGKILL)
@@ -69,40 +69,44 @@ def test_runs_end_with_a_killed_launcher_and_the_same_command_takes_over(tmp_pat
 
 
 def test_a_second_launcher_leaves_alone_what_the_first_has(tmp_path: Path) -> None:
-    command = Command(tmp_path / "runs", s1="slow", s2="slow", s3="slow")
-    first = command.start("-m", "seed=1,2,3", "num_updates=12")
+    command = Command(tmp_path / "runs", s1="hold", s2="hold", s3="hold")
+    first = command.start("-m", "seed=1,2,3")
     wait_until(lambda: _one_has_begun(command))
-    code, output = command.run("-m", "seed=1,2,3,4", "num_updates=12")
-    assert code == 0, output
-    assert "3 leave alone" in output
+    second = command.start("-m", "seed=1,2,3,4")
+    wait_until(lambda: command.states().get(4) == "finished")
+    command.let_go()
+    output, _ = second.communicate(timeout=90)
+    assert second.returncode == 0, output
+    assert "3 leave alone, 1 start" in output
     assert first.wait(timeout=90) == 0
     assert {seed: len(tries) for seed, tries in command.attempts().items()} == {1: 1, 2: 1, 3: 1, 4: 1}
 
 
 def test_a_single_run_is_a_run_like_those_of_a_sweep(tmp_path: Path) -> None:
-    command = Command(tmp_path / "runs", s1="slow")
-    single = command.start("seed=1", "num_updates=8")
+    command = Command(tmp_path / "runs", s1="hold")
+    single = command.start("seed=1")
     wait_until(lambda: _one_has_begun(command))
-    code, output = command.run("seed=1", "num_updates=8")
+    code, output = command.run("seed=1")
     assert code == 2, output
     assert "is running on" in output
     code, output = end(single, signal.SIGTERM)
     assert code == 130, output
     assert command.states() == {1: "interrupted"}
-    killed = command.start("seed=1", "num_updates=8")
+    killed = command.start("seed=1")
     wait_until(lambda: len(command.attempts()[1]) == 2)
     killed.kill()
     killed.wait()
-    code, output = Command(tmp_path / "runs").run("seed=1", "num_updates=8")
+    code, output = Command(tmp_path / "runs").run("seed=1")
     assert code == 0, output
     assert "resumes" in output
-    assert _updates(command.runs()[1]) == [str(k) for k in range(1, 9)]
-    code, output = command.run("-m", "seed=1", "num_updates=8")
+    assert _updates(command.runs()[1]) == ["1", "2", "3", "4"]
+    code, output = command.run("-m", "seed=1")
     assert "1 skip" in output
-    code, output = command.run("seed=1", "num_updates=8")
+    code, output = command.run("seed=1")
     assert code == 0, output
     assert "is finished" in output
-    code, output = command.run("seed=1", "num_updates=8", "rerun=true")
+    command.let_go()
+    code, output = command.run("seed=1", "rerun=true")
     assert code == 0, output
     assert sorted(p.name for p in (tmp_path / "runs/runs").iterdir())[1].endswith("-r1")
 
