@@ -62,6 +62,7 @@ def test_ragged_feeds_with_rows_dropped_and_emptied(seed: int) -> None:
         compare(cache.feed(pieces, PAD), transcripts, pieces)
         compacted += cache._filled.shape[1] < before
         assert cache._filled.sum(dim=1).tolist() == [len(t) for t in transcripts]
+        assert cache._length.tolist() == [len(t) for t in transcripts]
     assert compacted > 0
     assert cache.num_rows == 3
 

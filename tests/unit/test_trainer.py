@@ -338,6 +338,16 @@ def test_health_warnings_are_said_once_and_logged_each_time(tmp_path: Path) -> N
     assert flagged == [10, 11, 12, 13, 14]
 
 
+def test_health_checks_look_back_beyond_a_death(tmp_path: Path) -> None:
+    flat: dict[str, Any] = {"path": [0.0] * 40, "num_updates": 14}
+    Attempt(tmp_path / "calm", **flat).run()
+    with pytest.raises(Killed):
+        Attempt(tmp_path / "killed", Deaths(50), **flat).run()
+    assert 8 < updates(tmp_path / "killed")[-1] < 14
+    Attempt(tmp_path / "killed", **flat).run()
+    assert history(tmp_path / "killed") == history(tmp_path / "calm")
+
+
 def test_what_a_checkpoint_remembers_is_plain_json(tmp_path: Path) -> None:
     Attempt(tmp_path).run()
     state = json.loads((tmp_path / "checkpoints" / "update_000010" / "state.json").read_text())
