@@ -74,7 +74,11 @@ class Command:
 
     def run(self, *overrides: str, timeout_s: float = 180.0) -> tuple[int, str]:
         process = self.start(*overrides)
-        output, _ = process.communicate(timeout=timeout_s)
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            raise AssertionError(f"still running after {timeout_s} s: {process.communicate()[0]}") from None
         return process.returncode, output
 
     def let_go(self) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.config import HardwareConfig
+from webshop_rl.launching.config import HardwareConfig, SweepConfig
 from webshop_rl.launching.estimate import Shape, estimate, model_shape
+from webshop_rl.launching.executors import resolve_executor
 from webshop_rl.launching.plan import Action, Planned
 from webshop_rl.launching.run_status import (
     RunStatus,
@@ -198,3 +199,18 @@ def test_memory_by_hand() -> None:
 
 def test_an_unknown_model_is_not_guessed() -> None:
     assert model_shape({"name": "mystery", "path": "some/model"}) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "sbatch", "chosen"),
+    [("auto", True, "slurm"), ("auto", False, "local"), ("slurm", True, "slurm"), ("local", True, "local")],
+)
+def test_auto_takes_slurm_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, sbatch: bool, chosen: str
+) -> None:
+    if sbatch:
+        (tmp_path / "sbatch").write_text("#!/bin/sh\n")
+        (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sweep = SweepConfig(name=None, wait=True, dry_run=False, on_interrupt="ask", pack=1, refresh_s=1.0)
+    assert resolve_executor(replace(HARDWARE, executor=asked), sweep) == chosen
