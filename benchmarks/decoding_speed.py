@@ -1,0 +1,198 @@
+"""How fast episodes are collected: `python -m benchmarks.decoding_speed [--data-dir FOLDER]`.
+
+Beside the collector stands the usual loop, in the same process on the same episodes with the same network:
+one generate call a turn for all live episodes, as a batch padded on the left. Each call reads the whole
+transcripts anew, takes a step for every token, forced or not, and lasts until its longest reply has ended.
+Both play the same episodes to the same end, which is checked. Tiny model, random weights. Times are those of
+the one thread's processor, which on an idle machine are times of the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from hydra import compose, initialize_config_dir
+from torch import Tensor
+from transformers import DynamicCache
+
+from webshop_rl.build import Acting, build_agent, build_shop
+from webshop_rl.config import register, validate
+from webshop_rl.envs.types import Shop
+from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.models.agent import Agent
+from webshop_rl.models.sampling import choose
+from webshop_rl.rollout.episode import Episode, EpisodeSpec
+from webshop_rl.rollout.types import Trajectory
+from webshop_rl.training.goals import goals_of, group_specs
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+GROUP_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A shop and a policy to play it."""
+
+    name: str
+    shop: Shop
+    agent: Agent
+    acting: Acting
+    specs: list[EpisodeSpec]
+
+
+class GenerateLoop:
+    """The rival: full transcripts re-encoded each turn, one token a step, in step with the slowest."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting, self._network = setting, setting.agent.network
+        self._pad = setting.agent.codec.pad
+
+    @torch.no_grad()
+    def collect(self, temperature: float) -> list[Trajectory]:
+        self._network.eval()
+        acting, agent = self._setting.acting, self._setting.agent
+        everyone = [
+            Episode(
+                spec, self._setting.shop.session(), acting.prompter, acting.settings, agent.context_tokens
+            )
+            for spec in self._setting.specs
+        ]
+        live = [episode for episode in everyone if not episode.finished]
+        while live:
+            self._turn(live, temperature)
+            live = [episode for episode in live if not episode.finished]
+        return [episode.trajectory for episode in everyone]
+
+    def _turn(self, live: list[Episode], temperature: float) -> None:
+        """What one call of generate does, for a batch."""
+        prompts = [episode.trajectory.segments[-1].tokens for episode in live]
+        longest = max(len(prompt) for prompt in prompts)
+        ids = torch.tensor([[self._pad] * (longest - len(p)) + p for p in prompts])
+        attention = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
+        positions = (attention.cumsum(1) - 1).clamp(min=0)
+        cache = DynamicCache()
+        queues: list[list[int]] = [[] for _ in live]
+        waiting = [False] * len(live)
+        for episode in live:
+            episode.pending = []
+        while True:
+            hidden = self._network.hidden(
+                input_ids=ids,
+                attention_mask=attention,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state[:, -1]
+            self._sample(live, queues, waiting, hidden, temperature)
+            if all(waiting):
+                return
+            step = [queue.pop(0) if queue else self._pad for queue in queues]
+            ids = torch.tensor(step)[:, None]
+            attention = torch.cat([attention, torch.ones(len(live), 1, dtype=torch.long)], dim=1)
+            positions = positions[:, -1:] + 1
+
+    def _sample(
+        self,
+        live: list[Episode],
+        queues: list[list[int]],
+        waiting: list[bool],
+        hidden: Tensor,
+        temperature: float,
+    ) -> None:
+        """Choose a token where one is due; forced ones queue up behind it."""
+        due = [i for i, episode in enumerate(live) if not queues[i] and not waiting[i]]
+        if not due:
+            return
+        logits = self._network.logits(hidden[due])
+        masks = [live[i].mask() for i in due]
+        uniforms = [live[i].uniform() for i in due]
+        tokens, logprobs, masks = choose(logits, masks, uniforms, temperature=temperature)
+        for i, token, logprob, mask in zip(due, tokens, logprobs, masks, strict=True):
+            live[i].push(token, logprob, mask)
+            waiting[i] = live[i].at_page or live[i].finished
+            queues[i] = [] if waiting[i] else live[i].pending
+            live[i].pending = []
+
+
+def settings(data_dir: str | None, num_episodes: int) -> list[Setting]:
+    """The five-product shop, and the real one if its data are named."""
+    shops = [("shop5", ["env=shop5"])]
+    if data_dir:
+        shops.append(("webshop, 1,000 products", ["env=webshop", f"env.data_dir={Path(data_dir).resolve()}"]))
+    return [_setting(name, overrides, num_episodes) for name, overrides in shops]
+
+
+def _setting(name: str, overrides: Sequence[str], num_episodes: int) -> Setting:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=["model=tiny", *overrides])
+    validate(cfg)
+    shop = build_shop(cfg)
+    agent = build_agent(cfg, shop, critic=False, device=torch.device("cpu"))
+    goals = goals_of(shop.goals("train"), 0, max(1, num_episodes // GROUP_SIZE), 0)
+    return Setting(name, shop, agent, Acting.of(cfg, agent), group_specs(goals, GROUP_SIZE, 0, 0))
+
+
+def measure(setting: Setting, repeats: int) -> None:
+    """Print the figures of one setting: the best of some repeats, taken in turns."""
+    collector = setting.acting.collector(setting.agent, setting.shop)
+    contestants: dict[str, Callable[[], list[Trajectory]]] = {
+        "collector": lambda: collector.collect(setting.specs, temperature=1.0),
+        "a generate call a turn": lambda: GenerateLoop(setting).collect(1.0),
+    }
+    best = dict.fromkeys(contestants, float("inf"))
+    played: dict[str, list[Trajectory]] = {}
+    for _ in range(repeats):
+        for name, collect in contestants.items():
+            start = time.process_time()
+            played[name] = collect()
+            best[name] = min(best[name], time.process_time() - start)
+    ours, theirs = played.values()
+    same = sum(a.segments[-1].tokens == b.segments[-1].tokens for a, b in zip(ours, theirs, strict=True))
+    num_tokens = sum(trajectory.num_action_tokens for trajectory in ours)
+    num_turns = sum(len(trajectory.turns) for trajectory in ours)
+    print(
+        f"{setting.name}: {len(ours)} episodes, {num_turns} turns, {num_tokens} tokens replied; {same} alike"
+    )
+    for name, seconds in best.items():
+        rates = f"{num_tokens / seconds:8.0f} tokens/s {len(ours) / seconds:8.1f} episodes/s"
+        print(f"  {name:24s} {seconds:7.2f} s {rates}")
+    first, second = best.values()
+    print(f"  ratio {second / first:.1f}")
+    # Sums in another order may tip a draw now and then; more than that is another policy.
+    if same < 0.9 * len(ours):
+        raise RuntimeError("the two did not play the same episodes")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data-dir", default=os.environ.get("WEBSHOP_DATA_DIR"), help="adds the real WebShop"
+    )
+    parser.add_argument("--episodes", type=int, default=64, help="played at once")
+    parser.add_argument("--repeats", type=int, default=3, help="the best counts")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    register()
+    try:
+        for setting in settings(options.data_dir, options.episodes):
+            measure(setting, options.repeats)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
