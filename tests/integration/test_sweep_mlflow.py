@@ -12,6 +12,8 @@ from mlflow import MlflowClient
 sys.path.insert(0, str(Path(__file__).parent))
 from sweep_command import Command, read
 
+from webshop_rl.tracking.database import create_database
+
 MLFLOW = ("tracking=mlflow", "tracking.sync_every_s=0.5")
 
 
@@ -22,6 +24,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _client(root: Path) -> MlflowClient:
+    # MLflow's own first look would build the file in place, and so race with a run that still builds it.
+    create_database(root / "mlflow.db")
     return MlflowClient(f"sqlite:///{root}/mlflow.db")
 
 
