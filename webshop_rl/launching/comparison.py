@@ -8,9 +8,10 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from webshop_rl.duration import duration
 from webshop_rl.launching.results import read_result
 from webshop_rl.launching.run_status import State
-from webshop_rl.launching.table import RunView, duration
+from webshop_rl.launching.table import RunView
 from webshop_rl.tracking.names import EVALUATIONS
 
 _TRAINED = "test"

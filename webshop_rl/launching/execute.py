@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from webshop_rl.duration import duration
 from webshop_rl.launching.ask import ask_to_cancel
 from webshop_rl.launching.attend import Queue, attend
 from webshop_rl.launching.code import snapshot
@@ -37,7 +38,7 @@ from webshop_rl.launching.slots import local_slots
 from webshop_rl.launching.slurm_cluster import JobsWatch, query_jobs
 from webshop_rl.launching.slurm_queue import SlurmQueue
 from webshop_rl.launching.stop import StopRequests
-from webshop_rl.launching.table import RunView, SweepTable, duration, view_run
+from webshop_rl.launching.table import RunView, SweepTable, view_run
 from webshop_rl.tracking.prepare import check_tracker
 
 if TYPE_CHECKING:

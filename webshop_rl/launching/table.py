@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from webshop_rl.duration import duration
 from webshop_rl.launching.progress import Progress, last_log_line, read_progress, time_left_s
 from webshop_rl.launching.run_status import GOING, RunStatus, State, held_by_job, observe
 from webshop_rl.launching.slurm_cluster import Jobs
@@ -80,16 +81,6 @@ def view_run(root: Path, folder: Path, label: str, jobs: Jobs | None, *, with_lo
         place = " ".join(word for word in (job_id, job.node or job.reason if job else "") if word)
     line = last_log_line(folder) if with_log and status.state == State.RUNNING else ""
     return RunView(folder.name, label, status, read_progress(folder), place, line)
-
-
-def duration(seconds: float) -> str:
-    """`45s`, `3m05s`, `2h07m`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
 def summary(views: Sequence[RunView]) -> str:

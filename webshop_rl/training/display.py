@@ -8,8 +8,10 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+
+from webshop_rl.duration import duration
 
 QUIET_S = 30.0  # where there is no bar, a sign of life after so much silence
 
@@ -28,7 +30,6 @@ class RunDisplay:
     Args:
         title: what is being run, in a few words.
         num_updates: length of the run.
-        first_update: where this attempt begins.
         silent: print nothing (a process that is not the main one).
     """
 
@@ -39,6 +40,7 @@ class RunDisplay:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._update, self._said = 0, time.monotonic()
+        self._first: tuple[int, float] | None = None  # update and moment of this attempt's first report
 
     def __enter__(self) -> RunDisplay:
         if self.console.is_terminal:
@@ -48,8 +50,6 @@ class RunDisplay:
                 MofNCompleteColumn(),
                 TextColumn("updates"),
                 TextColumn("{task.fields[note]}"),
-                TextColumn("left"),
-                TimeRemainingColumn(),
                 console=self.console,
             )
             self._bar.start()
@@ -70,7 +70,9 @@ class RunDisplay:
     def update(self, update: int, metrics: Mapping[str, float]) -> None:
         """Called after each update and each evaluation."""
         self._latest.update(metrics)
-        self._update, note = update, self._note()
+        self._update = update
+        self._first = self._first or (update, time.monotonic())
+        note = self._note()
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=update, note=note)
         elif "val/success" in metrics or self._silent():
@@ -78,21 +80,26 @@ class RunDisplay:
 
     def playing(self, ended: int, total: int, turns: int) -> None:
         """Called between decisions of a collection."""
-        line = f"played {ended}/{total} episodes, {turns} turns"
+        playing = f"playing: {turns} turns, {ended}/{total} episodes ended"
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, note=f"{self._note()}  {line}")
+            self._bar.update(self._task, note=self._note(playing))
         elif self._silent():
-            self.say(f"update {self._update}/{self._num_updates}  {line}")
+            self.say(f"update {self._update}/{self._num_updates}  {self._note(playing)}")
 
     def _silent(self) -> bool:
         return time.monotonic() - self._said > QUIET_S
 
-    def _note(self) -> str:
+    def _note(self, now: str = "") -> str:
+        """What was measured last, the time left at the pace of this attempt, and what is done now."""
         parts = []
-        for name, label in (("train/success", "train success"), ("val/success", "val success")):
-            if name in self._latest:
-                parts.append(f"{label} {self._latest[name]:.2f}")
-        return "  ".join(parts)
+        for split in ("train", "val"):
+            if f"{split}/success" in self._latest:
+                success, score = self._latest[f"{split}/success"], self._latest[f"{split}/score"]
+                parts.append(f"{split} success {success:.2f} score {score:.2f}")
+        if self._first is not None and self._update > self._first[0]:
+            pace_s = (time.monotonic() - self._first[1]) / (self._update - self._first[0])
+            parts.append(f"{duration(pace_s * (self._num_updates - self._update))} left")
+        return "  ".join([*parts, now] if now else parts)
 
 
 def result_table(result: Mapping[str, Any]) -> Table:

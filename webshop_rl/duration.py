@@ -1,0 +1,13 @@
+"""Spans of time as people read them."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """`45s`, `3m05s`, `2h07m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
