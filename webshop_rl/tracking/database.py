@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _BUILD_WAIT_S = 120.0
+# MLflow then opens on the table of runs with their metrics, not on the pages for prompts and judges.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def ready_experiment(path: Path, settings: TrackingSettings) -> str:
@@ -90,7 +92,7 @@ def find_or_create_experiment(client: MlflowClient, name: str, *, artifacts: Pat
     if found is None:
         location = None if artifacts is None else (artifacts / name).as_uri()
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
         except Exception:
             # Another process may have been faster; if not, the error is the one to show.
             found = client.get_experiment_by_name(name)

@@ -22,6 +22,9 @@ from webshop_rl.tracking.database import create_database
 
 _ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
+# MLflow's pages for prompts and judges come first otherwise.
+_PAGE = "#/experiments?workflowType=machine_learning"
+
 
 def server_command(root: Path, *, host: str, port: int, allowed: Sequence[str] = ()) -> list[str]:
     """The command line of the server.
@@ -77,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return EXIT_BAD_INPUT
     command = server_command(root, host=options.host, port=options.port, allowed=options.allowed_host)
-    print(f"MLflow on http://{options.host}:{options.port} over {root}", flush=True)
+    print(f"MLflow on http://{options.host}:{options.port} over {root}; the runs:", flush=True)
+    print(f"http://{options.host}:{options.port}/{_PAGE}", flush=True)
     os.execve(command[0], command, server_environment())
     return 0
 
