@@ -128,7 +128,7 @@ def _build(
     stop: StopRequest,
     display: RunDisplay,
 ) -> RunParts:
-    stop.check()
+    group.check(stop)
     algorithm = build_algorithm(cfg)
     agent = build_agent(cfg, shop, critic=algorithm.needs_critic, device=choose_device(cfg.hardware.device))
     acting = Acting.of(cfg, agent)
@@ -225,9 +225,8 @@ def _execute(parts: RunParts) -> dict[str, Any]:
 
 
 def _play_policy(parts: RunParts) -> list[Trajectory]:
-    share = parts.group.share(parts.test_specs)
-    played = parts.collector.collect(share, temperature=parts.cfg.evaluation.temperature)
-    return parts.group.gather(played)
+    share, temperature = parts.group.share(parts.test_specs), parts.cfg.evaluation.temperature
+    return parts.group.gather_from(lambda: parts.collector.collect(share, temperature=temperature))
 
 
 def _scripted(parts: RunParts, name: str) -> Callable[[], list[Trajectory]]:

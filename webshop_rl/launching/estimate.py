@@ -3,15 +3,17 @@
 Memory is counted, not measured:
 
     weights            P * b            the reference too, unless it is the same weights without adapter
-    trained            T * (3 b)        gradients and AdamW's two moments; adapters have b = 4
+    trained            T * (b + 8)      gradients and AdamW's two moments; adapters have b = 4
+                       T * 4            where b = 2: the float32 copies that AdamW steps on
     learning           M * (L h + 16 h + 3 f) * b + 0.25 M * V * 8      with gradient checkpointing
                        M * L (12 h + 3 f) * b     + 0.25 M * V * 8      without
     acting             2 B C L k * b    the key-value cache
     in all             weights + trained + max(learning, acting) + 0.8 GB for CUDA
+    strategy=fsdp      for trained: (the policy's weights + trained) / N + 2 (V h + a layer) b
 
 P, T parameters in all and trained; b bytes a number; M optim.micro_batch_tokens, a quarter of them
 action tokens; L layers, h hidden, f feed-forward, k key-value width, V vocabulary; B rollout.batch_size,
-C model.context_tokens.
+C model.context_tokens; N processes, each of which acts with whole weights.
 """
 
 from __future__ import annotations
@@ -83,7 +85,16 @@ def estimate(config: Mapping[str, Any]) -> Estimate:
     adapters = bool(model["lora"]["enabled"])
     trained = shape.adapter_parameters(int(model["lora"]["rank"])) if adapters else shape.parameters
     trained_number = 4 if adapters else number
-    weights = shape.parameters * number * (1 if adapters else 2) + (trained * 4 if adapters else 0)
+    policy = shape.parameters * number + (trained * 4 if adapters else 0)
+    weights = policy + (0 if adapters else shape.parameters * number)
+    copies = 4 if trained_number < 4 else 0
+    learnt: float = trained * (trained_number + 8 + copies)
+    hardware = config.get("hardware") or {}
+    if hardware.get("strategy") == "fsdp":
+        num_processes = int(hardware["nodes"]) * int(hardware["tasks_per_node"])
+        # What is learnt is shared out; a unit's weights and gradients are whole while it computes.
+        unit = shape.vocabulary * shape.hidden + shape.layer_parameters
+        learnt = (policy + learnt) / num_processes + 2 * unit * number if num_processes > 1 else learnt
     tokens = int(config["optim"]["micro_batch_tokens"])
     h, f = shape.hidden, shape.feed_forward
     if model["gradient_checkpointing"]:
@@ -92,9 +103,9 @@ def estimate(config: Mapping[str, Any]) -> Estimate:
         activations = tokens * shape.layers * (12 * h + 3 * f) * number
     learning = activations + _ACTION_FRAC * tokens * shape.vocabulary * 8
     cache = 2 * int(rollout["batch_size"]) * int(model["context_tokens"]) * shape.layers * shape.key_value
-    memory = weights + 3 * trained * trained_number + max(learning, cache * number) + _CUDA_BYTES
-    # The last and the best checkpoint and the one being written, each with the optimiser's moments.
-    disk = 3 * 3 * trained * trained_number
+    memory = weights + learnt + max(learning, cache * number) + _CUDA_BYTES
+    # The last and the best checkpoint and the one being written, each with the optimiser's state.
+    disk = 3 * trained * (trained_number + 8 + copies)
     return Estimate(memory / _GB, disk / _GB)
 
 

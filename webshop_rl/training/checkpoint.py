@@ -43,8 +43,21 @@ class Checkpoint:
         untied = [name for name in missing if name in trained_names(network)]
         if unexpected or untied:
             raise ValueError(f"{self.path}: weights do not fit: {sorted([*unexpected, *untied])[:3]}")
-        if optimiser is not None and (self.path / OPTIMISER).exists():
-            optimiser.load_state_dict(torch.load(self.path / OPTIMISER, weights_only=True))
+        state = None if optimiser is None else self.optimiser_state()
+        if optimiser is not None and state is not None:
+            optimiser.load_state_dict(state)
+
+    def optimiser_state(self, *, mapped: bool = False) -> dict[str, Any] | None:
+        """The optimiser's whole state, on the CPU wherever it was written; None if the run dropped it.
+
+        Args:
+            mapped: tensors are read from the disk as they are looked at; copy what is to be kept.
+        """
+        path = self.path / OPTIMISER
+        if not path.exists():
+            return None
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        return state
 
 
 def trained_names(network: nn.Module) -> set[str]:

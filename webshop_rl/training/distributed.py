@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
 
-from webshop_rl.errors import UserError
+from webshop_rl.models.network import PolicyNetwork
+from webshop_rl.training import sharded
+from webshop_rl.training.checkpoint import Checkpoint, trained_tensors
+from webshop_rl.training.preemption import Preempted, StopRequest
 from webshop_rl.training.processes import Processes
 
 T = TypeVar("T")
@@ -22,21 +27,38 @@ class ProcessGroup(Processes):
     """Data parallel training (DDP); the environment names rank, size and master (see processes.py).
 
     Args:
-        strategy: "ddp".
         device: "cpu" trains on gloo, anything else on the GPUs accelerate finds.
     """
 
-    def __init__(self, strategy: str, device: str) -> None:
-        if strategy != "ddp":
-            raise UserError(f"{strategy} is not built yet", where="hardware.strategy", remedy="use ddp")
+    def __init__(self, device: str) -> None:
         waits = InitProcessGroupKwargs(timeout=PATIENCE)
         self._accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[waits])
         self.rank = int(self._accelerator.process_index)
         self.size = int(self._accelerator.num_processes)
 
     def gather(self, share: list[T]) -> list[T]:
-        shares: list[list[T]] = [[] for _ in range(self.size)]
-        distributed.all_gather_object(shares, share)
+        return self._deal_back(self._everyone(share))
+
+    def gather_from(self, work: Callable[[], list[T]]) -> list[T]:
+        try:
+            told: tuple[str, list[T]] = ("", work())
+        except Preempted as stop:
+            told = (str(stop), [])
+        shares = self._everyone(told)
+        reasons = [reason for reason, _ in shares if reason]
+        if reasons:
+            raise Preempted(reasons[0])
+        return self._deal_back([share for _, share in shares])
+
+    def check(self, stop: StopRequest) -> None:
+        def asked() -> list[None]:
+            stop.check()
+            return []
+
+        self.gather_from(asked)
+
+    @staticmethod
+    def _deal_back(shares: Sequence[list[T]]) -> list[T]:
         # share() dealt the items out one by one, so they are put back in turns.
         longest = max(len(part) for part in shares)
         return [part[i] for i in range(longest) for part in shares if i < len(part)]
@@ -54,7 +76,7 @@ class ProcessGroup(Processes):
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
-    def prepare(self, network: torch.nn.Module) -> torch.nn.Module:
+    def prepare(self, network: PolicyNetwork) -> torch.nn.Module:
         wrapped: torch.nn.Module = self._accelerator.prepare_model(network)
         return wrapped
 
@@ -75,3 +97,50 @@ class ProcessGroup(Processes):
         values: list[Any] = [None] * self.size
         distributed.all_gather_object(values, value)
         return values
+
+
+class ShardedProcessGroup(ProcessGroup):
+    """Weights, gradients and optimiser state of learning are shared out over the processes (FSDP).
+
+    Sampling and scoring use a whole copy in each process (see sharded.py).
+    """
+
+    def prepare(self, network: PolicyNetwork) -> torch.nn.Module:
+        with torch.no_grad():
+            for parameter in network.parameters():
+                distributed.broadcast(parameter, src=0)  # as DDP does: the same start in every process
+        mesh = init_device_mesh(self._accelerator.device.type, (self.size,))
+        return sharded.sharded_copy(network, mesh)
+
+    def publish(self, wrapped: torch.nn.Module, network: PolicyNetwork) -> None:
+        sharded.publish(wrapped, network)
+
+    @contextlib.contextmanager
+    def accumulate(self, network: torch.nn.Module, *, last: bool) -> Iterator[None]:
+        # Gradients meet at every micro-batch: kept back, they would be whole in every process.
+        yield
+
+    def full_state(
+        self, wrapped: torch.nn.Module, network: torch.nn.Module, optimiser: torch.optim.Optimizer
+    ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        state = sharded.whole_state(optimiser.state_dict(), keep=self.is_main)
+        return (trained_tensors(network), state) if self.is_main else ({}, {})
+
+    def load(
+        self,
+        checkpoint: Checkpoint,
+        wrapped: torch.nn.Module,
+        network: torch.nn.Module,
+        optimiser: torch.optim.Optimizer | None,
+    ) -> None:
+        checkpoint.load(network)
+        sharded.adopt(wrapped, network)
+        state = None if optimiser is None else checkpoint.optimiser_state(mapped=True)
+        if optimiser is not None and state is not None:
+            optimiser.load_state_dict(sharded.sharded_state(state, optimiser))
+
+    def clip_grad_norm(self, network: torch.nn.Module, largest: float) -> float:
+        # Summed in the same order everywhere: all processes find the same norm, so all step or none.
+        norm = math.sqrt(self.total({"squares": sharded.grad_norm_squares(network)})["squares"])
+        sharded.scale_grads(network, min(1.0, largest / (norm + 1e-6)))
+        return norm

@@ -241,6 +241,7 @@ class Learner:
         """Step, unless the gradient is not finite; too many of those in a row end the run."""
         if np.isfinite(grad_norm):
             self.optimiser.step()
+            self._group.publish(self._network, self.agent.network)
             self._skipped_in_a_row = 0
             return
         self.num_skipped += 1

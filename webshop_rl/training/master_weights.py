@@ -36,6 +36,11 @@ class MasterAdamW(torch.optim.AdamW):
         self._pairs.append((weight, copy))
         return copy
 
+    @property
+    def copies(self) -> list[nn.Parameter]:
+        """The float32 copies, in the order of their saved state."""
+        return [copy for _, copy in self._pairs]
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One step on the copies, rounded into the weights."""

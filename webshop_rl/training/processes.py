@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
 
+from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.training.checkpoint import Checkpoint, trained_tensors
+from webshop_rl.training.preemption import StopRequest
 
 T = TypeVar("T")
 
@@ -38,6 +40,18 @@ class Processes:
         """The whole list from every process's share, in the order `share` took it apart."""
         return share
 
+    def gather_from(self, work: Callable[[], list[T]]) -> list[T]:
+        """`gather` of what work gives in every process; the work may be asked to stop.
+
+        Raises: Preempted, in every process and at this same point, if it was raised in one of them: a
+            signal need not reach all, and none is left waiting for another.
+        """
+        return self.gather(work())
+
+    def check(self, stop: StopRequest) -> None:
+        """Raises: Preempted in every process if one of them was asked to stop."""
+        stop.check()
+
     def largest(self, number: int) -> int:
         """The largest of the processes' numbers."""
         return number
@@ -50,9 +64,12 @@ class Processes:
         """The main process's value, in every process."""
         return value
 
-    def prepare(self, network: torch.nn.Module) -> torch.nn.Module:
-        """The network as it must be called in learning."""
+    def prepare(self, network: PolicyNetwork) -> torch.nn.Module:
+        """The network as it must be called in learning; its parameters are what the optimiser steps on."""
         return network
+
+    def publish(self, wrapped: torch.nn.Module, network: PolicyNetwork) -> None:
+        """After a step: the new weights into the network that samples; every process must call it."""
 
     @contextlib.contextmanager
     def accumulate(self, network: torch.nn.Module, *, last: bool) -> Iterator[None]:
@@ -62,8 +79,11 @@ class Processes:
     def full_state(
         self, wrapped: torch.nn.Module, network: torch.nn.Module, optimiser: torch.optim.Optimizer
     ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Weights that training changes, and the optimiser's state, whole; every process must call it."""
-        return trained_tensors(network), optimiser.state_dict()
+        """Weights that training changes, and the optimiser's state, whole; every process must call it.
+
+        Returns: both as one process has them, on the main process; empty on the others.
+        """
+        return (trained_tensors(network), optimiser.state_dict()) if self.is_main else ({}, {})
 
     def load(
         self,
@@ -85,9 +105,14 @@ class Processes:
 
 
 def processes(strategy: str = "ddp", device: str = "cpu") -> Processes:
-    """The group this process belongs to, by the environment its launcher set (WORLD_SIZE)."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from webshop_rl.training.distributed import ProcessGroup
+    """The group this process belongs to, by the environment its launcher set (WORLD_SIZE).
 
-        return ProcessGroup(strategy, device)
+    Args:
+        strategy: "ddp": each process trains a whole copy | "fsdp": each trains a shard.
+        device: "cpu" trains on gloo, anything else on the GPUs accelerate finds.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from webshop_rl.training.distributed import ProcessGroup, ShardedProcessGroup
+
+        return ShardedProcessGroup(device) if strategy == "fsdp" else ProcessGroup(device)
     return Processes()

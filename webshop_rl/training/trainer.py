@@ -130,10 +130,9 @@ class Trainer:
 
     def resume(self) -> bool:
         """Continue from the last complete checkpoint, if there is one."""
-        found = find_checkpoints(self._checkpoints)
-        if not found:
+        last = self._group.agree(self._last_checkpoint())
+        if last is None:
             return False
-        last = found[-1]
         state = last.state()
         self.progress = Progress(**{**state, "best": tuple(state["best"])})
         self._learner.restore(last)
@@ -142,13 +141,18 @@ class Trainer:
         self._saved = last.update
         return True
 
+    def _last_checkpoint(self) -> Checkpoint | None:
+        found = find_checkpoints(self._checkpoints) if self._group.is_main else []
+        return found[-1] if found else None
+
     def run(self) -> Checkpoint:
         """Train to the end; the best checkpoint by validation.
 
         Raises: Preempted after saving, if asked to stop.
         """
         settings = self._settings
-        sweep_away(self._checkpoints, self._kept())
+        if self._group.is_main:
+            sweep_away(self._checkpoints, self._kept())
         began, before = time.monotonic(), self.progress.train_s
         try:
             while True:
@@ -162,16 +166,17 @@ class Trainer:
                 self.progress.train_s = before + time.monotonic() - began
         except Preempted:
             # Raised between decisions of a collection: the weights are those of the last update. The
-            # other processes of a group may not have been asked, so none of them is waited for.
-            self._save(together=False)
+            # processes of a group raise it together (Processes.gather_from), so they can save together.
+            self._save()
             raise
         self._save()
         return self._best()
 
     def _best(self) -> Checkpoint:
-        for checkpoint in find_checkpoints(self._checkpoints):
-            if checkpoint.update == self.progress.best_update:
-                return checkpoint
+        found = find_checkpoints(self._checkpoints) if self._group.is_main else []
+        by_update = self._group.agree({checkpoint.update: checkpoint for checkpoint in found})
+        if self.progress.best_update in by_update:
+            return by_update[self.progress.best_update]
         raise UserError(
             f"the best checkpoint (update {self.progress.best_update}) is damaged or gone",
             where=str(self._checkpoints),
@@ -219,19 +224,19 @@ class Trainer:
         self._learn(played, vstar, metrics, timings)
 
     def _collect(self, specs: list[EpisodeSpec]) -> list[Trajectory]:
-        settings = self._settings
-        share = self._collector.collect(
-            self._group.share(specs), temperature=settings.temperature, top_p=settings.top_p
+        share, settings = self._group.share(specs), self._settings
+        return self._group.gather_from(
+            lambda: self._collector.collect(share, temperature=settings.temperature, top_p=settings.top_p)
         )
-        return self._group.gather(share)
 
     def _vstar_of(self, goals: list[Goal]) -> dict[str, float]:
-        assert self._vstar is not None
-        settings, number = self._settings, self._settings.vstar_samples
+        vstar, settings, number = self._vstar, self._settings, self._settings.vstar_samples
+        assert vstar is not None
         if settings.vstar_adaptive:
             number = adaptive_samples(number, self.progress.update, settings.num_updates)
-        found = self._vstar.of(goals, number) if self._group.is_main else None
-        return self._group.agree(found) or {}
+        # The main process alone samples; the store has room for one writer a goal.
+        (found,) = self._group.gather_from(lambda: [vstar.of(goals, number)] if self._group.is_main else [])
+        return found
 
     def _learn(
         self,
@@ -240,7 +245,7 @@ class Trainer:
         metrics: dict[str, float],
         timings: dict[str, float],
     ) -> None:
-        self._stop.check()
+        self._group.check(self._stop)
         if not trajectories:
             raise UserError(
                 "no episode of the collection has a turn: the first page does not fit the context",
@@ -281,8 +286,9 @@ class Trainer:
         specs = evaluation_specs(self._val_goals, settings.eval_episodes, settings.eval_seed)
         timings: dict[str, float] = {}
         with timed(timings, "time/eval_s"):
-            share = self._collector.collect(self._group.share(specs), temperature=settings.eval_temperature)
-            means = summarise([episode_record(t) for t in self._group.gather(share)])
+            share, temperature = self._group.share(specs), settings.eval_temperature
+            played = self._group.gather_from(lambda: self._collector.collect(share, temperature=temperature))
+            means = summarise([episode_record(t) for t in played])
         metrics = {f"val/{name}": value for name, value in means.items()}
         self._tracker.metrics(update, metrics | timings)
         self._report(update, metrics)
@@ -293,12 +299,8 @@ class Trainer:
         if self.progress.best_update == update:
             self._save()
 
-    def _save(self, *, together: bool = True) -> None:
-        """Write a checkpoint of this update, unless there is one.
-
-        Args:
-            together: every process of the group is here, and waits until the checkpoint is there.
-        """
+    def _save(self) -> None:
+        """Write a checkpoint of this update, unless there is one; every process of the group calls it."""
         update = self.progress.update
         if self._saved == update:
             return
@@ -307,8 +309,7 @@ class Trainer:
         weights, optimiser = self._learner.state()
         if self._group.is_main:
             write_checkpoint(self._checkpoints, update, weights, optimiser, vars(self.progress))
-        if together:
-            self._group.agree(None)  # nobody looks for a checkpoint before it is there
+        self._group.agree(None)  # nobody looks for a checkpoint before it is there
         # The one before stays while the run goes on, should the disk lose the newest.
         self._previous, self._saved = self._saved, update
         if self._group.is_main:
