@@ -56,7 +56,7 @@ def _processes_of(run: str) -> dict[int, int]:
     return found
 
 
-@pytest.mark.parametrize("strategy", ["ddp"])
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_learn_what_one_learns_and_survive_a_kill(tmp_path: Path, strategy: str) -> None:
     alone, together = _real(tmp_path / "alone"), _real(tmp_path / "together")
     code, output = alone.run("-m", *SMALL)
