@@ -20,8 +20,9 @@ from webshop_rl.launching.run_status import (
     settle,
     write_status,
 )
-from webshop_rl.launching.slurm_cluster import Job, Jobs, JobsWatch, minutes, parse_squeue
-from webshop_rl.launching.slurm_queue import sbatch_parameters, split
+from webshop_rl.launching.slurm_cluster import Job, Jobs, JobsWatch, is_away, minutes, parse_squeue
+from webshop_rl.launching.slurm_queue import split
+from webshop_rl.launching.slurm_script import sbatch_parameters, waiting_for
 
 HARDWARE = HardwareConfig(
     name="test",
@@ -74,7 +75,18 @@ def test_arrays_are_as_few_as_the_cluster_allows() -> None:
     limited = split(_runs(7), replace(HARDWARE, array_parallelism=4), pack=2, largest=3)
     # 7 runs, two a job: 4 jobs in arrays of 3 and 1, which share the limit of 4.
     assert [[len(group) for group in a.groups] for a in limited] == [[2, 2, 2], [1]]
-    assert [a.parallelism for a in limited] == [2, 2]
+    assert [(a.parallelism, a.after) for a in limited] == [(2, None), (2, None)]
+    # Two jobs at once, three arrays: the third starts when the first has ended.
+    narrow = split(_runs(7), replace(HARDWARE, array_parallelism=2), pack=1, largest=3)
+    assert [(a.parallelism, a.after) for a in narrow] == [(1, None), (1, None), (1, 0)]
+
+
+def test_jobs_wait_for_another_besides_what_the_user_has_them_wait_for() -> None:
+    told = {"time": 5, "additional_parameters": {"requeue": True}}
+    assert waiting_for(told, None) == told
+    assert waiting_for(told, "7")["additional_parameters"] == {"requeue": True, "dependency": "afterany:7"}
+    own = {"additional_parameters": {"dependency": "afterok:3"}}
+    assert waiting_for(own, "7")["additional_parameters"] == {"dependency": "afterok:3,afterany:7"}
 
 
 def test_sbatch_is_told_what_the_hardware_file_says() -> None:
@@ -87,8 +99,9 @@ def test_sbatch_is_told_what_the_hardware_file_says() -> None:
     assert told["setup"][0] == "module load cuda"
     assert told["setup"][-1] == "cd '/code dir' || exit 1"
     assert "export OMP_NUM_THREADS=4" in told["setup"]
-    assert told["teardown"][1].endswith(
-        "apptainer exec image.sif /opt/python -m webshop_rl.launching.job_end /f $code"
+    assert any(
+        "apptainer exec image.sif /opt/python -m webshop_rl.launching.job_end /f $code" in line
+        for line in told["teardown"]
     )
     with pytest.raises(UserError, match=r"sweep\.pack"):
         sbatch_parameters(replace(HARDWARE, tasks_per_node=2), name="s", code=Path(), folder=Path(), pack=2)
@@ -108,15 +121,34 @@ def test_squeue_is_read() -> None:
 
 
 def test_states_that_slurm_may_take_back_count_only_after_a_while() -> None:
-    assert not Job("NODE_FAIL", ended=time.time() - 5).over
-    assert Job("NODE_FAIL", ended=time.time() - 100).over
+    assert not Job("NODE_FAIL", ended=1000.0, seen=1005.0).over
+    assert Job("NODE_FAIL", ended=1000.0, seen=1100.0).over
 
 
 def test_an_unknown_job_is_over_and_a_silent_controller_says_nothing() -> None:
     gone = Jobs({}).get("1")
     assert gone is not None
-    assert gone.ended
+    assert gone.over
     assert Jobs(None).get("1") is None
+    # Asked before the job was submitted: that squeue did not name it says nothing.
+    assert Jobs({"1": Job("PENDING")}, asked=100.0).get("1", submitted=99.0) == Job("PENDING")
+    assert Jobs({}, asked=100.0).get("1", submitted=101.0) is None
+
+
+@pytest.mark.parametrize(
+    ("problem", "away"),
+    [
+        ("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", True),
+        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", True),
+        ("sbatch: error: invalid partition specified: nonsense", False),
+        ("squeue: fatal: Could not establish a configuration source", False),
+        ("", False),
+    ],
+)
+def test_a_controller_that_is_away_is_told_from_one_that_refuses(problem: str, away: bool) -> None:
+    assert is_away(problem) == away
+    assert Jobs(None, problem=problem).away == away
+    assert not Jobs({}, problem=problem).away
 
 
 def test_the_last_answer_stands_while_the_controller_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,9 +174,14 @@ def test_the_last_answer_stands_while_the_controller_is_away(monkeypatch: pytest
         (RunStatus(State.RUNNING, attempts=1), Job("FAILED"), State.FAILED),
         (RunStatus(State.QUEUED), Job("FAILED"), State.FAILED),
         (RunStatus(State.RUNNING, attempts=1), Job("OUT_OF_MEMORY"), State.FAILED),
-        (RunStatus(State.RUNNING, attempts=1), Job("NODE_FAIL", ended=1.0), State.INTERRUPTED),
-        (RunStatus(State.RUNNING, attempts=1), Job("NODE_FAIL", ended=2e10), State.RUNNING),
+        (RunStatus(State.RUNNING, attempts=1), Job("NODE_FAIL", ended=1.0, seen=62.0), State.INTERRUPTED),
+        (RunStatus(State.RUNNING, attempts=1), Job("NODE_FAIL", ended=1.0, seen=60.0), State.RUNNING),
         (RunStatus(State.FINISHED, attempts=1), Job("FAILED"), State.FINISHED),
+        # Its script was killed, and it saved itself at Slurm's SIGTERM, which nobody had asked for.
+        (RunStatus(State.INTERRUPTED, attempts=1), Job("FAILED"), State.FAILED),
+        (RunStatus(State.INTERRUPTED, attempts=1), Job("COMPLETED"), State.INTERRUPTED),
+        (RunStatus(State.RUNNING, attempts=1), Job(""), State.INTERRUPTED),
+        (RunStatus(State.QUEUED), Job(""), State.PREPARED),
         (RunStatus(State.RUNNING, attempts=1), None, State.RUNNING),
     ],
 )

@@ -26,6 +26,10 @@ class Queue(Protocol):
     def tick(self) -> None:
         """Look at the runs once, and do what is due."""
 
+    @property
+    def note(self) -> str:
+        """What keeps it from going on, in one line; "" for nothing."""
+
     def stop(self) -> None:
         """Start nothing more, and ask what runs to save itself and end."""
 
@@ -65,7 +69,7 @@ def attend(
             if time.monotonic() >= next_look or queue.done:
                 views = look()
                 with contextlib.suppress(OSError):  # the terminal may be gone: SIGHUP
-                    table.show(views, _note(stop))
+                    table.show(views, _note(stop) or queue.note)
                 next_look = time.monotonic() + refresh_s
                 elsewhere = any(
                     run.action == Action.LEAVE and view.status.state in GOING

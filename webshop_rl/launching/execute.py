@@ -19,10 +19,10 @@ from webshop_rl.launching.code import snapshot
 from webshop_rl.launching.comparison import compare
 from webshop_rl.launching.compose import ComposedRun
 from webshop_rl.launching.dry_run import print_plan
-from webshop_rl.launching.folder import LOG, sweep_folder
+from webshop_rl.launching.folder import LOG, runs_folder, sweep_folder
 from webshop_rl.launching.local import LocalQueue
 from webshop_rl.launching.manifest import Listed, split_common, write_manifest
-from webshop_rl.launching.plan import Action, Planned, plan_all
+from webshop_rl.launching.plan import Action, Planned, latest_folder, plan_all
 from webshop_rl.launching.prepare import prepare
 from webshop_rl.launching.record import record_sweep
 from webshop_rl.launching.run_status import (
@@ -31,18 +31,23 @@ from webshop_rl.launching.run_status import (
     State,
     alive_as_launcher,
     held_by_job,
+    lost_launcher,
     observe,
     planning,
 )
 from webshop_rl.launching.slots import local_slots
 from webshop_rl.launching.slurm_cluster import JobsWatch, query_jobs
 from webshop_rl.launching.slurm_queue import SlurmQueue
+from webshop_rl.launching.slurm_submit import answering_controller, withdraw
 from webshop_rl.launching.stop import StopRequests
 from webshop_rl.launching.table import RunView, SweepTable, view_run
 from webshop_rl.tracking.prepare import check_tracker
 
 if TYPE_CHECKING:
     from webshop_rl.launching.sweep import Sweep
+
+# Below a sweep's folder: one folder for each submission, for submitit's files.
+JOBS = "jobs"
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
     console = Console(markup=False)
     with StopRequests() as stop, alive_as_launcher(sweep.root) as launcher:
         with planning(sweep.root):
-            entries = _plan(sweep, composed)
+            entries = _plan(sweep, composed, stop)
             where = {e.composed.signature: e.planned for e in entries}
             if sweep.settings.dry_run:
                 _announce(console, sweep, entries, len(composed), began)
@@ -107,9 +112,13 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
     ]
 
 
-def _plan(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Entry]:
+def _plan(sweep: Sweep, composed: Sequence[ComposedRun], stop: StopRequests) -> list[Entry]:
     distinct = list({run.signature: run for run in composed}.values())
-    jobs = query_jobs()
+    if sweep.executor == "slurm" and not sweep.settings.dry_run:
+        jobs = answering_controller(stop)
+        _withdraw_lost(sweep.root, [run.signature for run in distinct])
+    else:
+        jobs = query_jobs()
     planned = plan_all(
         sweep.root,
         [run.signature for run in distinct],
@@ -122,6 +131,15 @@ def _plan(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Entry]:
         listed = [Listed(p.run, c.signature, o) for p, c, o in zip(planned, distinct, own, strict=True)]
         write_manifest(sweep.root, sweep.name, listed, common)
     return [Entry(c, p, " ".join(o)) for c, p, o in zip(distinct, planned, own, strict=True)]
+
+
+def _withdraw_lost(root: Path, signatures: Sequence[str]) -> None:
+    """Cancel the jobs of launchers that died while they submitted these runs: none is submitted twice."""
+    folders = [latest_folder(root, signature) for signature in signatures]
+    lost = {name for folder in folders if (name := lost_launcher(root, folder))}
+    places = [place for name in lost for place in (root / "sweeps").glob(f"*/{JOBS}/{name}")]
+    if places:
+        withdraw(places, {held_by_job(folder) for folder in runs_folder(root).iterdir()})
 
 
 def _hand_over(
@@ -140,7 +158,7 @@ def _hand_over(
             root=sweep.root,
             hardware=sweep.hardware,
             # One folder a submission: job ids may come again on another day.
-            folder=folder / "jobs" / launcher,
+            folder=folder / JOBS / launcher,
             code=code,
             name=sweep.name,
             launcher=launcher,
@@ -149,6 +167,7 @@ def _hand_over(
             watch=watch,
             others=[e.planned for e in entries if e.planned.action == Action.LEAVE],
             on_interrupt=lambda: ask_to_cancel(sweep.settings.on_interrupt, stop),
+            stop=stop,
         )
     return LocalQueue(
         runs,

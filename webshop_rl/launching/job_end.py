@@ -1,8 +1,8 @@
-"""The last lines of a job's script: a run that died without a word is started again, or failed.
+"""What a job's script asks when a run died without a word: is it started again, or has it failed?
 
     python -m webshop_rl.launching.job_end SUBMITIT_FOLDER EXIT_CODE_OF_SRUN
 
-Its exit code is the job's, so Slurm calls the job what the run is.
+Its exit code says so (`REQUEUE`), and is the job's else, so that Slurm calls the job what the run is.
 """
 
 from __future__ import annotations
@@ -19,35 +19,30 @@ from webshop_rl.launching.deaths import after_death
 from webshop_rl.launching.progress import last_log_line
 from webshop_rl.launching.record import close_journal
 from webshop_rl.launching.run_status import GOING, State, read_status
-from webshop_rl.launching.slurm_cluster import job_state, requeue
-from webshop_rl.launching.slurm_run import SlurmRun
+from webshop_rl.launching.slurm_run import REQUEUE, SlurmRun
 from webshop_rl.launching.worker import peer_error
 
 _SIGNALLED = 128
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Settle the runs of this job; 1 if one of them failed."""
+    """Settle the runs of this job; REQUEUE if one is to go on, else 1 if one of them failed."""
     folder, code = Path(arguments[0]), int(arguments[1])
-    job_id = JobEnvironment().job_id
-    if job_state(job_id) != "RUNNING":
-        return code  # Slurm is ending or requeuing it
-    paths = JobPaths(folder, job_id=job_id)
+    paths = JobPaths(folder, job_id=JobEnvironment().job_id)
     task: SlurmRun = DelayedSubmission.load(paths.submitted_pickle).function
     again, failed = False, False
     for run_dir in task.folders:
         status = read_status(run_dir)
-        if status is not None and status.state in GOING:
+        # One that is preempted has saved itself; what ended the job came after.
+        if status is not None and status.state in GOING and status.state != State.PREEMPTED:
             told = peer_error(run_dir)
             killed = code > _SIGNALLED and not told
             cause = told or _cause(code, paths)
             status = after_death(run_dir, status, cause, restarts=task.restarts if killed else 0)
             close_journal(run_dir, status.state, status.error)
-        again = again or (status is not None and status.state == State.QUEUED)
+        again = again or (status is not None and status.state in (State.QUEUED, State.PREEMPTED))
         failed = failed or (status is not None and status.state == State.FAILED)
-    if again and requeue(job_id):
-        return 0
-    return 1 if failed else 0
+    return REQUEUE if again else int(failed)
 
 
 def _cause(code: int, paths: JobPaths) -> str:

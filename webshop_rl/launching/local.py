@@ -144,6 +144,11 @@ class LocalQueue:
         """Whether no run executes or waits."""
         return not (self._waiting or self._running)
 
+    @property
+    def note(self) -> str:
+        """Nothing that is outside keeps it from going on."""
+        return ""
+
     def tick(self) -> None:
         """Take note of processes that ended, and start what has room."""
         for ended in [r for r in self._running if r.process.poll() is not None]:

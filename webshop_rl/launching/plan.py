@@ -129,6 +129,11 @@ def latest_generation(root: Path, signature: str) -> int:
     return generation
 
 
+def latest_folder(root: Path, signature: str) -> Path:
+    """Folder of the newest run of a signature, whether or not there is one."""
+    return runs_folder(root) / run_name(signature, latest_generation(root, signature))
+
+
 def has_results(folder: Path) -> bool:
     """Whether numbers or weights of an earlier attempt are there, which another code must not continue."""
     checkpoints = folder / CHECKPOINTS

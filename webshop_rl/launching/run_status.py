@@ -22,6 +22,7 @@ from pathlib import Path
 
 from webshop_rl.errors import UserError
 from webshop_rl.launching.folder import JOB, STATUS, read_json, replace_text
+from webshop_rl.launching.progress import last_log_line
 from webshop_rl.launching.slurm_cluster import Job, Jobs, query_jobs
 from webshop_rl.tracking.lock import Busy, FolderLock
 
@@ -44,6 +45,9 @@ class State(enum.StrEnum):
 
 # In the hands of a launcher or of Slurm.
 GOING = (State.QUEUED, State.RUNNING, State.PREEMPTED)
+# How Slurm calls jobs that ended by no wish of anyone's: by themselves, or because it took the node away.
+_TAKEN_AWAY = ("TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED")
+_DIED = ("FAILED", "OUT_OF_MEMORY", *_TAKEN_AWAY)
 # What something else than the run's own word may change.
 _UNSETTLED = (*GOING, State.INTERRUPTED)
 
@@ -113,15 +117,16 @@ def observe(root: Path, run_dir: Path, jobs: Jobs | None = None) -> RunStatus | 
     status = read_status(run_dir)
     if status is None or status.state not in _UNSETTLED:
         return status
-    job_id = held_by_job(run_dir)
-    if job_id:
-        job = (jobs or query_jobs()).get(job_id)
-        return status if job is None else _seen_with_job(status, read_status(run_dir) or status, job)
+    if holder := holding_job(run_dir):
+        job = (jobs or query_jobs()).get(holder.job_id, submitted=holder.submitted)
+        latest = read_status(run_dir) or status
+        if job is None or (job.forgotten and worker_lock(run_dir).holder() is not None):
+            return latest
+        return _seen_with_job(status, latest, job, holder)
     if status.state == State.RUNNING and worker_lock(run_dir).holder() is None:
         # The holder may have ended, and said so, between our two looks.
-        latest = read_status(run_dir)
-        if latest != status:
-            return latest
+        if (now := read_status(run_dir)) != status:
+            return now
         if launcher_alive(root, status.launcher):
             return replace(status, state=State.QUEUED)  # its launcher will start it again
         return replace(status, state=State.INTERRUPTED, launcher="", error="its process is gone")
@@ -130,23 +135,34 @@ def observe(root: Path, run_dir: Path, jobs: Jobs | None = None) -> RunStatus | 
     return status
 
 
-def _seen_with_job(before: RunStatus, status: RunStatus, job: Job) -> RunStatus:
+def _seen_with_job(before: RunStatus, status: RunStatus, job: Job, holder: HoldingJob) -> RunStatus:
     """A run's status beside the job that holds it; before was read before the job was looked at."""
     if status != before or status.state not in _UNSETTLED:
         return status  # the run itself has just told
     if job.waits:
         return replace(status, state=State.PREEMPTED if status.attempts else State.QUEUED)
-    if status.state == State.INTERRUPTED:
-        # Slurm is still ending the job, perhaps only to run it again.
-        return status if job.over else replace(status, state=State.PREEMPTED)
     if not job.over:
-        return status
-    if job.state == "OUT_OF_MEMORY":
-        return replace(status, state=State.FAILED, error="out of memory (Slurm)")
-    if job.state == "FAILED" or (job.state == "COMPLETED" and status.state == State.RUNNING):
-        return replace(status, state=State.FAILED, error=f"its job ended without a word (Slurm: {job.state})")
-    why = status.error or (f"its job is over (Slurm: {job.state})" if job.state else "its job is gone")
+        # An interrupted run whose job is still being ended may be about to run again.
+        ending = status.state == State.INTERRUPTED
+        return replace(status, state=State.PREEMPTED) if ending else status
+    cause = cause_of_death(status, job)
+    if cause and job.state not in _TAKEN_AWAY:
+        last = last_log_line(Path(holder.folder), f"{holder.job_id}_0_log.err") if holder.folder else ""
+        return replace(status, state=State.FAILED, error=f"{cause}: {last}" if last else cause)
+    gone = f"its job is over (Slurm: {job.state})" if job.state else "its job is gone"
+    why = status.error or cause or gone
     return replace(status, state=State.INTERRUPTED if status.attempts else State.PREPARED, error=why)
+
+
+def cause_of_death(status: RunStatus, job: Job) -> str:
+    """How a job ended that nobody asked to end, and whose run could not say so; "" for any other.
+
+    Args:
+        status: of a run that is not finished and has not failed.
+        job: one that is over.
+    """
+    died = job.state in _DIED or (job.state == "COMPLETED" and status.state == State.RUNNING)
+    return f"its job ended without a word (Slurm: {job.state})" if died else ""
 
 
 def settle(run_dir: Path, seen: RunStatus) -> bool:
@@ -157,15 +173,39 @@ def settle(run_dir: Path, seen: RunStatus) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class HoldingJob:
+    """A run's job.json.
+
+    Attributes:
+        job_id: Slurm's.
+        submitted: seconds since 1970.
+        folder: where submitit keeps the job's files.
+    """
+
+    job_id: str
+    submitted: float = 0.0
+    folder: str = ""
+
+
+def holding_job(run_dir: Path) -> HoldingJob | None:
+    """The Slurm job that the run was last submitted as; None for a run of no job."""
+    content = read_json(run_dir / JOB) or {}
+    known = {f.name: content[f.name] for f in fields(HoldingJob) if f.name in content}
+    return HoldingJob(**known) if known.get("job_id") else None
+
+
 def held_by_job(run_dir: Path) -> str:
-    """Id of the Slurm job that the run was last submitted as; "" for a run of no job."""
-    return str((read_json(run_dir / JOB) or {}).get("job_id", ""))
+    """Id of that job, "" for a run of no job."""
+    job = holding_job(run_dir)
+    return job.job_id if job else ""
 
 
-def hold_by_job(run_dir: Path, job_id: str) -> None:
+def hold_by_job(run_dir: Path, job_id: str, folder: Path | None = None) -> None:
     """Note the job a run was submitted as; "" for none. Beside status.json, which the run itself writes."""
     if job_id:
-        replace_text(run_dir / JOB, json.dumps({"job_id": job_id, "submitted": time.time()}))
+        job = HoldingJob(job_id, time.time(), str(folder or ""))
+        replace_text(run_dir / JOB, json.dumps(asdict(job)))
     else:
         (run_dir / JOB).unlink(missing_ok=True)
 
@@ -209,6 +249,14 @@ def alive_as_launcher(root: Path) -> Iterator[str]:
 def launcher_alive(root: Path, name: str) -> bool:
     """Whether the launcher of that id still runs."""
     return bool(name) and FolderLock(root / "launchers", name).holder() is not None
+
+
+def lost_launcher(root: Path, run_dir: Path) -> str:
+    """Id of the launcher that died before it noted which job holds the run; "" if none did."""
+    status = read_status(run_dir)
+    if status is None or status.state != State.QUEUED or held_by_job(run_dir):
+        return ""
+    return "" if launcher_alive(root, status.launcher) else status.launcher
 
 
 def planning(root: Path) -> FolderLock:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
+import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,51 @@ from submitit import SlurmExecutor
 
 from webshop_rl.errors import UserError
 from webshop_rl.launching.config import HardwareConfig
+from webshop_rl.launching.deaths import after_death
 from webshop_rl.launching.plan import Planned
 from webshop_rl.launching.prepare import mark_queued
-from webshop_rl.launching.run_status import GOING, RunStatus, held_by_job, hold_by_job, observe, settle
-from webshop_rl.launching.slots import thread_variables
-from webshop_rl.launching.slurm_cluster import JobsWatch, cancel, max_array_size, minutes, release
+from webshop_rl.launching.run_status import (
+    GOING,
+    RunStatus,
+    State,
+    cause_of_death,
+    held_by_job,
+    hold_by_job,
+    holding_job,
+    observe,
+    read_status,
+    settle,
+    write_status,
+)
+from webshop_rl.launching.slurm_cluster import (
+    JobsWatch,
+    cancel,
+    max_array_size,
+    minutes,
+    release,
+    requeue,
+)
 from webshop_rl.launching.slurm_run import SlurmRun
+from webshop_rl.launching.slurm_script import command, sbatch_parameters, waiting_for
+from webshop_rl.launching.slurm_submit import submit
+from webshop_rl.launching.stop import StopRequests
 
 _RELEASE_EVERY_S = 20.0
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One array of a submission: its runs, in groups of those that share a job."""
+    """One array of a submission.
+
+    Attributes:
+        groups: its runs, those together that share a job.
+        parallelism: jobs of it at once.
+        after: index of the array that must end before; None for none.
+    """
 
     groups: tuple[tuple[Planned, ...], ...]
     parallelism: int
+    after: int | None = None
 
 
 def split(runs: Sequence[Planned], hardware: HardwareConfig, *, pack: int, largest: int) -> list[Submission]:
@@ -37,60 +65,10 @@ def split(runs: Sequence[Planned], hardware: HardwareConfig, *, pack: int, large
     groups = [tuple(runs[k : k + pack]) for k in range(0, len(runs), pack)]
     arrays = [tuple(groups[k : k + largest]) for k in range(0, len(groups), largest)]
     limit = hardware.array_parallelism
-    return [Submission(a, len(a) if limit is None else max(1, limit // len(arrays))) for a in arrays]
-
-
-def sbatch_parameters(
-    hardware: HardwareConfig, *, name: str, code: Path, folder: Path, pack: int
-) -> dict[str, Any]:
-    """What submitit is told, from the hardware group.
-
-    Args:
-        hardware: the group.
-        name: of the jobs.
-        code: the frozen code; the job changes into it, so that it is imported, after a requeue too.
-        folder: where submitit keeps its files.
-        pack: runs in one job.
-    Raises: UserError if the time limit is none, or several processes and several runs share a job.
-    """
-    tasks = hardware.nodes * hardware.tasks_per_node
-    if pack > 1 and tasks > 1:
-        raise UserError("packed runs have one process each", where="sweep.pack", remedy="sweep.pack=1")
-    cpus = hardware.cpus or (hardware.threads or 1) * pack
-    at_end = f"{command(hardware)} -m webshop_rl.launching.job_end {shlex.quote(str(folder))}"
-    threads = hardware.threads or max(1, cpus // pack)
-    chosen = {
-        "partition": hardware.partition,
-        "account": hardware.account,
-        "qos": hardware.qos,
-        "mem": hardware.mem,
-        "gpus_per_node": hardware.gpus or None,
-    }
-    return {
-        **{key: value for key, value in chosen.items() if value is not None},
-        "job_name": name,
-        "time": minutes(hardware.time),
-        "nodes": hardware.nodes,
-        "ntasks_per_node": hardware.tasks_per_node,
-        "cpus_per_task": cpus,
-        "signal_delay_s": hardware.signal_s,
-        "stderr_to_stdout": False,
-        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cpus}"],
-        "setup": [
-            *hardware.setup,
-            *(f"export {key}={value}" for key, value in thread_variables(threads).items()),
-            "unset PYTHONSAFEPATH",
-            f"cd {shlex.quote(str(code))} || exit 1",
-        ],
-        "teardown": ["code=$?", f"[ $code -eq 0 ] || exec {at_end} $code"],
-        "additional_parameters": {"requeue": True, **hardware.sbatch},
-    }
-
-
-def command(hardware: HardwareConfig) -> str:
-    """The python command of the jobs, in its container."""
-    python = hardware.python or shlex.quote(sys.executable)
-    return f"{hardware.container} {python}" if hardware.container else python
+    if limit is None:
+        return [Submission(array, len(array)) for array in arrays]
+    each = max(1, limit // len(arrays))
+    return [Submission(array, each, k - limit if k >= limit else None) for k, array in enumerate(arrays)]
 
 
 class SlurmQueue:
@@ -110,6 +88,7 @@ class SlurmQueue:
         watch: Slurm's view of the jobs.
         others: runs that jobs of an earlier launch hold; waited for, too.
         on_interrupt: asked when the user interrupts; True to cancel the jobs of this launch.
+        stop: requests of the user to end.
     """
 
     def __init__(
@@ -127,44 +106,58 @@ class SlurmQueue:
         watch: JobsWatch,
         others: Sequence[Planned],
         on_interrupt: Callable[[], bool],
+        stop: StopRequests,
     ) -> None:
         self._runs, self._root, self._on_interrupt = [*runs, *others], root, on_interrupt
-        self._watch = watch
-        self._left_alone = False
+        self._watch, self._stop, self._restarts = watch, stop, hardware.restarts
+        self._left_alone = self._cancelling = self._to_cancel = False
         self._next_release = 0.0
         self._own: dict[Path, str] = {}
         if runs:
             parameters = sbatch_parameters(hardware, name=name, code=code, folder=folder, pack=pack)
             for run in runs:
                 mark_queued(run.folder, run.status or RunStatus(), launcher=launcher)
+            arrays: list[str] = []
             for part in split(runs, hardware, pack=pack, largest=max_array_size()):
-                self._submit(part, parameters, hardware, folder, entry)
+                before = None if part.after is None else arrays[part.after]
+                told = waiting_for(parameters, before)
+                arrays.append(self._submit(part, told, hardware, folder, entry))
 
     def _submit(
         self, part: Submission, parameters: dict[str, Any], hardware: HardwareConfig, folder: Path, entry: str
-    ) -> None:
+    ) -> str:
+        """Submit one array; its id."""
         executor = SlurmExecutor(folder, python=command(hardware))
         executor.update_parameters(**parameters, array_parallelism=part.parallelism)
         limit = minutes(hardware.time)
         tasks = [SlurmRun(tuple(r.folder for r in g), entry, hardware.restarts, limit) for g in part.groups]
+        noted = set(self._own.values())
         try:
-            jobs = executor.submit_array(tasks)
-        except Exception as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise UserError(f"sbatch refused the jobs: {lines[-1]}", where="hardware") from error
-        for group, job in zip(part.groups, jobs, strict=True):
+            job_ids = submit(executor, tasks, folder=folder, noted=noted, stop=self._stop)
+        except UserError:
+            cancel(noted)  # refused is refused: no part of the sweep is left in the queue
+            raise
+        for group, job_id in zip(part.groups, job_ids, strict=True):
             for run in group:
-                hold_by_job(run.folder, job.job_id)
-                self._own[run.folder] = job.job_id
+                hold_by_job(run.folder, job_id, folder)
+                self._own[run.folder] = job_id
+        return job_ids[0].partition("_")[0]
 
     @property
     def done(self) -> bool:
         """Whether Slurm holds none of the runs any more, or the user left them to it."""
         return self._left_alone or not self._runs
 
+    @property
+    def note(self) -> str:
+        """What keeps the queue from going on, in one line; "" for nothing."""
+        return f"waiting for Slurm's controller: {self._watch.problem}" if self._watch.problem else ""
+
     def tick(self) -> None:
-        """Settle runs whose jobs ended without a word, and forget those that are over."""
-        if not self.done and self._watch.latest().reachable:
+        """Start again or settle runs whose jobs ended without a word, and forget those that are over."""
+        if not self.done and self._watch.latest().reachable and not self._watch.problem:
+            if self._to_cancel:
+                self._cancel()
             self._release()
             self._runs = [run for run in self._runs if not self._over(run)]
 
@@ -183,15 +176,42 @@ class SlurmQueue:
         status = observe(self._root, run.folder, self._watch.latest())
         if status is None or status.state in GOING:
             return False
+        if not self._cancelling and self._starts_again(run.folder):
+            return False
         settle(run.folder, status)
         return True
+
+    def _starts_again(self, folder: Path) -> bool:
+        """Requeue a job that was killed as a whole while its run was at work.
+
+        Where only the run was killed, the job's script has done so itself.
+        """
+        holder, status = holding_job(folder), read_status(folder)
+        if holder is None or status is None or not status.attempts or status.state == State.QUEUED:
+            return False
+        job = self._watch.latest().get(holder.job_id, submitted=holder.submitted)
+        cause = cause_of_death(status, job) if job else ""
+        if not cause:
+            return False
+        after = after_death(folder, status, cause, restarts=self._restarts)
+        if after.state == State.QUEUED and requeue(holder.job_id):
+            hold_by_job(folder, holder.job_id, Path(holder.folder))
+            return True
+        write_status(folder, replace(after, state=State.FAILED, error=after.error.partition(";")[0]))
+        return False
 
     def stop(self) -> None:
         """As the user wishes: cancel the jobs, which then save themselves, or leave them to Slurm."""
         if self._on_interrupt():
-            cancel(self._own[run.folder] for run in self._runs if run.folder in self._own)
+            self._cancelling = self._to_cancel = True
         else:
             self._left_alone = True
+
+    def _cancel(self) -> None:
+        """Cancel the jobs of this launch; if the controller is away, again later."""
+        with contextlib.suppress(UserError):
+            cancel(self._own[run.folder] for run in self._runs if run.folder in self._own)
+            self._to_cancel = False
 
     def kill(self) -> None:
         """Wait no longer."""

@@ -2,8 +2,8 @@
 
 submitit starts it, on each task of the job. Signals that ask to stop: SIGUSR2 before the time limit and
 (where the cluster sends it) before a preemption, SIGTERM with a preemption, a requeue or a cancellation.
-Only a job that Slurm still calls RUNNING requeues itself: a cancelled one must stay cancelled, one that
-Slurm requeues needs no help.
+A run that saved itself ends with an exit code that asks the job's script for a requeue, unless Slurm calls
+the job anything but RUNNING: a cancelled one must stay cancelled, one that Slurm requeues needs no help.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from webshop_rl.launching.folder import LOG
 from webshop_rl.launching.local import LocalQueue
 from webshop_rl.launching.plan import Action, Planned
 from webshop_rl.launching.progress import read_progress
-from webshop_rl.launching.run_status import State, read_status
+from webshop_rl.launching.run_status import State, held_by_job, hold_by_job, read_status
 from webshop_rl.launching.slots import Slot
-from webshop_rl.launching.slurm_cluster import job_state, requeue
+from webshop_rl.launching.slurm_cluster import job_state
 from webshop_rl.launching.worker import Interrupted, LeftAlone, RunFailed, execute, follow
 
 # The former attempt's process may still be dying, on a node that Slurm has given up.
 _PATIENCE_S = 3600.0
 _TICK_S = 0.2
+# Exit code of a run that saved itself and is to be started again; EX_TEMPFAIL of sysexits.h.
+REQUEUE = 75
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class SlurmRun:
 
     def __call__(self) -> str:
         job = JobEnvironment()
+        if job.global_rank == 0:
+            self._note_job(job.job_id)
         if len(self.folders) > 1:
             return self._packed()
         if job.num_tasks > 1:
@@ -61,8 +65,17 @@ class SlurmRun:
             else:
                 self._lead()
         except (Interrupted, LeftAlone) as stop:
+            status = read_status(self.folders[0])
+            if job.global_rank == 0 and status is not None and status.state == State.PREEMPTED:
+                raise SystemExit(REQUEUE) from stop
             return str(stop)
         return "finished"
+
+    def _note_job(self, job_id: str) -> None:
+        """As the launcher does once it has the ids; it may die before."""
+        for folder in self.folders:
+            if not held_by_job(folder):
+                hold_by_job(folder, job_id, Path(os.environ["SUBMITIT_FOLDER"]))
 
     def _lead(self) -> None:
         log_to(self.folders[0] / LOG)
@@ -71,7 +84,7 @@ class SlurmRun:
             self.folders[0],
             entry=self.entry,
             patience_s=_PATIENCE_S,
-            requeue=lambda: self._may_go_on(began, before) and requeue_this_job(),
+            requeue=lambda: self._may_go_on(began, before) and not is_being_ended(),
         )
 
     def _may_go_on(self, began: float, before: int) -> bool:
@@ -95,8 +108,8 @@ class SlurmRun:
         )
         stopped = _work_off(queue)
         states = [status.state for f in self.folders if (status := read_status(f))]
-        if stopped and any(state not in _ENDED for state in states) and requeue_this_job():
-            return "requeued"
+        if stopped and any(state not in _ENDED for state in states) and not is_being_ended():
+            raise SystemExit(REQUEUE)
         failed = sum(state == State.FAILED for state in states)
         if failed:
             raise RunFailed(f"{failed} of {len(self.folders)} packed runs failed")
@@ -125,10 +138,9 @@ def _work_off(queue: LocalQueue) -> bool:
     return stopping
 
 
-def requeue_this_job() -> bool:
-    """Requeue the job this process is in, unless Slurm is ending it; True if it will run again."""
-    job_id = JobEnvironment().job_id
-    return job_state(job_id) == "RUNNING" and requeue(job_id)
+def is_being_ended() -> bool:
+    """Whether Slurm has taken this process's job away; not so if it does not say (in a container, e.g.)."""
+    return job_state(JobEnvironment().job_id) not in ("RUNNING", "")
 
 
 def log_to(path: Path) -> None:

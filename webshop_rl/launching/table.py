@@ -124,6 +124,7 @@ class SweepTable:
         self._live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         self._states: dict[str, State] = {}
         self._next_lines = 0.0
+        self._note = ""
 
     def __enter__(self) -> SweepTable:
         if self._live:
@@ -144,6 +145,9 @@ class SweepTable:
             self._live.update(Group(table, Text(note)) if note else table, refresh=True)
         else:
             self._lines(views)
+            if note != self._note:
+                self._note = note
+                self.console.print(note or "it goes on", highlight=False, markup=False, soft_wrap=True)
 
     def _lines(self, views: Sequence[RunView]) -> None:
         due = time.monotonic() >= self._next_lines

@@ -68,7 +68,7 @@ def execute(
         run_dir: a folder that `prepare` made.
         entry: `module:function` that takes the folder and returns the objective.
         patience_s: how long to wait for another process that executes the run.
-        requeue: called after a stop on request; True if the run will be started again.
+        requeue: called after a stop on request; True if the run is to be started again, by the caller.
     Raises: LeftAlone, Interrupted, LostPeer (the status still says running), or RunFailed after any
         other end, a call of sys.exit included.
     """
@@ -123,7 +123,7 @@ def _started(run_dir: Path, known: RunStatus) -> RunStatus:
 
 
 def _stopped(run_dir: Path, status: RunStatus, requeue: Callable[[], bool] | None) -> None:
-    """Say so, before the requeue that ends this process.
+    """Say so, and whether the run is to be started again.
 
     Raises: RunFailed if another process of this run had failed, or if requeues lead nowhere.
     """
