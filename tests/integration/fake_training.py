@@ -1,9 +1,9 @@
 """A stand-in for training, for tests of the launcher: starts at once, records, checkpoints, obeys signals.
 
 What a run does is told by FAKE_TRAINING, a JSON object from seed to one of
-raise, exit, kill_once, kill_always, deaf (to SIGTERM), slow, late_import, hold (after two
-updates, until the file `go` is in the root); peer_raise and peer_kill_once
-are done by the second process of a run.
+raise, exit, vanish (as os._exit does), kill_once, kill_always, deaf (to SIGTERM), slow, late_import,
+hold (after two updates, until the file `go` is in the root); peer_raise and peer_kill_once are done by
+the second process of a run.
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ def _misbehave(behaviour: str, run_dir: Path, update: int) -> None:
         raise ValueError("the shop is closed\nand a second line")
     if behaviour == "exit":
         sys.exit(0)
+    if behaviour == "vanish":
+        os._exit(0)
     marker = run_dir / "killed"
     if behaviour == "kill_always" or (behaviour == "kill_once" and not marker.exists()):
         marker.touch()
@@ -113,6 +115,7 @@ def _note(run_dir: Path) -> dict[str, object]:
         "omp": os.environ.get("OMP_NUM_THREADS"),
         "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "world": [os.environ.get(key) for key in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR")],
+        "marks": {name: os.environ.get(name) for name in os.environ.get("MARKS", "").split(",") if name},
         "package": str(Path(webshop_rl.__file__).parent),
     }
     with (run_dir / "attempts.jsonl").open("a") as log:

@@ -56,7 +56,7 @@ class Command:
             "COLUMNS": "200",
         }
 
-    def start(self, *overrides: str) -> subprocess.Popen[str]:
+    def start(self, *overrides: str, stdin: int | None = None) -> subprocess.Popen[str]:
         flags = [o for o in overrides if o.startswith("-")]
         given = [o for o in overrides if not o.startswith("-")]
         common = {"root": str(self.root), "tracking": "journal", "num_updates": "4"}
@@ -67,6 +67,7 @@ class Command:
             [sys.executable, str(self.source / "launch.py"), *flags, *keys, *given],
             cwd=self.root.parent,
             env=self.environment,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

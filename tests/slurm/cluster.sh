@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # A Slurm cluster on this machine, for tests: munge, slurmctld and several slurmd, without systemd or cgroups.
 #
-#   tests/slurm/cluster.sh up|down|is-up|env      up is idempotent; needs root
-#   apt-get install -y --no-install-recommends slurm-wlm munge [mariadb-server slurmdbd]
+#   tests/slurm/cluster.sh up|down|is-up|env      needs root; up again with other settings applies them
+#   tests/slurm/install.sh                        installs what it needs
 #
-# Settings, by environment: SLURM_TEST_ROOT (folder), NODES, GPUS a node, CPUS a node
-# ACCOUNTING=none|slurmdbd, CONTROLLER_PARAMETERS, GRACE_S (of a preemption).
+# Settings, by environment: SLURM_TEST_ROOT (folder), NODES, GPUS a node, CPUS a node, MEMORY_MB a node,
+# PORTS (the first of those it listens on), ACCOUNTING=none|slurmdbd, CONTROLLER_PARAMETERS, GRACE_S (of a preemption), MAX_ARRAY_SIZE.
 set -euo pipefail
 ROOT=${SLURM_TEST_ROOT:-/tmp/webshop-rl-slurm}
 NODES=${NODES:-3} GPUS=${GPUS:-2} CPUS=${CPUS:-16} MEMORY_MB=${MEMORY_MB:-32000}
-ACCOUNTING=${ACCOUNTING:-none} DATABASE_PORT=${DATABASE_PORT:-23316}
+ACCOUNTING=${ACCOUNTING:-none} PORTS=${PORTS:-26800}
+CONTROLLER_PORT=$PORTS DBD_PORT=$((PORTS + 1)) DATABASE_PORT=$((PORTS + 2)) NODE_PORT=$((PORTS + 10))
 export SLURM_CONF=$ROOT/etc/slurm.conf
 HOST=$(hostname -s)
 
@@ -25,7 +26,7 @@ start_munge() {
   install -d -o munge -g munge -m 755 /run/munge
   install -d -o munge -g munge -m 700 /var/log/munge /var/lib/munge
   [ -s /etc/munge/munge.key ] || runuser -u munge -- mungekey --create
-  runuser -u munge -- munged --num-threads=2
+  runuser -u munge -- munged --num-threads=2 || true  # perhaps another cluster has just started it
   wait_for munge -n
 }
 
@@ -42,7 +43,7 @@ write_configuration() {
 ClusterName=webshop
 FirstJobId=$(cat "$ROOT/etc/first_job")
 SlurmctldHost=$HOST(127.0.0.1)
-SlurmctldPort=26827
+SlurmctldPort=$CONTROLLER_PORT
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -65,7 +66,7 @@ SelectTypeParameters=CR_CPU_Memory
 DefMemPerCPU=256
 GresTypes=gpu
 JobRequeue=1
-MaxArraySize=1001
+MaxArraySize=${MAX_ARRAY_SIZE:-1001}
 ReturnToService=2
 SlurmdTimeout=10
 KillWait=5
@@ -78,19 +79,19 @@ CONF
     if [ "$ACCOUNTING" = slurmdbd ]; then cat <<CONF
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
-AccountingStoragePort=26829
+AccountingStoragePort=$DBD_PORT
 AccountingStorageTRES=gres/gpu
 JobAcctGatherType=jobacct_gather/linux
 CONF
     else echo "AccountingStorageType=accounting_storage/none"; fi
     for n in $(seq "$NODES"); do
-      echo "NodeName=n$n NodeHostname=$HOST NodeAddr=127.0.0.1 Port=$((27010 + n)) CPUs=$CPUS RealMemory=$MEMORY_MB Gres=gpu:$GPUS State=UNKNOWN"
+      echo "NodeName=n$n NodeHostname=$HOST NodeAddr=127.0.0.1 Port=$((NODE_PORT + n)) CPUs=$CPUS RealMemory=$MEMORY_MB Gres=gpu:$GPUS State=UNKNOWN"
     done
     cat <<CONF
 PartitionName=low  Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=${GRACE_S:-20}
 PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 CONF
-  } > "$SLURM_CONF"
+  } > "$SLURM_CONF.new"
 }
 
 start_accounting() {
@@ -116,7 +117,7 @@ start_accounting() {
 AuthType=auth/munge
 DbdHost=localhost
 DbdAddr=127.0.0.1
-DbdPort=26829
+DbdPort=$DBD_PORT
 SlurmUser=root
 LogFile=$ROOT/log/slurmdbd.log
 PidFile=$ROOT/run/slurmdbd.pid
@@ -130,12 +131,30 @@ CONF
   chmod 600 "$ROOT/etc/slurmdbd.conf"
   running "$ROOT/run/slurmdbd.pid" || slurmdbd
   wait_for sacctmgr -n list cluster
-  sacctmgr -n list cluster | grep -q webshop || sacctmgr -i add cluster webshop >/dev/null
+  sacctmgr -n list cluster | grep -q webshop && return
+  sacctmgr -i add cluster webshop >/dev/null
+  sacctmgr -i add account lab cluster=webshop >/dev/null
+  sacctmgr -i add qos urgent >/dev/null
+  sacctmgr -i add user "$(id -un)" account=lab qos=normal,urgent >/dev/null
+}
+
+stop() {  # the daemons whose pid files are given
+  for file in "$@"; do
+    [ -f "$file" ] || continue
+    pid=$(cat "$file"); kill "$pid" 2>/dev/null || true
+    for _ in $(seq 100); do alive "$pid" || break; sleep 0.1; done
+    ! alive "$pid" || kill -9 "$pid"
+    rm -f "$file"
+  done
 }
 
 up() {
   start_munge
-  running "$ROOT/run/slurmctld.pid" || write_configuration
+  write_configuration
+  if ! cmp -s "$SLURM_CONF.new" "$SLURM_CONF"; then
+    stop "$ROOT"/run/slurmctld.pid "$ROOT"/run/slurmd.*.pid
+    mv "$SLURM_CONF.new" "$SLURM_CONF"
+  fi
   [ "$ACCOUNTING" != slurmdbd ] || start_accounting
   # Node names must resolve: a run of several processes meets at the name of its first node.
   for n in $(seq "$NODES"); do getent hosts "n$n" >/dev/null || echo "127.0.0.1 n$n" >> /etc/hosts; done
@@ -148,12 +167,7 @@ down() {
   [ -f "$SLURM_CONF" ] || return 0
   timeout 10 scancel -u "$(id -un)" 2>/dev/null || true
   sleep 1
-  for file in "$ROOT"/run/slurmd.*.pid "$ROOT"/run/slurmctld.pid "$ROOT"/run/slurmdbd.pid "$ROOT"/run/mariadb.pid; do
-    [ -f "$file" ] || continue
-    pid=$(cat "$file"); kill "$pid" 2>/dev/null || true
-    for _ in $(seq 50); do alive "$pid" || break; sleep 0.2; done
-    rm -f "$file"
-  done
+  stop "$ROOT"/run/slurmd.*.pid "$ROOT"/run/slurmctld.pid "$ROOT"/run/slurmdbd.pid "$ROOT"/run/mariadb.pid
   rm -rf "$ROOT"
 }
 
@@ -162,5 +176,5 @@ case "${1:-}" in
   down) down ;;
   is-up) running "$ROOT/run/slurmctld.pid" ;;
   env) echo "export SLURM_CONF=$SLURM_CONF" ;;
-  *) sed -n 2,9p "$0"; exit 2 ;;
+  *) sed -n 2,8p "$0"; exit 2 ;;
 esac

@@ -1,34 +1,55 @@
-"""A real Slurm on this machine for the tests of this folder; skipped, with the reason, where none is."""
+"""A real Slurm on this machine for the tests of this folder; skipped, with the reason, where none can be.
+
+Under pytest-xdist each worker has a cluster of its own, on ports of its own.
+
+With CI or WEBSHOP_RL_REQUIRE_SLURM set nothing is skipped: a cluster that is not there is an error.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-CLUSTER = Path(__file__).parent / "cluster.sh"
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+
+from slurm_commands import Cluster, jobs_left, slurm_command
+from sweep_command import wait_until
+
+HERE = Path(__file__).parent
+CLUSTER = HERE / "cluster.sh"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if HERE in item.path.parents:
             item.add_marker(pytest.mark.slurm)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker:
+        root = os.environ.get("SLURM_TEST_ROOT", "/tmp/webshop-rl-slurm")
+        os.environ["SLURM_TEST_ROOT"] = f"{root}-{worker}"
+        os.environ["PORTS"] = str(26900 + 100 * int(worker.removeprefix("gw")))
 
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[None]:
-    """The cluster is up, and SLURM_CONF points to it."""
-    if shutil.which("slurmctld") is None:
-        pytest.skip("Slurm is not installed: apt-get install slurm-wlm munge (make test-slurm does it)")
+    """The cluster is up, with accounting where that is installed, and SLURM_CONF points to it."""
+    if shutil.which("slurmctld") is None or shutil.which("munged") is None:
+        _cannot("Slurm is not installed: apt-get install slurm-wlm munge (make test-slurm does it)")
     if os.geteuid() != 0:
-        pytest.skip("the test cluster needs root")
+        _cannot("the test cluster needs root")
     was_up = subprocess.run([str(CLUSTER), "is-up"], check=False).returncode == 0
-    subprocess.run([str(CLUSTER), "up"], check=True, timeout=120, stdout=subprocess.DEVNULL)
+    _up()
     answer = subprocess.run([str(CLUSTER), "env"], check=True, capture_output=True, text=True)
     os.environ["SLURM_CONF"] = answer.stdout.strip().partition("=")[2]
     yield
@@ -36,12 +57,45 @@ def slurm() -> Iterator[None]:
         subprocess.run([str(CLUSTER), "down"], check=True, timeout=120)
 
 
+@pytest.fixture
+def cluster(slurm: None) -> Iterator[Cluster]:
+    """Called with settings, restarts the cluster; the usual ones come back after the test."""
+
+    def restart(**settings: str) -> None:
+        if settings.get("ACCOUNTING") == "slurmdbd" and not _has_accounting():
+            _cannot("accounting is not installed: apt-get install slurmdbd mariadb-server")
+        _up(**settings)
+
+    yield restart
+    _empty()
+    _up()
+
+
 @pytest.fixture(autouse=True)
 def _quiet_cluster(slurm: None) -> Iterator[None]:
     """Each test finds an idle cluster and leaves one."""
     yield
+    _empty()
+
+
+def _up(**settings: str) -> None:
+    accounting = {"ACCOUNTING": "slurmdbd" if _has_accounting() else "none"}
+    environment = {**os.environ, **accounting, **settings}
+    subprocess.run([str(CLUSTER), "up"], env=environment, check=True, timeout=120, stdout=subprocess.DEVNULL)
+
+
+def _empty() -> None:
     subprocess.run(["scancel", "-u", "root"], check=False, timeout=30)
     for node in ("n1", "n2", "n3"):
-        subprocess.run(
-            ["scontrol", "update", f"nodename={node}", "state=resume"], check=False, capture_output=True
-        )
+        slurm_command("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+    wait_until(lambda: not jobs_left())
+
+
+def _has_accounting() -> bool:
+    return shutil.which("slurmdbd") is not None and shutil.which("mariadbd") is not None
+
+
+def _cannot(reason: str) -> NoReturn:
+    if any(os.environ.get(name, "") not in ("", "0", "false") for name in ("CI", "WEBSHOP_RL_REQUIRE_SLURM")):
+        pytest.fail(reason)
+    pytest.skip(reason)
