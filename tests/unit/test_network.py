@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,6 +95,18 @@ def test_logits_computed_again_give_the_same_gradient(parts: Parts, monkeypatch:
     monkeypatch.setattr(network_module, "LOGIT_CHUNK", 5)
     for one, other in zip(kept, gradients(parts, inputs), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_micro_batch_without_a_decision_has_a_gradient_and_it_is_zero(parts: Parts) -> None:
+    inputs = packed(parts, parts.collect(2)).inputs
+    forced = replace(
+        inputs, row=inputs.row[:0], position=inputs.position[:0], target=inputs.target[:0], masks=[]
+    )
+    parts.agent.network.zero_grad()
+    parts.agent.network(forced, 1.0).logprobs.sum().backward()
+    found = [p.grad for p in parts.agent.network.causal_lm.get_decoder().parameters() if p.grad is not None]
+    assert found
+    assert all((gradient == 0).all() for gradient in found)
 
 
 def test_gradient_checkpointing_gives_the_same_gradient(parts: Parts) -> None:

@@ -108,7 +108,8 @@ class PolicyNetwork(nn.Module):
                 chosen, spread = self._decide(*arguments)
             logprobs.append(chosen)
             entropies.append(spread)
-        empty = read.new_zeros(0, dtype=torch.float32)
+        # Without a decision the outputs still hang on the weights: there is a gradient, and it is zero.
+        empty = read[:0, 0].float()
         values = None
         if self.value_head is not None:
             values = self.values(states[inputs.value_row, inputs.value_position])
