@@ -214,6 +214,30 @@ def test_a_fresh_root_is_built_once_for_eight_although_the_first_builder_was_kil
     assert not list(root.glob(".mlflow.db.*"))
 
 
+TRACK = """
+import sys
+from pathlib import Path
+from webshop_rl.tracking.config import TrackingSettings, default_uri
+from webshop_rl.tracking.tracker import open_tracker
+root, name = Path(sys.argv[1]), sys.argv[2]
+settings = TrackingSettings("mlflow", default_uri(root), "e", root, sync_every_s=0.1)
+with open_tracker(root / "runs" / name, settings, run_name=name, params={}, tags={}, sweep=None) as tracker:
+    tracker.metrics(1, {"train/score": 0.5})
+"""
+
+
+def test_runs_that_start_at_once_on_a_fresh_root_all_arrive(tmp_path):
+    """Each is the first to connect, and a client alone would make the database in place."""
+    started = [
+        subprocess.Popen([sys.executable, "-c", TRACK, str(tmp_path), name], cwd=ROOT) for name in "abc"
+    ]
+    assert [process.wait(timeout=120) for process in started] == [0, 0, 0]
+    assert sync.main([str(tmp_path)]) == 0
+    assert query(tmp_path, "select name from runs order by name") == [("a",), ("b",), ("c",)]
+    assert query(tmp_path, "select count(*) from metrics") == [(3,)]
+    assert query(tmp_path, "pragma integrity_check") == [("ok",)]
+
+
 def test_tables_artifacts_and_traces_are_where_mlflow_shows_them(root):
     from mlflow import MlflowClient
 

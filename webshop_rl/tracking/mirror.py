@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from webshop_rl.tracking.client import connect, reason
-from webshop_rl.tracking.config import TrackingSettings
-from webshop_rl.tracking.database import forget_ready
+from webshop_rl.tracking.config import TrackingSettings, sqlite_path
+from webshop_rl.tracking.database import create_database, forget_ready
 from webshop_rl.tracking.files import write_atomic
 from webshop_rl.tracking.lock import FolderLock
 from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run
@@ -102,6 +102,8 @@ class Mirror:
             return 0
         with FolderLock(self.folder, "mlflow").acquire(wait_s):
             if self._client is None:
+                if (database := sqlite_path(self.settings.uri)) is not None:
+                    create_database(database)  # a client makes it in place, and so do all at once
                 self._client = connect(self.settings.uri, timeout_s=self.settings.timeout_s)
             try:
                 return self._replay(self._client, self.target())
