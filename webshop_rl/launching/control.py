@@ -22,11 +22,12 @@ from webshop_rl.launching.run_status import (
     GOING,
     State,
     held_by_job,
+    jobs_of,
     launcher_process,
     observe,
     read_status,
 )
-from webshop_rl.launching.slurm_cluster import cancel, query_jobs
+from webshop_rl.launching.slurm_cluster import cancel
 from webshop_rl.launching.sweep import Sweep, sweep_of
 
 
@@ -36,7 +37,7 @@ def cancel_sweep(root: Path, manifest: Manifest) -> str:
     Runs save themselves before they end. Returns: one line on what was done.
     """
     jobs, launchers, elsewhere = set(), set(), set()
-    slurm = query_jobs()
+    slurm = jobs_of(manifest.folder(root, listed) for listed in manifest.runs)
     for listed in manifest.runs:
         folder = manifest.folder(root, listed)
         status = observe(root, folder, slurm)
@@ -68,7 +69,7 @@ def retry_sweep(root: Path, manifest: Manifest) -> int:
     Raises: UserError if there is nothing to retry, or the frozen code is gone.
     """
     again = []
-    slurm = query_jobs()
+    slurm = jobs_of(manifest.folder(root, listed) for listed in manifest.runs)
     for listed in manifest.runs:
         folder = manifest.folder(root, listed)
         status = observe(root, folder, slurm)

@@ -31,12 +31,13 @@ from webshop_rl.launching.run_status import (
     State,
     alive_as_launcher,
     held_by_job,
+    jobs_of,
     lost_launcher,
     observe,
     planning,
 )
 from webshop_rl.launching.slots import local_slots
-from webshop_rl.launching.slurm_cluster import JobsWatch, query_jobs
+from webshop_rl.launching.slurm_cluster import JobsWatch
 from webshop_rl.launching.slurm_queue import SlurmQueue
 from webshop_rl.launching.slurm_submit import answering_controller, withdraw
 from webshop_rl.launching.stop import StopRequests
@@ -118,7 +119,7 @@ def _plan(sweep: Sweep, composed: Sequence[ComposedRun], stop: StopRequests) -> 
         jobs = answering_controller(stop)
         _withdraw_lost(sweep.root, [run.signature for run in distinct])
     else:
-        jobs = query_jobs()
+        jobs = jobs_of(latest_folder(sweep.root, run.signature) for run in distinct)
     planned = plan_all(
         sweep.root,
         [run.signature for run in distinct],
@@ -189,8 +190,7 @@ def _attend(
     console: Console,
 ) -> list[RunView]:
     def look() -> list[RunView]:
-        held = any(held_by_job(entry.planned.folder) for entry in entries)
-        jobs = watch.latest() if held else None
+        jobs = jobs_of((e.planned.folder for e in entries), watch.latest)
         return [view_run(sweep.root, e.planned.folder, e.label, jobs) for e in entries]
 
     if not sweep.settings.wait:

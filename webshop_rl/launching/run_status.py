@@ -16,7 +16,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -199,6 +199,12 @@ def held_by_job(run_dir: Path) -> str:
     """Id of that job, "" for a run of no job."""
     job = holding_job(run_dir)
     return job.job_id if job else ""
+
+
+def jobs_of(run_dirs: Iterable[Path], ask: Callable[[], Jobs] = query_jobs) -> Jobs:
+    """Slurm's view of the jobs if one holds any of the runs; else it is not asked, for it may be slow."""
+    now = time.time()
+    return ask() if any(held_by_job(run_dir) for run_dir in run_dirs) else Jobs({}, asked=now)
 
 
 def hold_by_job(run_dir: Path, job_id: str, folder: Path | None = None) -> None:

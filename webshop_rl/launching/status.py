@@ -23,7 +23,7 @@ from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 from webshop_rl.launching.control import cancel_sweep, find_run, print_log, retry_sweep
 from webshop_rl.launching.manifest import Manifest, list_sweeps, read_manifest
 from webshop_rl.launching.replay import replay_sweep
-from webshop_rl.launching.run_status import GOING, State
+from webshop_rl.launching.run_status import GOING, State, jobs_of
 from webshop_rl.launching.slurm_cluster import JobsWatch
 from webshop_rl.launching.table import RunView, SweepTable, render, summary, view_run
 
@@ -81,7 +81,7 @@ def _find_sweep(root: Path, name: str | None) -> Manifest:
 def look(root: Path, manifest: Manifest, watch: JobsWatch) -> list[RunView]:
     """The runs of a sweep as they stand."""
     folders = [manifest.folder(root, listed) for listed in manifest.runs]
-    jobs = watch.latest()
+    jobs = jobs_of(folders, watch.latest)
     return [
         view_run(root, folder, listed.label, jobs, with_log=True)
         for folder, listed in zip(folders, manifest.runs, strict=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ def product_interval(
         # Nothing varies between products: resampling would give a point, which says too much with one.
         spread = (mean, mean) if len(sums) > 1 else (float("-inf"), float("inf"))
         return Interval(mean, *spread, len(values), len(sums))
+    from scipy.stats import bootstrap  # half a second, and not before a run's end
+
     found = bootstrap(
         (sums, counts),
         lambda s, c, axis: s.sum(axis=axis) / c.sum(axis=axis),
