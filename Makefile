@@ -7,7 +7,7 @@ STAMP := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slurm lint type bench smollm2 mlflow-server clean
+.PHONY: help setup train test test-slurm drill lint type bench smollm2 mlflow-server clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,9 +29,12 @@ train: $(STAMP)  ## train the default: five-product shop, tiny model, about a mi
 test: $(STAMP)  ## the tests that need no cluster (ARGS="-k grammar")
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slurm" $(ARGS)
 
-test-slurm: $(STAMP)  ## the tests against a real Slurm (Debian, root: installs slurm-wlm)
+test-slurm: $(STAMP)  ## the tests against a real Slurm (Debian, root: installs it), some five minutes
 	bash tests/slurm/install.sh
-	$(BIN)/python -m pytest -m slurm tests/slurm $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -rs -m slurm tests/slurm $(ARGS)
+
+drill: $(STAMP)  ## a sweep on a real Slurm under random faults (ARGS="--faults 30 --runs 8": ten minutes)
+	$(BIN)/python -m benchmarks.slurm_drill $(or $(ARGS),--faults 8 --runs 4)
 
 lint: $(STAMP)  ## ruff and the direction of imports
 	$(BIN)/ruff check .

@@ -3,8 +3,8 @@
 composing   seconds to compose a grid, and how often as fast as Hydra's own launchers compose it
 queueing    seconds from the command until all jobs of a sweep are queued on Slurm, and the
             launcher's largest memory (the cluster of tests/slurm/cluster.sh is started; the jobs are held)
-overhead    seconds from the start of a run's process to the end of its first update, less what the
-            update, V*, and evaluation themselves took and less the model's loading, on local processes
+overhead    seconds from the start of a run's job to the end of its first update, less what the update,
+            V*, and evaluation themselves took and less the model's loading; on Slurm and on local processes
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
+from benchmarks.slurm_here import cluster, missing
 from webshop_rl.config import register, validate
 from webshop_rl.launching.compose import Composer
 from webshop_rl.tracking.rows import read_rows
 
 REPOSITORY = Path(__file__).parents[1]
-CLUSTER = REPOSITORY / "tests/slurm/cluster.sh"
 AIM_S = {4: 3.0, 100: 6.0, 1000: 30.0}
 SMALL = ["debug=quick", "algo.vstar_samples=1"]
 
@@ -68,44 +68,53 @@ def composing(size: int) -> None:
 
 def queueing(sizes: Sequence[int], place: Path) -> None:
     """From the command to all jobs queued, as a user waits for it."""
-    subprocess.run([str(CLUSTER), "up"], check=True, stdout=subprocess.DEVNULL)
-    root = Path(os.environ.get("SLURM_TEST_ROOT", "/tmp/webshop-rl-slurm"))
-    environment = {**os.environ, "SLURM_CONF": str(root / "etc/slurm.conf")}
     for size in sizes:
         command = [sys.executable, "launch.py", "-m", "hardware=slurm_cpu", "hardware.mem=100M"]
         command += ["+hardware.sbatch.hold=true", "sweep.wait=false", f"seed=range(0,{size})"]
         began = time.perf_counter()
         subprocess.run(
             [*command, f"root={place / str(size)}"],
-            cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.DEVNULL,
+            cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         seconds = time.perf_counter() - began
         queue = ["squeue", "-h", "-r", "-t", "PENDING", "-o", "%i"]
-        queued = subprocess.run(queue, env=environment, check=True, capture_output=True, text=True)
+        queued = subprocess.run(queue, check=True, capture_output=True, text=True)
         assert len(queued.stdout.split()) == size, "not all jobs are queued"
         report(f"{size} jobs queued", seconds, "s", f"aim {AIM_S[size]:g} s" if size in AIM_S else "")
-        subprocess.run(["scancel", "-u", str(os.getuid())], env=environment, check=True)
+        subprocess.run(["scancel", "-u", str(os.getuid())], check=True)
     memory_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     report(f"launcher's largest memory, {max(sizes)} runs", memory_mb, "MB")
 
 
-def overhead(place: Path) -> None:
-    """A sweep of two real runs at once on local processes."""
-    command = [sys.executable, "launch.py", "-m", *SMALL, "seed=1,2", f"root={place / 'local'}"]
+def overhead(place: Path, hardware: str) -> None:
+    """A sweep of two real runs at once, on local processes or as jobs of one core each."""
+    root, starts = place / hardware, place / f"{hardware}-starts"
+    starts.mkdir()
+    command = [sys.executable, "launch.py", "-m", *SMALL, "seed=1,2", f"root={root}", f"hardware={hardware}"]
+    if hardware.startswith("slurm"):
+        note = f"date +%s.%N > {starts}/$SLURM_ARRAY_TASK_ID"  # the job's first breath
+        command += ["hardware.cpus=1", "hardware.mem=2G", f"hardware.setup=['{note}']"]
     began = time.time()
     subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
-    for folder in sorted((place / "local/runs").iterdir()):
-        status = json.loads((folder / "status.json").read_text())
+    whole_s = time.time() - began
+    for folder in sorted((root / "runs").iterdir()):
         metrics = [row for row in read_rows(folder / "journal.jsonl") if row["kind"] == "metrics"]
         first = next(row for row in metrics if row["step"] == 1)
         work = {key: value for row in metrics for key, value in row["metrics"].items() if row["step"] <= 1}
         own_s = sum(work.get(f"time/{name}_s", 0.0) for name in ("update", "vstar", "eval", "model"))
-        until_s = first["ts_ms"] / 1000 - status["queued"]
-        report(
-            f"run {folder.name}: queued to first update", until_s, "s", f"of which {own_s:.1f} s its own work"
-        )
-        report("  overhead", until_s - own_s, "s", "aim 6 s, with another run on the other core")
-    report("the whole sweep of two, command to prompt", time.time() - began, "s")
+        until_s = first["ts_ms"] / 1000 - _start(folder, starts)
+        report(f"{hardware}: start of a run to its first update", until_s, "s", f"{own_s:.1f} s its own work")
+        report("  overhead", until_s - own_s, "s", "aim 6 s, beside a run on the other core")
+    report(f"{hardware}: the whole sweep of two, command to prompt", whole_s, "s")
+
+
+def _start(folder: Path, starts: Path) -> float:
+    """When the run's job began, or its process was about to be started; seconds since 1970."""
+    status = json.loads((folder / "status.json").read_text())
+    if not (folder / "job.json").exists():
+        return float(status["queued"])
+    task = json.loads((folder / "job.json").read_text())["job_id"].partition("_")[2]
+    return float((starts / task).read_text())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,11 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     place = Path(tempfile.mkdtemp(prefix="launch-speed-"))
     try:
         composing(max(options.sizes))
-        if options.no_slurm or shutil.which("slurmctld") is None or os.geteuid() != 0:
-            print("queueing on Slurm left out: it needs Debian's slurm-wlm, munge and root")
+        reason = "not wanted" if options.no_slurm else missing()
+        if reason:
+            print(f"Slurm left out: {reason}")
         else:
-            queueing(options.sizes, place)
-        overhead(place)
+            with cluster():
+                queueing(options.sizes, place)
+                overhead(place, "slurm_cpu")
+        overhead(place, "cpu")
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return 0

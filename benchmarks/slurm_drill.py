@@ -8,6 +8,8 @@ hold, else the exit code is 1:
   - the metric histories in MLflow are those of the peaceful sweep, wall-clock metrics aside;
   - no (run, metric, step) stands twice in MLflow's database;
   - updates executed <= updates needed + faults x checkpoint interval.
+
+Needs root and Debian's slurm-wlm and munge (tests/slurm/install.sh): exit code 2 without.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.slurm_faults import Faults, Tracker, free_port
+from benchmarks.slurm_here import cluster
+from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 from webshop_rl.tracking.names import is_wall_clock
 
 REPOSITORY = Path(__file__).parents[1]
-CLUSTER = REPOSITORY / "tests/slurm/cluster.sh"
 CHECKPOINT_EVERY = 3
 LONGEST_S = 1200
 TINY = [
@@ -66,9 +69,10 @@ def strike(
 ) -> Counter[str]:
     """Do the faults, each at a random moment; returns how many of each kind."""
     done: Counter[str] = Counter()
-    # Every kind comes about as often; which comes when, and whom it hits, is chance.
-    kinds = [kind for _ in range(count // len(faults.kinds) + 1) for kind in faults.kinds]
-    chance.shuffle(kinds)
+    # In rounds of all kinds; which of a round comes when, and whom it hits, is chance.
+    kinds: list[str] = []
+    while len(kinds) < count:
+        kinds += chance.sample(list(faults.kinds), len(faults.kinds))
     next_s = time.monotonic() + gap_s
     deadline = time.monotonic() + LONGEST_S
     while launcher.poll() is None and time.monotonic() < deadline:
@@ -117,15 +121,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder to keep the roots in")
     options = parser.parse_args(arguments)
-    began = time.monotonic()
-    cluster = Path(os.environ.get("SLURM_TEST_ROOT", "/tmp/webshop-rl-slurm"))
-    subprocess.run([str(CLUSTER), "up"], check=True, stdout=subprocess.DEVNULL)
-    os.environ["SLURM_CONF"] = str(cluster / "etc/slurm.conf")
     os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped, too
+    try:
+        with cluster() as folder:
+            return 0 if drill(options, folder) else 1
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+def drill(options: argparse.Namespace, cluster_folder: Path) -> bool:
+    """Both sweeps, one after the other; whether all that must hold does."""
+    began = time.monotonic()
     place = options.keep or Path(tempfile.mkdtemp(prefix="drill-"))
     place.mkdir(parents=True, exist_ok=True)
     chance = random.Random(options.seed)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped, too
     peaceful, fired = place / "peaceful", place / "fired"
     trackers = [Tracker(peaceful, free_port()), Tracker(fired, free_port())]
     try:
@@ -134,14 +145,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         calm = launch(peaceful, trackers[0], options.runs, options.updates)
         calm.wait()
         print(f"the peaceful sweep took {time.monotonic() - began:.0f} s", flush=True)
-        faults = Faults(cluster, fired, trackers[1], chance)
+        faults = Faults(cluster_folder, fired, trackers[1], chance)
         launcher = launch(fired, trackers[1], options.runs, options.updates)
         while not (fired / "runs").is_dir():
             time.sleep(0.2)
         done = strike(launcher, faults, chance, options.faults, options.gap_s)
         passed = _verdict(peaceful, fired, (calm.returncode, launcher.returncode), done, options)
         print(f"{'passed' if passed else 'FAILED'} in {time.monotonic() - began:.0f} s")
-        return 0 if passed else 1
+        return passed
     finally:
         for tracker in trackers:
             tracker.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -120,8 +119,9 @@ def test_packed_runs_share_a_job_and_its_gpu(tmp_path: Path) -> None:
     assert attempts(command)[3] == 2
 
 
-def test_the_hardware_file_reaches_sbatch_and_the_job(tmp_path: Path) -> None:
+def test_the_hardware_file_reaches_sbatch_and_the_job(tmp_path: Path, cluster: Cluster) -> None:
     """As a user writes it: partition, account, qos, limits, set-up lines, container, further options."""
+    cluster(ACCOUNTING="slurmdbd")  # which knows the account and the qos
     command = Command(tmp_path / "runs")
     command.environment["MARKS"] = "SET_UP,IN_CONTAINER"
     # Inside a job of another shell sbatch would take these for wishes.
@@ -131,7 +131,7 @@ def test_the_hardware_file_reaches_sbatch_and_the_job(tmp_path: Path) -> None:
         "hardware.executor=auto",
         "hardware.partition=high",
         "hardware.account=lab",
-        *(["hardware.qos=urgent"] if os.environ.get("ACCOUNTING") != "none" else []),
+        "hardware.qos=urgent",
         "hardware.time=0-01:30:00",
         "hardware.cpus=3",
         "hardware.array_parallelism=1",
@@ -144,9 +144,9 @@ def test_the_hardware_file_reaches_sbatch_and_the_job(tmp_path: Path) -> None:
     assert code == 0, output
     assert "slurm (auto: sbatch is here)" in output
     job = attributes(job_ids(command)[1])
-    told = ("Partition", "Account", "TimeLimit", "CPUs/Task", "ArrayTaskThrottle", "Nice", "ExcNodeList")
-    expected = ["high", "lab", "01:30:00", "3", "1", "5", "n1"]
-    assert [job[key] for key in told] == expected
+    assert [job[key] for key in ("Partition", "Account", "QOS")] == ["high", "lab", "urgent"]
+    assert [job[key] for key in ("TimeLimit", "CPUs/Task", "ArrayTaskThrottle")] == ["01:30:00", "3", "1"]
+    assert [job[key] for key in ("Nice", "ExcNodeList")] == ["5", "n1"]
     assert (job["JobName"], job["Requeue"], job["MinMemoryNode"]) == ("mine", "1", "512M")
     note = read(command.runs()[1] / "note.json")
     assert note["marks"] == {"SET_UP": f"on {job['NodeList']}", "IN_CONTAINER": "yes"}
