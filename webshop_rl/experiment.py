@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import platform
@@ -24,7 +25,7 @@ from webshop_rl.tracking.tracker import NullTracker, open_tracker
 from webshop_rl.training.arms import record_arm
 from webshop_rl.training.baselines import BASELINES, play_scripted
 from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_checkpoints, sweep_away
-from webshop_rl.training.display import RunDisplay, result_table
+from webshop_rl.training.display import RunDisplay, result_markdown, result_table
 from webshop_rl.training.evaluation import evaluation_specs, split_label, summarise
 from webshop_rl.training.intervals import paired_difference
 from webshop_rl.training.learner import Learner
@@ -76,6 +77,7 @@ def run_experiment(run_dir: Path) -> float:
         except BaseException as error:
             tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", error)
             raise
+        tracker.tags({"mlflow.note.content": result_markdown(result)})
         tracker.finish("FINISHED")
         if group.is_main:
             replace_text(run_dir / RESULT, json.dumps(result, indent=1))
@@ -116,7 +118,18 @@ def run_tags(folder: Path, cfg: DictConfig, shop: Shop, identity: Mapping[str, A
         "data_digest": shop.digest(),
         "host": platform.node(),
         "folder": str(folder.resolve()),
+        # Under these names MLflow's pages show them.
+        "mlflow.user": _user(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": "launch.py",
     }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may know no name for its user
+        return str(os.getuid())
 
 
 def _build(

@@ -37,3 +37,20 @@ def test_a_long_collection_gives_a_sign_of_life_but_seldom(
             display.playing(3, 32, 40)
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["update 0/60  playing: 40 turns, 3/32 episodes ended"] * 2
+
+
+def test_the_description_holds_each_arm_that_was_measured() -> None:
+    means = {"success": 0.5, "score": 0.75, "episode_turns": 3.0}
+    result = {
+        "title": "shop5, apo_pg",
+        "arms": {"test": means, "untrained": means | {"score": 0.25}, "baseline/rule": means},
+        "trained_minus": {
+            "untrained": {"mean": 0.5, "low": 0.4, "high": 0.6},
+            "baseline/rule": {"mean": 0.0, "low": None, "high": None},
+        },
+    }
+    assert module.result_markdown(result).splitlines()[4:] == [
+        "trained policy (best on validation) | 0.500 | 0.750 | 3.0 | ",
+        "untrained policy | 0.500 | 0.250 | 3.0 | +0.500 [+0.400, +0.600]",
+        "rule | 0.500 | 0.750 | 3.0 | +0.000",
+    ]

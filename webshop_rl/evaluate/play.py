@@ -75,7 +75,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     main = f"baseline/{target.name}" if target.kind is Kind.SCRIPTED else request.split
     step = checkpoint.update if checkpoint else 0
     identity = {"signature": _signature(target), "code_digest": code_digest(), "git": git_state()}
-    tags = run_tags(folder, cfg, shop, identity)
+    tags = run_tags(folder, cfg, shop, identity) | {"mlflow.source.name": "webshop_rl.evaluate"}
     label = f"{target.name} at update {step}" if checkpoint else target.name
     with ExitStack() as stack:
         tracker = stack.enter_context(

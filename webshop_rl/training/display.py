@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +22,14 @@ LABELS = {
     "baseline/first": "first result",
     "baseline/rule": "rule",
 }
+
+HEADINGS = (
+    "policy",
+    "success",
+    "score",
+    "turns",
+    "score difference to the trained policy [95 % interval, by product]",
+)
 
 
 class RunDisplay:
@@ -109,10 +117,22 @@ def result_table(result: Mapping[str, Any]) -> Table:
         result: as experiment.run_experiment writes it.
     """
     table = Table(title=result["title"], title_justify="left")
-    table.add_column("policy")
-    for name in ("success", "score", "turns"):
+    first, *others = HEADINGS
+    table.add_column(first)
+    for name in others:
         table.add_column(name, justify="right")
-    table.add_column("score difference to the trained policy [95 % interval, by product]", justify="right")
+    for arm, row in _rows(result):
+        table.add_row(*row, style="bold" if arm == "test" else "")
+    return table
+
+
+def result_markdown(result: Mapping[str, Any]) -> str:
+    """The same table for MLflow's description of the run."""
+    lines = [result["title"], "", " | ".join(HEADINGS), " | ".join("---" for _ in HEADINGS)]
+    return "\n".join(lines + [" | ".join(row) for _, row in _rows(result)])
+
+
+def _rows(result: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for arm, label in LABELS.items():
         means = result["arms"].get(arm)
         if means is None:
@@ -123,12 +143,5 @@ def result_table(result: Mapping[str, Any]) -> Table:
             text = f"{difference['mean']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
         elif difference is not None:
             text = f"{difference['mean']:+.3f}"
-        row = (
-            label,
-            f"{means['success']:.3f}",
-            f"{means['score']:.3f}",
-            f"{means['episode_turns']:.1f}",
-            text,
-        )
-        table.add_row(*row, style="bold" if arm == "test" else "")
-    return table
+        numbers = (f"{means['success']:.3f}", f"{means['score']:.3f}", f"{means['episode_turns']:.1f}")
+        yield arm, (label, *numbers, text)
