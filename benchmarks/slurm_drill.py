@@ -147,7 +147,7 @@ def drill(options: argparse.Namespace, cluster_folder: Path) -> bool:
         print(f"the peaceful sweep took {time.monotonic() - began:.0f} s", flush=True)
         faults = Faults(cluster_folder, fired, trackers[1], chance)
         launcher = launch(fired, trackers[1], options.runs, options.updates)
-        while not (fired / "runs").is_dir():
+        while launcher.poll() is None and not (fired / "runs").is_dir():
             time.sleep(0.2)
         done = strike(launcher, faults, chance, options.faults, options.gap_s)
         passed = _verdict(peaceful, fired, (calm.returncode, launcher.returncode), done, options)
