@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from slurm_commands import (
@@ -152,6 +154,8 @@ def test_what_the_nodes_could_not_tell_the_tracker_status_does_once(tmp_path: Pa
             assert _metrics(root) == Counter(
                 {("1", step): 1 for step in range(1, 5)} | {("2", 1): 1, ("2", 2): 1}
             )
+        ended = _query(root, "select name, status from runs order by name")
+        assert sorted(status for _, status in ended) == ["FAILED", "FAILED", "FINISHED"]  # and the parent
         report = [sys.executable, "-m", "analysis.report", "--sweep", sweep_of(command), "--root", str(root)]
         done = subprocess.run(report, cwd=REPOSITORY, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -161,9 +165,14 @@ def test_what_the_nodes_could_not_tell_the_tracker_status_does_once(tmp_path: Pa
 
 def _metrics(root: Path) -> Counter[tuple[str, int]]:
     """How often a (seed, step) of one metric is in MLflow's database."""
-    with sqlite3.connect(root / "mlflow.db") as database:
-        rows = database.execute(
-            "select params.value, metrics.step from metrics join params on params.run_uuid = metrics.run_uuid"
-            " where metrics.key = 'train/success' and params.key = 'seed'"
-        )
-        return Counter((str(seed), int(step)) for seed, step in rows)
+    rows = _query(
+        root,
+        "select params.value, metrics.step from metrics join params on params.run_uuid = metrics.run_uuid"
+        " where metrics.key = 'train/success' and params.key = 'seed'",
+    )
+    return Counter((str(seed), int(step)) for seed, step in rows)
+
+
+def _query(root: Path, text: str) -> list[Any]:
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database:
+        return database.execute(text).fetchall()

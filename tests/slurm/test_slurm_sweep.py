@@ -194,3 +194,6 @@ def test_a_job_whose_set_up_fails_is_a_failed_run(tmp_path: Path) -> None:
     assert code == 1, output
     assert command.states() == {1: "failed"}
     assert "No such file or directory" in read(command.runs()[1] / "status.json")["error"]
+    code, output = command.status("logs", command.runs()[1].name)
+    assert code == 0
+    assert "/nonexistent/python" in output

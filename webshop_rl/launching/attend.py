@@ -14,6 +14,8 @@ from webshop_rl.launching.table import RunView, SweepTable
 
 _TICK_S = 0.2
 _GRACE_S = 10.0
+# A look at a thousand runs takes its time: between two, this many times that.
+LOOK_SHARE = 9.0
 
 
 class Queue(Protocol):
@@ -66,11 +68,11 @@ def attend(
             if stop.urgent:
                 queue.kill()
             queue.tick()
-            if time.monotonic() >= next_look or queue.done:
+            if (began := time.monotonic()) >= next_look or queue.done:
                 views = look()
                 with contextlib.suppress(OSError):  # the terminal may be gone: SIGHUP
                     table.show(views, _note(stop) or queue.note)
-                next_look = time.monotonic() + refresh_s
+                next_look = time.monotonic() + max(refresh_s, LOOK_SHARE * (time.monotonic() - began))
                 elsewhere = any(
                     run.action == Action.LEAVE and view.status.state in GOING
                     for run, view in zip(planned, views, strict=True)

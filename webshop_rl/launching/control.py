@@ -22,6 +22,7 @@ from webshop_rl.launching.run_status import (
     GOING,
     State,
     held_by_job,
+    job_complaints,
     jobs_of,
     launcher_process,
     observe,
@@ -114,8 +115,13 @@ def find_run(root: Path, name: str) -> Path:
 
 
 def print_log(folder: Path, *, follow: bool) -> None:
-    """Print a run's log, and with follow what comes until the run has ended."""
+    """Print a run's log, and with follow what comes until the run has ended.
+
+    Of a run whose job failed before it could begin, what the job complained of.
+    """
     path = folder / LOG
+    if not path.exists() and (told := job_complaints(folder)) is not None:
+        path = told
     if not path.exists() and not follow:
         raise UserError("has printed nothing yet", where=str(path), remedy="--follow waits for it")
     position = 0

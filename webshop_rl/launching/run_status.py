@@ -147,7 +147,7 @@ def _seen_with_job(before: RunStatus, status: RunStatus, job: Job, holder: Holdi
         return replace(status, state=State.PREEMPTED) if ending else status
     cause = cause_of_death(status, job)
     if cause and job.state not in _TAKEN_AWAY:
-        last = last_log_line(Path(holder.folder), f"{holder.job_id}_0_log.err") if holder.folder else ""
+        last = last_log_line(holder.complaints.parent, holder.complaints.name)
         return replace(status, state=State.FAILED, error=f"{cause}: {last}" if last else cause)
     gone = f"its job is over (Slurm: {job.state})" if job.state else "its job is gone"
     why = status.error or cause or gone
@@ -187,12 +187,23 @@ class HoldingJob:
     submitted: float = 0.0
     folder: str = ""
 
+    @property
+    def complaints(self) -> Path:
+        """What the job's script and its first process print on stderr."""
+        return Path(self.folder, f"{self.job_id}_0_log.err")
+
 
 def holding_job(run_dir: Path) -> HoldingJob | None:
     """The Slurm job that the run was last submitted as; None for a run of no job."""
     content = read_json(run_dir / JOB) or {}
     known = {f.name: content[f.name] for f in fields(HoldingJob) if f.name in content}
     return HoldingJob(**known) if known.get("job_id") else None
+
+
+def job_complaints(run_dir: Path) -> Path | None:
+    """The file of what the run's job printed on stderr, if there is one."""
+    job = holding_job(run_dir)
+    return job.complaints if job is not None and job.complaints.is_file() else None
 
 
 def held_by_job(run_dir: Path) -> str:

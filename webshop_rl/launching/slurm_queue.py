@@ -12,6 +12,7 @@ from typing import Any
 from submitit import SlurmExecutor
 
 from webshop_rl.errors import UserError
+from webshop_rl.launching.attend import LOOK_SHARE
 from webshop_rl.launching.config import HardwareConfig
 from webshop_rl.launching.deaths import after_death
 from webshop_rl.launching.plan import Planned
@@ -43,6 +44,8 @@ from webshop_rl.launching.slurm_submit import submit
 from webshop_rl.launching.stop import StopRequests
 
 _RELEASE_EVERY_S = 20.0
+# What a run that was at work says of itself when its job is killed: nothing new, or that it had to stop.
+_AT_WORK = (State.RUNNING, State.PREEMPTED, State.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class SlurmQueue:
         self._runs, self._root, self._on_interrupt = [*runs, *others], root, on_interrupt
         self._watch, self._stop, self._restarts = watch, stop, hardware.restarts
         self._left_alone = self._cancelling = self._to_cancel = False
-        self._next_release = 0.0
+        self._next_release = self._next_look = 0.0
         self._own: dict[Path, str] = {}
         if runs:
             parameters = sbatch_parameters(hardware, name=name, code=code, folder=folder, pack=pack)
@@ -159,7 +162,9 @@ class SlurmQueue:
             if self._to_cancel:
                 self._cancel()
             self._release()
-            self._runs = [run for run in self._runs if not self._over(run)]
+            if (began := time.monotonic()) >= self._next_look:
+                self._runs = [run for run in self._runs if not self._over(run)]
+                self._next_look = time.monotonic() + LOOK_SHARE * (time.monotonic() - began)
 
     def _release(self) -> None:
         """Let jobs go on that Slurm holds back because a node failed to start them."""
@@ -187,7 +192,7 @@ class SlurmQueue:
         Where only the run was killed, the job's script has done so itself.
         """
         holder, status = holding_job(folder), read_status(folder)
-        if holder is None or status is None or not status.attempts or status.state == State.QUEUED:
+        if holder is None or status is None or status.state not in _AT_WORK:
             return False
         job = self._watch.latest().get(holder.job_id, submitted=holder.submitted)
         cause = cause_of_death(status, job) if job else ""

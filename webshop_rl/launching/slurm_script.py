@@ -56,6 +56,7 @@ def sbatch_parameters(
             *hardware.setup,
             *(f"export {key}={value}" for key, value in thread_variables(threads).items()),
             "unset PYTHONSAFEPATH",
+            "trap : USR2",  # meant for the run; sent to the script too by scancel --full
             f"cd {shlex.quote(str(code))} || exit 1",
         ],
         "teardown": _teardown(command(hardware), folder),

@@ -97,6 +97,8 @@ def _show(root: Path, manifest: Manifest, options: argparse.Namespace) -> int:
         print(json.dumps([_as_json(view) for view in views], indent=1))
     elif options.once or not console.is_terminal:
         console.print(render(views, title=_title(manifest)))
+        if watch.problem:
+            console.print(_away(watch), highlight=False, soft_wrap=True)
         _others(console, root, manifest, watch)
     else:
         views = _follow(root, manifest, watch, console)
@@ -109,10 +111,14 @@ def _follow(root: Path, manifest: Manifest, watch: JobsWatch, console: Console) 
     with SweepTable(_title(manifest), console) as table:
         while True:
             views = look(root, manifest, watch)
-            table.show(views)
+            table.show(views, _away(watch) if watch.problem else "")
             if not any(view.status.state in GOING for view in views):
                 return views
             time.sleep(1.0)
+
+
+def _away(watch: JobsWatch) -> str:
+    return f"Slurm does not say what the jobs do: {watch.problem}"
 
 
 def _title(manifest: Manifest) -> str:

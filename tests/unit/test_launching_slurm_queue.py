@@ -1,0 +1,116 @@
+"""What the waiting launcher does about a run whose job is over, by what run and job say."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from webshop_rl.launching import slurm_queue
+from webshop_rl.launching.config import HardwareConfig
+from webshop_rl.launching.plan import Action, Planned
+from webshop_rl.launching.run_status import RunStatus, State, hold_by_job, read_status, write_status
+from webshop_rl.launching.slurm_cluster import Job, Jobs, JobsWatch
+from webshop_rl.launching.slurm_queue import SlurmQueue
+from webshop_rl.launching.stop import StopRequests
+
+CONTENT = yaml.safe_load((Path(__file__).parents[2] / "conf/hardware/slurm_cpu.yaml").read_text())
+HARDWARE = HardwareConfig(**{key: value for key, value in CONTENT.items() if key != "defaults"})
+
+
+class Answers(JobsWatch):
+    """Slurm has just said this."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self.job = job
+
+    def latest(self) -> Jobs:
+        return Jobs({"7_0": self.job}, asked=math.inf)
+
+
+def _queue(root: Path, status: RunStatus, job: Job) -> tuple[SlurmQueue, Path]:
+    folder = root / "runs/r"
+    folder.mkdir(parents=True)
+    (folder / "signature.json").write_text(json.dumps({"fields": {"num_updates": 9}}))
+    write_status(folder, status)
+    hold_by_job(folder, "7_0", root)
+    queue = SlurmQueue(
+        [],
+        root=root,
+        hardware=replace(HARDWARE, restarts=2),
+        folder=root,
+        code=root,
+        name="s",
+        launcher="l",
+        entry="module:function",
+        pack=1,
+        watch=Answers(job),
+        others=[Planned("r", folder, Action.LEAVE, status)],
+        on_interrupt=lambda: False,
+        stop=StopRequests(),
+    )
+    return queue, folder
+
+
+AT_WORK = RunStatus(State.RUNNING, attempts=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "job", "starts_again", "state"),
+    [
+        (AT_WORK, "FAILED", True, State.QUEUED),
+        (AT_WORK, "OUT_OF_MEMORY", True, State.QUEUED),
+        (AT_WORK, "TIMEOUT", True, State.QUEUED),
+        (replace(AT_WORK, state=State.INTERRUPTED), "FAILED", True, State.QUEUED),
+        (replace(AT_WORK, state=State.PREEMPTED), "PREEMPTED", True, State.QUEUED),
+        (replace(AT_WORK, deaths=2), "FAILED", False, State.FAILED),
+        (AT_WORK, "CANCELLED", False, State.INTERRUPTED),
+        (replace(AT_WORK, state=State.INTERRUPTED), "COMPLETED", False, State.INTERRUPTED),
+        (replace(AT_WORK, state=State.FINISHED), "FAILED", False, State.FINISHED),
+        (replace(AT_WORK, state=State.FAILED), "FAILED", False, State.FAILED),
+        (RunStatus(State.QUEUED), "FAILED", False, State.FAILED),
+    ],
+)
+def test_a_job_that_was_killed_starts_again_and_no_other(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: RunStatus,
+    job: str,
+    starts_again: bool,
+    state: State,
+) -> None:
+    requeued: list[str] = []
+    monkeypatch.setattr(slurm_queue, "requeue", lambda job_id: requeued.append(job_id) or True)
+    queue, folder = _queue(tmp_path, status, Job(job, ended=1.0, seen=1000.0))
+    queue.tick()
+    assert requeued == (["7_0"] if starts_again else [])
+    assert queue.done == (not starts_again)
+    told = read_status(folder)
+    assert told is not None
+    assert told.state == state
+
+
+def test_a_job_that_slurm_does_not_requeue_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm_queue, "requeue", lambda job_id: False)
+    queue, folder = _queue(tmp_path, AT_WORK, Job("FAILED"))
+    queue.tick()
+    told = read_status(folder)
+    assert told is not None
+    assert (told.state, told.error) == (State.FAILED, "its job ended without a word (Slurm: FAILED)")
+    assert queue.done
+
+
+def test_nothing_is_concluded_while_the_controller_is_away(tmp_path: Path) -> None:
+    queue, folder = _queue(tmp_path, AT_WORK, Job("FAILED"))
+    queue._watch.problem = "Unable to contact slurm controller"
+    queue.tick()
+    assert not queue.done
+    assert queue.note == "waiting for Slurm's controller: Unable to contact slurm controller"
+    assert read_status(folder) == AT_WORK
