@@ -65,26 +65,36 @@ def launch(root: Path, tracker: Tracker, runs: int, updates: int) -> subprocess.
 
 
 def strike(
-    launcher: subprocess.Popen[bytes], faults: Faults, chance: random.Random, count: int, gap_s: float
+    launcher: subprocess.Popen[bytes],
+    faults: Faults,
+    chance: random.Random,
+    root: Path,
+    options: argparse.Namespace,
 ) -> Counter[str]:
-    """Do the faults, each at a random moment; returns how many of each kind."""
+    """Do the faults, each at a random moment; returns how many of each kind.
+
+    On a fast machine, at the latest when its share of all updates is done.
+    """
+    count, updates = options.faults, options.runs * options.updates
     done: Counter[str] = Counter()
     # In rounds of all kinds; which of a round comes when, and whom it hits, is chance.
     kinds: list[str] = []
     while len(kinds) < count:
         kinds += chance.sample(list(faults.kinds), len(faults.kinds))
-    next_s = time.monotonic() + gap_s
+    next_s = time.monotonic() + options.gap_s
     deadline = time.monotonic() + LONGEST_S
     while launcher.poll() is None and time.monotonic() < deadline:
         faults.repair()
-        if sum(done.values()) < count and time.monotonic() >= next_s and (victim := faults.victim()):
+        num_done = sum(done.values())
+        due = time.monotonic() >= next_s or reached(root) > updates * (num_done + 1) / (count + 1)
+        if num_done < count and due and (victim := faults.victim()):
             kind = kinds[sum(done.values())]
             faults.kinds[kind](victim)
             done[kind] += 1
             print(
                 f"fault {sum(done.values()):>2}: {kind} on {victim.folder.name} ({victim.node})", flush=True
             )
-            next_s = time.monotonic() + chance.expovariate(1 / gap_s)
+            next_s = time.monotonic() + chance.expovariate(1 / options.gap_s)
         time.sleep(0.2)
     faults.repair(all_of_it=True)
     if launcher.poll() is None:
@@ -110,6 +120,12 @@ def histories(database: Path) -> tuple[dict[str, History], int]:
 def executed(root: Path) -> int:
     """Updates that were executed, again ones included."""
     return sum(len(path.read_text().split()) for path in (root / "runs").glob("*/updates.log"))
+
+
+def reached(root: Path) -> int:
+    """Updates that the runs have got to, all together."""
+    logs = [path.read_text().split() for path in (root / "runs").glob("*/updates.log")]
+    return sum(int(log[-1]) for log in logs if log)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,7 +165,7 @@ def drill(options: argparse.Namespace, cluster_folder: Path) -> bool:
         launcher = launch(fired, trackers[1], options.runs, options.updates)
         while launcher.poll() is None and not (fired / "runs").is_dir():
             time.sleep(0.2)
-        done = strike(launcher, faults, chance, options.faults, options.gap_s)
+        done = strike(launcher, faults, chance, fired, options)
         passed = _verdict(peaceful, fired, (calm.returncode, launcher.returncode), done, options)
         print(f"{'passed' if passed else 'FAILED'} in {time.monotonic() - began:.0f} s")
         return passed
