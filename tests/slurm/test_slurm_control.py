@@ -119,6 +119,16 @@ def test_a_launcher_killed_while_it_submits_loses_and_doubles_nothing(tmp_path: 
     assert {line.split()[0] for line in lost}.isdisjoint(job_ids(command).values())
 
 
+def test_a_single_run_is_a_sweep_of_one(tmp_path: Path) -> None:
+    command = Command(tmp_path / "runs", s2="raise")
+    code, output = command.run(*ON_SLURM[1:], "seed=1")
+    assert code == 0, output
+    code, output = command.run(*ON_SLURM[1:], "seed=2")
+    assert code == 1, output
+    assert "ValueError: the shop is closed" in output
+    assert command.states() == {1: "finished", 2: "failed"}
+
+
 def test_two_launchers_at_the_same_moment_execute_each_run_once(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs", s1="slow", s2="slow")
     both = [command.start(*ON_SLURM, "seed=1,2,3") for _ in range(2)]

@@ -15,7 +15,9 @@ def test_failures_are_failures_everywhere(tmp_path: Path, cluster: Cluster, acco
     cluster(ACCOUNTING=accounting)
     sacct = subprocess.run(["sacct"], check=False, capture_output=True).returncode
     assert (sacct == 0) == (accounting == "slurmdbd")
-    command = Command(tmp_path / "runs", s1="raise", s2="exit", s3="kill_always", s4="kill_once", s5="vanish")
+    command = Command(
+        tmp_path / "my runs", s1="raise", s2="exit", s3="kill_always", s4="kill_once", s5="vanish"
+    )
     code, output = command.run(*ON_SLURM, "seed=range(0,6)", timeout_s=240)
     assert code == 1, output
     failed, finished = {1: "failed", 2: "failed", 3: "failed", 5: "failed"}, {0: "finished", 4: "finished"}

@@ -25,18 +25,18 @@ from slurm_commands import (
 from sweep_command import Command, alive, read, wait_until
 
 UPDATES = 12
-# With eight cores a run, two share a node of sixteen.
-SPREAD = ("hardware.cpus=8", "seed=range(1,7)", f"num_updates={UPDATES}")
+# With five cores a run, three share a node of sixteen, and the seventh has one to itself.
+SPREAD = ("hardware.cpus=5", "seed=range(1,8)", f"num_updates={UPDATES}")
 
 
 @pytest.fixture(scope="module")
 def struck(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Command, dict[str, int]]:
     """A sweep that went through one fault on each of some runs; their seeds by the fault."""
     command = Command(
-        tmp_path_factory.mktemp("struck") / "runs", **{f"s{seed}": "slow" for seed in range(1, 7)}
+        tmp_path_factory.mktemp("struck") / "runs", **{f"s{seed}": "slow" for seed in range(1, 8)}
     )
     launcher = command.start(*ON_SLURM, *SPREAD)
-    wait_until(has_begun(command, *range(1, 7)))
+    wait_until(has_begun(command, *range(1, 8)))
     jobs = job_ids(command)
     nodes: dict[str, list[int]] = {}
     for seed, job_id in jobs.items():
@@ -44,6 +44,7 @@ def struck(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Comma
     (_, single), (preempting, taken), (failing, lost) = nodes.items()
     slurm_command("scontrol", "requeue", jobs[single[0]])
     slurm_command("scancel", "--signal=USR2", jobs[single[1]])
+    slurm_command("scancel", "--full", "--signal=USR2", jobs[single[2]])
     slurm_command(
         "sbatch", "-p", "high", "--exclusive", "-w", preempting, "-o", "/dev/null", "--wrap", "sleep 2"
     )
@@ -53,10 +54,11 @@ def struck(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Comma
     slurm_command("scontrol", "update", f"nodename={failing}", "state=resume", check=False)
     output, _ = launcher.communicate(timeout=120)
     assert launcher.returncode == 0, output
-    return command, {"requeue": single[0], "usr2": single[1], "preempt": taken[0], "node": lost[0]}
+    hit = {"requeue": single[0], "usr2": single[1], "usr2 in full": single[2]}
+    return command, hit | {"preempt": taken[0], "node": lost[0]}
 
 
-@pytest.mark.parametrize("fault", ["requeue", "usr2", "preempt", "node"])
+@pytest.mark.parametrize("fault", ["requeue", "usr2", "usr2 in full", "preempt", "node"])
 def test_a_run_goes_on_where_it_was(struck: tuple[Command, dict[str, int]], fault: str) -> None:
     command, seeds = struck
     folder = command.runs()[seeds[fault]]

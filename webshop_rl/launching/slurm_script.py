@@ -45,6 +45,7 @@ def sbatch_parameters(
     return {
         **{key: value for key, value in chosen.items() if value is not None},
         "job_name": name,
+        "wckey": None,  # submitit's own is refused where wckeys are enforced
         "time": minutes(hardware.time),
         "nodes": hardware.nodes,
         "ntasks_per_node": hardware.tasks_per_node,
