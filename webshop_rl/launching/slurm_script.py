@@ -14,7 +14,7 @@ from webshop_rl.launching.slurm_cluster import minutes
 from webshop_rl.launching.slurm_run import REQUEUE
 
 # Each takes some 14 s while the controller is away, 5 s if it refuses.
-_SQUEUE_TRIES, _REQUEUE_TRIES = 120, 12
+_SQUEUE_TRIES, _REQUEUE_TRIES = 60, 12
 
 
 def sbatch_parameters(
@@ -80,15 +80,19 @@ def _teardown(python: str, folder: Path) -> list[str]:
 
     A run that ended as it should has left a result. One that asks for a requeue ends with that code; of
     another that died, job_end decides what becomes of it. Where Slurm has taken the job away (cancelled,
-    preempted, requeued), nothing is to be done. A controller that is away is waited for.
+    preempted, requeued), nothing is to be done; the script may outlive it, and then the job that runs is
+    another attempt, by its count of restarts. A controller that is away is waited for.
     """
     place = shlex.quote(str(folder))
     return [
         "code=$?",
         "job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}",
         f"[ $code -eq 0 ] && [ -e {place}/${{job}}_0_result.pkl ] && exit 0",
-        f"for k in $(seq {_SQUEUE_TRIES}); do state=$(squeue -h -r -o %T -j $job) && break; sleep 5; done",
-        '[ "$state" = RUNNING ] || exit $code',
+        f"for k in $(seq {_SQUEUE_TRIES}); do",
+        "  now=$(squeue -h -r -O State:20,RestartCnt:12 -j $job) && break; sleep 5",
+        "done",
+        'read -r state restarts <<< "$now"',
+        '[ "$state $restarts" = "RUNNING ${SLURM_RESTART_COUNT:-0}" ] || exit $code',
         f"[ $code -eq {REQUEUE} ] || {{ {python} -m webshop_rl.launching.job_end {place} $code; code=$?; }}",
         f"[ $code -eq {REQUEUE} ] || exit $code",
         f"for k in $(seq {_REQUEUE_TRIES}); do scontrol requeue $job && sleep 60; sleep 5; done",
