@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from webshop_rl.launching.run_status import State, read_status
-from webshop_rl.launching.slurm_cluster import query_jobs
+from webshop_rl.launching.cluster.commands import query_jobs
+from webshop_rl.launching.runs.state import State, read_status
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.envs.types import Shop
-from webshop_rl.launching.folder import CONFIG, RESULT, SIGNATURE, read_json, replace_text
+from webshop_rl.launching.runs.folder import CONFIG, RESULT, SIGNATURE, read_json, replace_text
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory

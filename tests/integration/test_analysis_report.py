@@ -21,8 +21,8 @@ import pandas as pd
 import pytest
 
 from analysis.report import main
-from webshop_rl.launching.record import record_sweep
-from webshop_rl.launching.run_status import State
+from webshop_rl.launching.runs.state import State
+from webshop_rl.launching.sweeps.record import record_sweep
 from webshop_rl.tracking.config import TrackingSettings, default_uri
 from webshop_rl.tracking.tracker import open_tracker
 

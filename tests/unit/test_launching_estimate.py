@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from webshop_rl.launching.estimate import Shape, estimate
+from webshop_rl.launching.sweeps.estimate import Shape, estimate
 
 # 2 layers of 4 x 10 x 10 + 3 x 10 x 40 = 1600 parameters, 100 words x 10: 4200 in all.
 ACTIVATIONS = 1000 * 2 * (12 * 10 + 3 * 40)  # tokens x layers x width, numbers

@@ -6,18 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from webshop_rl.launching.deaths import after_death
-from webshop_rl.launching.plan import Action, CodeChanged, Planned, Wishes, plan, plan_all
-from webshop_rl.launching.run_status import (
-    RunStatus,
-    State,
-    alive_as_launcher,
-    observe,
-    read_status,
-    worker_lock,
-    write_status,
-)
-from webshop_rl.launching.worker import is_lost_peer
+from webshop_rl.launching.runs.deaths import after_death
+from webshop_rl.launching.runs.observe import observe
+from webshop_rl.launching.runs.plan import Action, CodeChanged, Planned, Wishes, plan, plan_all
+from webshop_rl.launching.runs.presence import alive_as_launcher
+from webshop_rl.launching.runs.state import RunStatus, State, read_status, worker_lock, write_status
+from webshop_rl.launching.runs.worker import is_lost_peer
 
 SIGNATURE = "0123456789ab"
 

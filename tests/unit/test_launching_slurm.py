@@ -7,22 +7,17 @@ from pathlib import Path
 import pytest
 
 from webshop_rl.errors import UserError
+from webshop_rl.launching.cluster.jobs import Job, Jobs, is_away, parse_squeue
+from webshop_rl.launching.cluster.time_limit import minutes
+from webshop_rl.launching.cluster.watch import JobsWatch
 from webshop_rl.launching.config import HardwareConfig, SweepConfig
-from webshop_rl.launching.estimate import Shape, estimate, model_shape
 from webshop_rl.launching.executors import resolve_executor
-from webshop_rl.launching.plan import Action, Planned
-from webshop_rl.launching.run_status import (
-    RunStatus,
-    State,
-    hold_by_job,
-    observe,
-    read_status,
-    settle,
-    write_status,
-)
-from webshop_rl.launching.slurm_cluster import Job, Jobs, JobsWatch, is_away, minutes, parse_squeue
-from webshop_rl.launching.slurm_queue import split
-from webshop_rl.launching.slurm_script import sbatch_parameters, waiting_for
+from webshop_rl.launching.runs.observe import observe, settle
+from webshop_rl.launching.runs.plan import Action, Planned
+from webshop_rl.launching.runs.state import RunStatus, State, hold_by_job, read_status, write_status
+from webshop_rl.launching.slurm.queue import split
+from webshop_rl.launching.slurm.script import sbatch_parameters, waiting_for
+from webshop_rl.launching.sweeps.estimate import Shape, estimate, model_shape
 
 HARDWARE = HardwareConfig(
     name="test",
@@ -100,7 +95,7 @@ def test_sbatch_is_told_what_the_hardware_file_says() -> None:
     assert told["setup"][-1] == "cd '/code dir' || exit 1"
     assert "export OMP_NUM_THREADS=4" in told["setup"]
     assert any(
-        "apptainer exec image.sif /opt/python -m webshop_rl.launching.job_end /f $code" in line
+        "apptainer exec image.sif /opt/python -m webshop_rl.launching.slurm.job_end /f $code" in line
         for line in told["teardown"]
     )
     with pytest.raises(UserError, match=r"sweep\.pack"):
@@ -153,8 +148,8 @@ def test_a_controller_that_is_away_is_told_from_one_that_refuses(problem: str, a
 
 def test_the_last_answer_stands_while_the_controller_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [Jobs({"1": Job("RUNNING")}), Jobs(None)]
-    monkeypatch.setattr("webshop_rl.launching.slurm_cluster.query_jobs", lambda: answers.pop(0))
-    monkeypatch.setattr("webshop_rl.launching.slurm_cluster._POLL_MIN_S", 0.0)
+    monkeypatch.setattr("webshop_rl.launching.cluster.watch.query_jobs", lambda: answers.pop(0))
+    monkeypatch.setattr("webshop_rl.launching.cluster.watch._POLL_MIN_S", 0.0)
     watch = JobsWatch()
     assert [watch.latest().get("1"), watch.latest().get("1")] == [Job("RUNNING")] * 2
     assert not answers

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from webshop_rl.launching import slurm_queue
+from webshop_rl.launching.cluster.jobs import Job, Jobs
+from webshop_rl.launching.cluster.watch import JobsWatch
 from webshop_rl.launching.config import HardwareConfig
-from webshop_rl.launching.plan import Action, Planned
-from webshop_rl.launching.run_status import RunStatus, State, hold_by_job, read_status, write_status
-from webshop_rl.launching.slurm_cluster import Job, Jobs, JobsWatch
-from webshop_rl.launching.slurm_queue import SlurmQueue
+from webshop_rl.launching.runs.plan import Action, Planned
+from webshop_rl.launching.runs.state import RunStatus, State, hold_by_job, read_status, write_status
+from webshop_rl.launching.slurm import queue as slurm_queue
+from webshop_rl.launching.slurm.queue import SlurmQueue
 from webshop_rl.launching.stop import StopRequests
 
 CONTENT = yaml.safe_load((Path(__file__).parents[2] / "conf/hardware/slurm_cpu.yaml").read_text())

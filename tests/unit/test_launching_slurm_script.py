@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from webshop_rl.launching.config import HardwareConfig
-from webshop_rl.launching.slurm_script import sbatch_parameters
+from webshop_rl.launching.slurm.script import sbatch_parameters
 
 CONTENT = yaml.safe_load((Path(__file__).parents[2] / "conf/hardware/slurm_cpu.yaml").read_text())
 HARDWARE = HardwareConfig(**{key: value for key, value in CONTENT.items() if key != "defaults"})
@@ -70,4 +70,4 @@ def test_a_run_that_vanished_with_exit_code_0_is_looked_into(tmp_path: Path) -> 
     done = subprocess.run(["bash", "-c", script], env=environment, check=False, timeout=60)
     assert done.returncode == 1
     end = (tmp_path / "called").read_text().splitlines()[-1]
-    assert end == f"python -m webshop_rl.launching.job_end {tmp_path} 0"
+    assert end == f"python -m webshop_rl.launching.slurm.job_end {tmp_path} 0"

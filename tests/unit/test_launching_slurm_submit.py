@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching import slurm_submit
-from webshop_rl.launching.slurm_cluster import Jobs
-from webshop_rl.launching.slurm_submit import answering_controller, submit
+from webshop_rl.launching.cluster.jobs import Jobs
+from webshop_rl.launching.slurm import submit as slurm_submit
+from webshop_rl.launching.slurm.submit import answering_controller, submit
 from webshop_rl.launching.stop import StopRequests
 
 AWAY = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"

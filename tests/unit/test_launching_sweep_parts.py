@@ -10,9 +10,13 @@ import pytest
 from rich.console import Console
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.code import code_digest, snapshot
-from webshop_rl.launching.comparison import compare
-from webshop_rl.launching.manifest import (
+from webshop_rl.launching.local.slots import local_slots
+from webshop_rl.launching.runs.code import code_digest, snapshot
+from webshop_rl.launching.runs.progress import Progress, read_progress, time_left_s
+from webshop_rl.launching.runs.state import RunStatus, State
+from webshop_rl.launching.stop import StopRequests
+from webshop_rl.launching.sweeps.comparison import compare
+from webshop_rl.launching.sweeps.manifest import (
     Listed,
     check_name,
     read_manifest,
@@ -20,11 +24,7 @@ from webshop_rl.launching.manifest import (
     sweep_name,
     write_manifest,
 )
-from webshop_rl.launching.progress import Progress, read_progress, time_left_s
-from webshop_rl.launching.run_status import RunStatus, State
-from webshop_rl.launching.slots import local_slots
-from webshop_rl.launching.stop import StopRequests
-from webshop_rl.launching.table import RunView, SweepTable, duration, render
+from webshop_rl.launching.sweeps.table import RunView, SweepTable, duration, render
 
 
 def _hardware(**changes: object) -> SimpleNamespace:
@@ -46,7 +46,7 @@ def _hardware(**changes: object) -> SimpleNamespace:
 def test_slots_share_the_cores(
     monkeypatch: pytest.MonkeyPatch, cores: int, hardware: SimpleNamespace, runs: int, expected: list[int]
 ) -> None:
-    monkeypatch.setattr("webshop_rl.launching.slots.cpu_cores", lambda: cores)
+    monkeypatch.setattr("webshop_rl.launching.local.slots.cpu_cores", lambda: cores)
     slots = local_slots(hardware, runs)
     assert [slot.threads for slot in slots] == expected
     assert {slot.gpu for slot in slots} == {""}

@@ -20,9 +20,9 @@ from webshop_rl.config import RunConfig, register, validate
 from webshop_rl.envs.types import SPLITS
 from webshop_rl.errors import UserError
 from webshop_rl.evaluate.target import CONF, Kind, Target
-from webshop_rl.launching.compose import freeze
-from webshop_rl.launching.folder import CONFIG
-from webshop_rl.launching.signature import Scalar, is_location, signature_fields
+from webshop_rl.launching.runs.compose import freeze
+from webshop_rl.launching.runs.folder import CONFIG
+from webshop_rl.launching.runs.signature import Scalar, is_location, signature_fields
 
 ALL: Final = "all"
 # Groups that say where and how an evaluation happens; a run's other groups are what it is.

@@ -20,8 +20,8 @@ from webshop_rl.errors import UserError
 from webshop_rl.evaluate.configuration import Configured, Request
 from webshop_rl.evaluate.target import Kind, Target
 from webshop_rl.experiment import run_tags
-from webshop_rl.launching.code import code_digest, git_state
-from webshop_rl.launching.folder import CHECKPOINTS, CONFIG, RESULT, SIGNATURE, read_json, replace_text
+from webshop_rl.launching.runs.code import code_digest, git_state
+from webshop_rl.launching.runs.folder import CHECKPOINTS, CONFIG, RESULT, SIGNATURE, read_json, replace_text
 from webshop_rl.models.agent import Agent
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory

@@ -10,7 +10,7 @@ from typing import Final
 
 from webshop_rl.envs.scripted import POLICIES
 from webshop_rl.errors import UserError
-from webshop_rl.launching.folder import CHECKPOINTS, CONFIG, SIGNATURE, runs_folder
+from webshop_rl.launching.runs.folder import CHECKPOINTS, CONFIG, SIGNATURE, runs_folder
 
 CONF: Final = Path(__file__).resolve().parents[2] / "conf"
 _WHOLE: Final = "COMPLETE"  # training.checkpoint.COMPLETE, which loads torch

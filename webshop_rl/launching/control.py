@@ -13,23 +13,16 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.compose import ComposedRun
-from webshop_rl.launching.execute import execute_sweep
-from webshop_rl.launching.folder import CONFIG, LOG, SIGNATURE, read_json, runs_folder
-from webshop_rl.launching.manifest import Manifest
-from webshop_rl.launching.plan import Wishes
-from webshop_rl.launching.run_status import (
-    GOING,
-    State,
-    held_by_job,
-    job_complaints,
-    jobs_of,
-    launcher_process,
-    observe,
-    read_status,
-)
-from webshop_rl.launching.slurm_cluster import cancel
-from webshop_rl.launching.sweep import Sweep, sweep_of
+from webshop_rl.launching.cluster.commands import cancel
+from webshop_rl.launching.runs.compose import ComposedRun
+from webshop_rl.launching.runs.folder import CONFIG, LOG, SIGNATURE, read_json, runs_folder
+from webshop_rl.launching.runs.observe import observe
+from webshop_rl.launching.runs.plan import Wishes
+from webshop_rl.launching.runs.presence import launcher_process
+from webshop_rl.launching.runs.state import GOING, State, held_by_job, job_complaints, jobs_of, read_status
+from webshop_rl.launching.sweeps.execute import execute_sweep
+from webshop_rl.launching.sweeps.manifest import Manifest
+from webshop_rl.launching.sweeps.sweep import Sweep, sweep_of
 
 
 def cancel_sweep(root: Path, manifest: Manifest) -> str:

@@ -38,7 +38,7 @@ class SweeperConfig:
 
 
 class SweepLauncher(Launcher):  # type: ignore[misc]
-    """Executes a batch of runs, each in its own process or job; see webshop_rl.launching.sweep."""
+    """Executes a batch of runs, each in its own process or job; see webshop_rl.launching.sweeps.sweep."""
 
     def __init__(self) -> None:
         self.hydra_context: HydraContext | None = None
@@ -57,8 +57,8 @@ class SweepLauncher(Launcher):  # type: ignore[misc]
 
         Raises: SystemExit(2) after one line on stderr if the input is bad: no run was started.
         """
-        from webshop_rl.launching.compose import Composer
-        from webshop_rl.launching.sweep import run_sweep
+        from webshop_rl.launching.runs.compose import Composer
+        from webshop_rl.launching.sweeps.multirun import run_sweep
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -92,7 +92,7 @@ class GridSweeper(BasicSweeper):  # type: ignore[misc]
 
 
 def _exit_if_failed(returns: Sequence[Sequence[JobReturn]]) -> None:
-    from webshop_rl.launching.sweep import exit_code
+    from webshop_rl.launching.sweeps.multirun import exit_code
 
     code = exit_code([job for results in returns for job in results])
     if code:

@@ -10,16 +10,18 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.compose import ComposedRun, freeze
-from webshop_rl.launching.execute import execute_sweep
-from webshop_rl.launching.folder import RESULT, read_json
-from webshop_rl.launching.plan import Action, Planned, plan
-from webshop_rl.launching.prepare import prepare
-from webshop_rl.launching.results import objective
-from webshop_rl.launching.run_status import State, observe, planning
-from webshop_rl.launching.slots import local_slots
-from webshop_rl.launching.sweep import Sweep, sweep_of
-from webshop_rl.launching.worker import Interrupted, LeftAlone, RunFailed, execute
+from webshop_rl.launching.local.slots import local_slots
+from webshop_rl.launching.runs.compose import ComposedRun, freeze
+from webshop_rl.launching.runs.folder import RESULT, read_json
+from webshop_rl.launching.runs.observe import observe
+from webshop_rl.launching.runs.plan import Action, Planned, plan
+from webshop_rl.launching.runs.prepare import prepare
+from webshop_rl.launching.runs.presence import planning
+from webshop_rl.launching.runs.results import objective
+from webshop_rl.launching.runs.state import State
+from webshop_rl.launching.runs.worker import Interrupted, LeftAlone, RunFailed, execute
+from webshop_rl.launching.sweeps.execute import execute_sweep
+from webshop_rl.launching.sweeps.sweep import Sweep, sweep_of
 from webshop_rl.tracking.prepare import check_tracker
 
 

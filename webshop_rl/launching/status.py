@@ -20,12 +20,12 @@ from pathlib import Path
 from rich.console import Console
 
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.launching.cluster.watch import JobsWatch
 from webshop_rl.launching.control import cancel_sweep, find_run, print_log, retry_sweep
-from webshop_rl.launching.manifest import Manifest, list_sweeps, read_manifest
-from webshop_rl.launching.replay import replay_sweep
-from webshop_rl.launching.run_status import GOING, State, jobs_of
-from webshop_rl.launching.slurm_cluster import JobsWatch
-from webshop_rl.launching.table import RunView, SweepTable, render, summary, view_run
+from webshop_rl.launching.runs.state import GOING, State, jobs_of
+from webshop_rl.launching.sweeps.manifest import Manifest, list_sweeps, read_manifest
+from webshop_rl.launching.sweeps.replay import replay_sweep
+from webshop_rl.launching.sweeps.table import RunView, SweepTable, render, summary, view_run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,43 @@
+"""The last word in the journal of a run that died before it could say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from webshop_rl.launching.runs.state import State
+from webshop_rl.tracking.journal import Journal
+from webshop_rl.tracking.lock import Busy, FolderLock
+from webshop_rl.tracking.rows import JOURNAL, scan
+
+# The tracker's own lock of a run's folder.
+_TRACKER_LOCK = "run"
+# How MLflow calls the states of runs that are over.
+RUN_STATUS = {State.FINISHED: "FINISHED", State.FAILED: "FAILED", State.INTERRUPTED: "KILLED"}
+
+
+def close_journal(run_dir: Path, state: State, error: str) -> None:
+    """Record in its journal the end of a run that died before it could.
+
+    Does nothing for a run whose journal says so already, or that another process is at work on.
+    """
+    if state not in RUN_STATUS or _journalled_state(run_dir) != "RUNNING":
+        return
+    try:
+        with FolderLock(run_dir, _TRACKER_LOCK).acquire():
+            journal = Journal(run_dir)
+            if error:
+                journal.tags({"error": error})
+            journal.state(RUN_STATUS[state], error)
+            journal.close()
+    except Busy:
+        return
+
+
+def _journalled_state(run_dir: Path) -> str:
+    """The last state row of a run's journal; "" without one."""
+    state = ""
+    if (run_dir / JOURNAL).exists():
+        for _, row in scan(run_dir / JOURNAL):
+            if row["kind"] == "state":
+                state = row["status"]
+    return state

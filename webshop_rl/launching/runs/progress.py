@@ -1,0 +1,66 @@
+"""How far a run has got, read from the end of its journal."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from webshop_rl.launching.runs.folder import LOG, SIGNATURE, read_json
+from webshop_rl.tracking.rows import JOURNAL, decode
+
+_TAIL_BYTES = 1 << 16
+_SUCCESS = ("test/success", "val/success", "train/success")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Updates done and to do, and the newest success rate (None before the first)."""
+
+    update: int = 0
+    num_updates: int = 0
+    success: float | None = None
+
+    @property
+    def text(self) -> str:
+        """`12/80`, or empty where nothing is known."""
+        return f"{self.update}/{self.num_updates}" if self.num_updates else ""
+
+
+def read_progress(run_dir: Path) -> Progress:
+    """What the last rows of the journal say; cheap however long the journal is."""
+    fields = (read_json(run_dir / SIGNATURE) or {}).get("fields", {})
+    newest: dict[str, float] = {}
+    update = 0
+    for line in _tail(run_dir / JOURNAL).splitlines():
+        try:
+            row = decode(line)
+        except ValueError:
+            continue  # the first line of the tail, or one being written
+        if row["kind"] == "metrics":
+            newest.update(row["metrics"])
+            update = max(update, int(row["step"]))
+    success = next((newest[key] for key in _SUCCESS if key in newest), None)
+    return Progress(update, int(fields.get("num_updates") or 0), success)
+
+
+def last_log_line(run_dir: Path, name: str = LOG) -> str:
+    """The last line of a run's log that says something."""
+    lines = [line.strip() for line in _tail(run_dir / name).decode(errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "")
+
+
+def time_left_s(elapsed_s: float, update: int, first_update: int, num_updates: int) -> float | None:
+    """Seconds to go at the pace of this attempt; None before its first update."""
+    done = update - first_update
+    return elapsed_s / done * (num_updates - update) if done > 0 else None
+
+
+def _tail(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            return file.read()
+    except OSError:
+        return b""

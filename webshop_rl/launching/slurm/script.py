@@ -1,0 +1,107 @@
+"""What a job is told: sbatch's options, and the script around the run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from webshop_rl.errors import UserError
+from webshop_rl.launching.cluster.time_limit import minutes
+from webshop_rl.launching.config import HardwareConfig
+from webshop_rl.launching.local.slots import thread_variables
+from webshop_rl.launching.slurm.run import REQUEUE
+
+_JOB_END = "webshop_rl.launching.slurm.job_end"
+# Each takes some 14 s while the controller is away, 5 s if it refuses.
+_SQUEUE_TRIES, _REQUEUE_TRIES = 60, 12
+
+
+def sbatch_parameters(
+    hardware: HardwareConfig, *, name: str, code: Path, folder: Path, pack: int
+) -> dict[str, Any]:
+    """What submitit is told, from the hardware group.
+
+    Args:
+        hardware: the group.
+        name: of the jobs.
+        code: the frozen code; the job changes into it, so that it is imported, after a requeue too.
+        folder: where submitit keeps its files.
+        pack: runs in one job.
+    Raises: UserError if the time limit is none, or several processes and several runs share a job.
+    """
+    tasks = hardware.nodes * hardware.tasks_per_node
+    if pack > 1 and tasks > 1:
+        raise UserError("packed runs have one process each", where="sweep.pack", remedy="sweep.pack=1")
+    cpus = hardware.cpus or (hardware.threads or 1) * pack
+    threads = hardware.threads or max(1, cpus // pack)
+    chosen = {
+        "partition": hardware.partition,
+        "account": hardware.account,
+        "qos": hardware.qos,
+        "mem": hardware.mem,
+        "gpus_per_node": hardware.gpus or None,
+    }
+    return {
+        **{key: value for key, value in chosen.items() if value is not None},
+        "job_name": name,
+        "wckey": None,  # submitit's own is refused where wckeys are enforced
+        "time": minutes(hardware.time),
+        "nodes": hardware.nodes,
+        "ntasks_per_node": hardware.tasks_per_node,
+        "cpus_per_task": cpus,
+        "signal_delay_s": hardware.signal_s,
+        "stderr_to_stdout": False,
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cpus}"],
+        "setup": [
+            *hardware.setup,
+            *(f"export {key}={value}" for key, value in thread_variables(threads).items()),
+            "unset PYTHONSAFEPATH",
+            "trap : USR2",  # meant for the run; sent to the script too by scancel --full
+            f"cd {shlex.quote(str(code))} || exit 1",
+        ],
+        "teardown": _teardown(command(hardware), folder),
+        "additional_parameters": {"requeue": True, **hardware.sbatch},
+    }
+
+
+def waiting_for(parameters: dict[str, Any], job_id: str | None) -> dict[str, Any]:
+    """The parameters of jobs that start once another has ended, however that ends."""
+    if job_id is None:
+        return parameters
+    further = parameters["additional_parameters"]
+    conditions = [further["dependency"]] if "dependency" in further else []
+    dependency = ",".join([*conditions, f"afterany:{job_id}"])
+    return {**parameters, "additional_parameters": {**further, "dependency": dependency}}
+
+
+def _teardown(python: str, folder: Path) -> list[str]:
+    """The end of a job's script: what is asked of Slurm is asked here, for a container may not know it.
+
+    A run that ended as it should has left a result. One that asks for a requeue ends with that code; of
+    another that died, job_end decides what becomes of it. Where Slurm has taken the job away (cancelled,
+    preempted, requeued), nothing is to be done; the script may outlive it, and then the job that runs is
+    another attempt, by its count of restarts. A controller that is away is waited for.
+    """
+    place = shlex.quote(str(folder))
+    return [
+        "code=$?",
+        "job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}",
+        f"[ $code -eq 0 ] && [ -e {place}/${{job}}_0_result.pkl ] && exit 0",
+        f"for k in $(seq {_SQUEUE_TRIES}); do",
+        "  now=$(squeue -h -r -O State:20,RestartCnt:12 -j $job) && break; sleep 5",
+        "done",
+        'read -r state restarts <<< "$now"',
+        '[ "$state $restarts" = "RUNNING ${SLURM_RESTART_COUNT:-0}" ] || exit $code',
+        f"[ $code -eq {REQUEUE} ] || {{ {python} -m {_JOB_END} {place} $code; code=$?; }}",
+        f"[ $code -eq {REQUEUE} ] || exit $code",
+        f"for k in $(seq {_REQUEUE_TRIES}); do scontrol requeue $job && sleep 60; sleep 5; done",
+        "exit 1",
+    ]
+
+
+def command(hardware: HardwareConfig) -> str:
+    """The python command of the jobs, in its container."""
+    python = hardware.python or shlex.quote(sys.executable)
+    return f"{hardware.container} {python}" if hardware.container else python

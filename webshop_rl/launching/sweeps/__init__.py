@@ -1,0 +1,1 @@
+"""Many runs: planned, handed over, watched, compared."""

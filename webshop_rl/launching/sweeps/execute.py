@@ -1,0 +1,224 @@
+"""Executes the runs of a sweep: plan, freeze, hand over, attend, compare."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from webshop_rl.duration import duration
+from webshop_rl.launching.cluster.watch import JobsWatch
+from webshop_rl.launching.local.queue import LocalQueue
+from webshop_rl.launching.local.slots import local_slots
+from webshop_rl.launching.queue import Queue
+from webshop_rl.launching.runs.code import snapshot
+from webshop_rl.launching.runs.compose import ComposedRun
+from webshop_rl.launching.runs.folder import LOG, runs_folder, sweep_folder
+from webshop_rl.launching.runs.observe import observe
+from webshop_rl.launching.runs.plan import Action, Planned, latest_folder, plan_all
+from webshop_rl.launching.runs.prepare import prepare
+from webshop_rl.launching.runs.presence import alive_as_launcher, lost_launcher, planning
+from webshop_rl.launching.runs.state import GOING, RunStatus, State, held_by_job, jobs_of
+from webshop_rl.launching.slurm.queue import SlurmQueue
+from webshop_rl.launching.slurm.submit import answering_controller, withdraw
+from webshop_rl.launching.stop import StopRequests
+from webshop_rl.launching.sweeps.ask import ask_to_cancel
+from webshop_rl.launching.sweeps.attend import attend
+from webshop_rl.launching.sweeps.comparison import compare
+from webshop_rl.launching.sweeps.dry_run import print_plan
+from webshop_rl.launching.sweeps.manifest import Listed, split_common, write_manifest
+from webshop_rl.launching.sweeps.record import record_sweep
+from webshop_rl.launching.sweeps.sweep import Sweep
+from webshop_rl.launching.sweeps.table import RunView, SweepTable, view_run
+from webshop_rl.tracking.prepare import check_tracker
+
+# Below a sweep's folder: one folder for each submission, for submitit's files.
+JOBS = "jobs"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One distinct run of a sweep: what it is, and what is done with it."""
+
+    composed: ComposedRun
+    planned: Planned
+    label: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run stands when the launcher ends.
+
+    Attributes:
+        dry: nothing was to be started.
+        stopped_by: exit code that a signal to the launcher calls for; 0 for none.
+    """
+
+    folder: Path
+    status: RunStatus
+    dry: bool = False
+    stopped_by: int = 0
+
+
+def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome]:
+    """Execute what is not finished yet; the outcome of each run, in order.
+
+    Raises: UserError before anything was started, if the input is bad.
+    """
+    began = time.monotonic()
+    check_tracker(sweep.tracking)
+    console = Console(markup=False)
+    with StopRequests() as stop, alive_as_launcher(sweep.root) as launcher:
+        with planning(sweep.root):
+            entries = _plan(sweep, composed, stop)
+            where = {e.composed.signature: e.planned for e in entries}
+            if sweep.settings.dry_run:
+                _announce(console, sweep, entries, len(composed), began)
+                print_plan(
+                    console,
+                    [(e.composed, e.planned, e.label) for e in entries],
+                    hardware=sweep.hardware,
+                    executor=sweep.executor,
+                    pack=sweep.settings.pack,
+                )
+                return [Outcome(where[c.signature].folder, RunStatus(), dry=True) for c in composed]
+            watch = JobsWatch()
+            queue = _hand_over(sweep, entries, launcher, watch, stop)
+        _announce(console, sweep, entries, len(composed), began)
+        views = _attend(sweep, entries, queue, watch, stop, console)
+    if sweep.settings.wait and not _still_going(views):
+        _report(console, sweep, entries, views, time.monotonic() - began)
+    else:
+        console.print(
+            f"python -m webshop_rl.launching.status {sweep.name} --root {sweep.root}", soft_wrap=True
+        )
+    status = {e.composed.signature: v.status for e, v in zip(entries, views, strict=True)}
+    return [
+        Outcome(where[c.signature].folder, status[c.signature], stopped_by=stop.exit_code) for c in composed
+    ]
+
+
+def _plan(sweep: Sweep, composed: Sequence[ComposedRun], stop: StopRequests) -> list[Entry]:
+    distinct = list({run.signature: run for run in composed}.values())
+    if sweep.executor == "slurm" and not sweep.settings.dry_run:
+        jobs = answering_controller(stop)
+        _withdraw_lost(sweep.root, [run.signature for run in distinct])
+    else:
+        jobs = jobs_of(latest_folder(sweep.root, run.signature) for run in distinct)
+    planned = plan_all(
+        sweep.root,
+        [run.signature for run in distinct],
+        code=sweep.code,
+        wishes=sweep.wishes,
+        observe=lambda folder: observe(sweep.root, folder, jobs),
+    )
+    common, own = split_common([run.overrides for run in distinct])
+    if not sweep.settings.dry_run:
+        listed = [Listed(p.run, c.signature, o) for p, c, o in zip(planned, distinct, own, strict=True)]
+        write_manifest(sweep.root, sweep.name, listed, common)
+    return [Entry(c, p, " ".join(o)) for c, p, o in zip(distinct, planned, own, strict=True)]
+
+
+def _withdraw_lost(root: Path, signatures: Sequence[str]) -> None:
+    """Cancel the jobs of launchers that died while they submitted these runs: none is submitted twice."""
+    folders = [latest_folder(root, signature) for signature in signatures]
+    lost = {name for folder in folders if (name := lost_launcher(root, folder))}
+    places = [place for name in lost for place in (root / "sweeps").glob(f"*/{JOBS}/{name}")]
+    if places:
+        withdraw(places, {held_by_job(folder) for folder in runs_folder(root).iterdir()})
+
+
+def _hand_over(
+    sweep: Sweep, entries: Sequence[Entry], launcher: str, watch: JobsWatch, stop: StopRequests
+) -> Queue:
+    """Freeze the runs and the code, and put the runs in line."""
+    chosen = [entry for entry in entries if entry.planned.executes]
+    for entry in chosen:
+        prepare(entry.composed, entry.planned, sweep=sweep.name, code=sweep.code)
+    runs = [entry.planned for entry in chosen]
+    code = snapshot(sweep.root, sweep.source)
+    folder = sweep_folder(sweep.root, sweep.name)
+    if sweep.executor == "slurm":
+        return SlurmQueue(
+            runs,
+            root=sweep.root,
+            hardware=sweep.hardware,
+            # One folder a submission: job ids may come again on another day.
+            folder=folder / JOBS / launcher,
+            code=code,
+            name=sweep.name,
+            launcher=launcher,
+            entry=sweep.entry,
+            pack=sweep.settings.pack,
+            watch=watch,
+            others=[e.planned for e in entries if e.planned.action == Action.LEAVE],
+            on_interrupt=lambda: ask_to_cancel(sweep.settings.on_interrupt, stop),
+            stop=stop,
+        )
+    return LocalQueue(
+        runs,
+        local_slots(sweep.hardware, len(runs), pack=sweep.settings.pack) if runs else [],
+        folder=folder / "submitit",
+        code=code,
+        launcher=launcher,
+        restarts=sweep.hardware.restarts,
+        entry=sweep.entry,
+    )
+
+
+def _attend(
+    sweep: Sweep,
+    entries: Sequence[Entry],
+    queue: Queue,
+    watch: JobsWatch,
+    stop: StopRequests,
+    console: Console,
+) -> list[RunView]:
+    def look() -> list[RunView]:
+        jobs = jobs_of((e.planned.folder for e in entries), watch.latest)
+        return [view_run(sweep.root, e.planned.folder, e.label, jobs) for e in entries]
+
+    if not sweep.settings.wait:
+        return look()
+    with SweepTable(f"sweep {sweep.name}", console) as table:
+        planned = [entry.planned for entry in entries]
+        return attend(queue, planned, look, table, stop, refresh_s=sweep.settings.refresh_s)
+
+
+def _still_going(views: Sequence[RunView]) -> bool:
+    return any(v.status.state in GOING for v in views)
+
+
+def _announce(console: Console, sweep: Sweep, entries: Sequence[Entry], asked: int, began: float) -> None:
+    actions = Counter(e.planned.action.value for e in entries)
+    doing = ", ".join(f"{n} {action}" for action, n in actions.items())
+    same = f" ({asked - len(entries)} of them twice)" if asked > len(entries) else ""
+    what = "would be" if sweep.settings.dry_run else "planned"
+    seconds = time.monotonic() - began
+    auto = {"slurm": " (auto: sbatch is here)", "local": " (auto: no sbatch here)"}[sweep.executor]
+    executor = sweep.executor + (auto if sweep.hardware.executor == "auto" else "")
+    console.print(
+        f"sweep {sweep.name}: {asked} runs{same} {what}: {doing}; {executor}, root {sweep.root}, "
+        f"{seconds:.1f} s",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _report(
+    console: Console, sweep: Sweep, entries: Sequence[Entry], views: Sequence[RunView], seconds: float
+) -> None:
+    folders = [e.planned.folder for e in entries]
+    ends = {f: (v.status.state, v.status.error) for f, v in zip(folders, views, strict=True)}
+    record_sweep(sweep.tracking, sweep.name, ends)
+    console.print(compare(views, folders, title=f"sweep {sweep.name}, {duration(seconds)}"))
+    for view, folder in zip(views, folders, strict=True):
+        if view.status.state in (State.FAILED, State.INTERRUPTED):
+            log = folder / LOG
+            print(
+                f"{view.status.state} {view.run} {view.label}: {view.status.error} ({log})", file=sys.stderr
+            )

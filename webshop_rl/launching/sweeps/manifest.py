@@ -1,0 +1,134 @@
+"""What belongs to a sweep: its name, and the runs it lists."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from webshop_rl.errors import UserError
+from webshop_rl.launching.runs.folder import read_json, replace_text, runs_folder, sweep_folder
+
+MANIFEST = "manifest.json"
+# Changing these makes no other sweep of the same command.
+_NOT_NAMING = (
+    "hardware",
+    "tracking",
+    "sweep",
+    "root",
+    "experiment_name",
+    "retry",
+    "rerun",
+    "on_code_change",
+    "hydra",
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One run of a sweep.
+
+    Attributes:
+        run: its name, also of its folder.
+        overrides: what makes it differ from the others, as typed.
+    """
+
+    run: str
+    signature: str
+    overrides: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """Its overrides in one line."""
+        return " ".join(self.overrides)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A sweep as sweeps/<name>/manifest.json records it.
+
+    Attributes:
+        common: overrides that all its runs share.
+        runs: in the order of the grid; a signature stands once.
+    """
+
+    name: str
+    created: float
+    command: tuple[str, ...]
+    common: tuple[str, ...]
+    runs: tuple[Listed, ...]
+
+    def folder(self, root: Path, listed: Listed) -> Path:
+        """Where a listed run lives."""
+        return runs_folder(root) / listed.run
+
+
+def sweep_name(overrides: Sequence[str], params: Mapping[str, str] | None = None) -> str:
+    """A name that the same command has every time: swept keys (or the experiment) and a hash.
+
+    Args:
+        overrides: of the command line.
+        params: hydra.sweeper.params, for a sweep that a file describes.
+    """
+    grid = [f"{key}={value}" for key, value in (params or {}).items()] + list(overrides)
+    naming = sorted(o for o in grid if not _names_nothing(o))
+    digest = hashlib.sha256("\n".join(naming).encode()).hexdigest()[:8]
+    swept = [o for o in naming if re.search(r"[,(]", o.partition("=")[2])]
+    keys = [o.lstrip("+").partition("=")[0].rpartition(".")[2] for o in swept]
+    study = [o.partition("=")[2] for o in naming if o.startswith(("experiment=", "+experiment="))]
+    words = "-".join(study or dict.fromkeys(keys)) or "sweep"
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', words)[:40].strip('-')}-{digest}"
+
+
+def check_name(name: str) -> str:
+    """The name, if it can be a folder's. Raises: UserError."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} cannot be a name", where="sweep.name", remedy="letters, digits, . _ - only"
+        )
+    return name
+
+
+def split_common(overrides: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """(what all runs share, what is left of each)."""
+    shared = set(overrides[0]).intersection(*overrides[1:]) if len(overrides) > 1 else set()
+    common = tuple(o for o in overrides[0] if o in shared)
+    return common, [tuple(o for o in run if o not in shared) for run in overrides]
+
+
+def write_manifest(root: Path, name: str, runs: Sequence[Listed], common: Sequence[str]) -> Manifest:
+    """Write the manifest; runs that an earlier launch of the sweep listed stay in it."""
+    before = read_manifest(root, name)
+    listed = {r.signature: r for r in (before.runs if before else ())} | {r.signature: r for r in runs}
+    created = before.created if before else time.time()
+    manifest = Manifest(name, created, tuple(sys.argv), tuple(common), tuple(listed.values()))
+    replace_text(sweep_folder(root, name) / MANIFEST, json.dumps(asdict(manifest), indent=1))
+    return manifest
+
+
+def read_manifest(root: Path, name: str) -> Manifest | None:
+    """A sweep's manifest, or None if there is no such sweep."""
+    content = read_json(sweep_folder(root, name) / MANIFEST)
+    if content is None:
+        return None
+    runs = tuple(Listed(r["run"], r["signature"], tuple(r["overrides"])) for r in content["runs"])
+    command, common = tuple(content["command"]), tuple(content["common"])
+    return Manifest(content["name"], content["created"], command, common, runs)
+
+
+def list_sweeps(root: Path) -> list[Manifest]:
+    """All sweeps under a root, the newest last."""
+    names = [path.parent.name for path in (root / "sweeps").glob(f"*/{MANIFEST}")]
+    found = [m for m in (read_manifest(root, name) for name in names) if m is not None]
+    return sorted(found, key=lambda m: m.created)
+
+
+def _names_nothing(override: str) -> bool:
+    key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+    return any(key == word or key.startswith((f"{word}.", f"{word}/")) for word in _NOT_NAMING)

@@ -1,0 +1,81 @@
+"""What a launcher tells MLflow: the sweep's parent run, shared children, runs that died without a word."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from webshop_rl.launching.runs.ended import RUN_STATUS, close_journal
+from webshop_rl.launching.runs.folder import SIGNATURE, read_json, replace_text, sweep_folder
+from webshop_rl.launching.runs.state import State
+from webshop_rl.tracking.client import connect, reason
+from webshop_rl.tracking.config import TrackingSettings
+from webshop_rl.tracking.mirror import Mirror, run_id_of
+from webshop_rl.tracking.prepare import finish_parent_run, parent_run
+
+log = logging.getLogger(__name__)
+
+
+States = Mapping[Path, tuple[State, str]]
+
+
+def record_sweep(settings: TrackingSettings, name: str, states: States, *, whole: bool = True) -> None:
+    """Bring MLflow to what the launcher knows at the end: every child's state, the parent with its counts.
+
+    A run that another sweep trained is tagged `sweep.<name>` too. Whatever the tracker refuses is
+    warned about, for the runs themselves have ended.
+
+    Args:
+        settings: the sweep's tracker.
+        name: of the sweep.
+        states: where each run's folder stands, with its error.
+        whole: whether these are all runs of the sweep, so that its parent has ended, too.
+    """
+    for folder, (state, error) in states.items():
+        close_journal(folder, state, error)
+    if not settings.mirrored:
+        return
+    try:
+        for folder in states:
+            Mirror(folder, settings).sync()
+        counts = Counter(state for state, _ in states.values())
+        parent = parent_run(settings, name, tags={f"runs.{s}": str(counts[s]) for s in RUN_STATUS})
+        _tag_shared(settings, name, states)
+        if whole:
+            finish_parent_run(settings, parent, _parent_status(counts))
+            replace_text(_recorded(settings.root, name), _as_text(states))
+    except Exception as error:
+        log.warning("MLflow has not taken the end of sweep %s: %s", name, reason(error))
+
+
+def is_recorded(settings: TrackingSettings, name: str, states: States) -> bool:
+    """Whether MLflow has been told that the sweep ended so."""
+    path = _recorded(settings.root, name)
+    return path.exists() and path.read_text() == _as_text(states)
+
+
+def _recorded(root: Path, name: str) -> Path:
+    return sweep_folder(root, name) / "recorded.json"
+
+
+def _as_text(states: States) -> str:
+    return json.dumps({folder.name: state for folder, (state, _) in sorted(states.items())}, indent=1)
+
+
+def _tag_shared(settings: TrackingSettings, name: str, states: States) -> None:
+    """Tag the children whose parent is another sweep's."""
+    client = connect(settings.uri, timeout_s=settings.timeout_s)
+    for folder in states:
+        own = (read_json(folder / SIGNATURE) or {}).get("sweep")
+        run_id = run_id_of(folder, settings.uri)
+        if run_id is not None and own != name:
+            client.set_tag(run_id, f"sweep.{name}", "shared")
+
+
+def _parent_status(counts: Mapping[State, int]) -> str:
+    if counts.get(State.FAILED):
+        return "FAILED"
+    return "KILLED" if any(n and state != State.FINISHED for state, n in counts.items()) else "FINISHED"
