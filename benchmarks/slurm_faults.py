@@ -42,6 +42,8 @@ class Tracker:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        if self._process is not None:
+            return
         serve = ["-m", "webshop_rl.tracking.serve", "--root", str(self.root), "--port", str(self.port)]
         self._process = subprocess.Popen(
             [sys.executable, *serve],
@@ -131,11 +133,8 @@ class Faults:
     def _node_crash(self, victim: Victim) -> None:
         """The node's daemon and all that ran on it are gone at once; Slurm finds out by and by."""
         _kill(int((self._cluster / f"run/slurmd.{victim.node}.pid").read_text()))
-        for folder in (self._root / "runs").iterdir():
-            status = read_status(folder)
-            if status is not None and _node_of(status.pid) == victim.node:
-                _kill(status.pid)
-        for pid in _steps_of(victim.node):
+        steps = _steps_of(victim.node)
+        for pid in [*_processes_of(victim.node), *steps]:
             _kill(pid)
         self._later(15.0, lambda: subprocess.run(["slurmd", "-N", victim.node], check=False))
 
@@ -171,6 +170,11 @@ def _node_of(pid: int) -> str:
         entry.partition(b"=")[2].decode() for entry in environment if entry.startswith(b"SLURMD_NODENAME=")
     ]
     return names[0] if names else ""
+
+
+def _processes_of(node: str) -> list[int]:
+    """Processes of the jobs on a node, their scripts included."""
+    return [pid for path in Path("/proc").glob("[0-9]*") if _node_of(pid := int(path.name)) == node]
 
 
 def _steps_of(node: str) -> list[int]:

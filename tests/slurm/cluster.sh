@@ -168,6 +168,10 @@ down() {
   timeout 10 scancel -u "$(id -un)" 2>/dev/null || true
   sleep 1
   stop "$ROOT"/run/slurmd.*.pid "$ROOT"/run/slurmctld.pid "$ROOT"/run/slurmdbd.pid "$ROOT"/run/mariadb.pid
+  # Processes of jobs whose node was made to crash.
+  for file in $(grep -lszx "SLURM_CONF=$SLURM_CONF" /proc/[0-9]*/environ | xargs -r grep -lsz '^SLURM_JOB_ID='); do
+    pid=${file#/proc/}; kill -9 "${pid%/environ}" 2>/dev/null || true
+  done
   rm -rf "$ROOT"
 }
 
