@@ -1,5 +1,6 @@
 """What launching costs: `python -m benchmarks.launch_speed [--sizes 4 100 1000] [--no-slurm]`.
 
+answering   seconds until --help and --cfg job have answered
 composing   seconds to compose a grid, and how often as fast as Hydra's own launchers compose it
 queueing    seconds from the command until all jobs of a sweep are queued on Slurm, and the
             launcher's largest memory (the cluster of tests/slurm/cluster.sh is started; the jobs are held)
@@ -14,6 +15,7 @@ import json
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,6 +41,18 @@ SMALL = ["debug=quick", "algo.vstar_samples=1"]
 def report(what: str, value: float, unit: str, note: str = "") -> None:
     """One line of the result."""
     print(f"{what:<58} {value:>8.2f} {unit:<4} {note}".rstrip(), flush=True)
+
+
+def answering() -> None:
+    """What a person waits for before anything runs; no torch is imported for it."""
+    for arguments in (["--help"], ["--cfg", "job", "--resolve"]):
+        took = []
+        for _ in range(5):
+            began = time.perf_counter()
+            command = [sys.executable, "launch.py", *arguments]
+            subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+            took.append(time.perf_counter() - began)
+        report(f"launch.py {' '.join(arguments)}, median of 5", statistics.median(took), "s", "aim 1.5 s")
 
 
 def composing(size: int) -> None:
@@ -124,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     place = Path(tempfile.mkdtemp(prefix="launch-speed-"))
     try:
+        answering()
         composing(max(options.sizes))
         reason = "not wanted" if options.no_slurm else missing()
         if reason:
