@@ -190,7 +190,7 @@ def test_help_lists_the_groups() -> None:
     ("override", "exit_code", "expected"),
     [
         ("rollout.temperature=0", 2, r"^error: rollout\.temperature: 0\.0 is out of range \(must be > 0\)$"),
-        ("rollout.temprature=1", 1, r"temprature"),
+        ("rollout.temprature=1", 2, r"^error: .*did you mean rollout\.temperature\?\)$"),
     ],
 )
 def test_a_bad_command_is_one_line_and_a_code(

@@ -63,6 +63,17 @@ def _addresses() -> list[str]:
         return []
 
 
+def _check_free(host: str, port: int) -> None:
+    """Raises: UserError if the server could not listen there."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"cannot listen on {host}:{port}: {error}", where="--port", remedy="give another, 1024-65535"
+        ) from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Become the server; return 2 if it cannot start."""
     parser = argparse.ArgumentParser(
@@ -75,9 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     root = options.root.expanduser().resolve()
     try:
+        _check_free(options.host, options.port)
         create_database(root / "mlflow.db")
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     command = server_command(root, host=options.host, port=options.port, allowed=options.allowed_host)
     print(f"MLflow on http://{options.host}:{options.port} over {root}; the runs:", flush=True)

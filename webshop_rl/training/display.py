@@ -28,7 +28,7 @@ HEADINGS = (
     "success",
     "score",
     "turns",
-    "score difference to the trained policy [95 % interval, by product]",
+    "trained minus it: score [95 % interval, by product]",
 )
 
 
@@ -53,10 +53,9 @@ class RunDisplay:
     def __enter__(self) -> RunDisplay:
         if self.console.is_terminal:
             self._bar = Progress(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(),
+                TextColumn("update"),
                 MofNCompleteColumn(),
-                TextColumn("updates"),
+                BarColumn(bar_width=8),
                 TextColumn("{task.fields[note]}"),
                 console=self.console,
             )
@@ -90,7 +89,8 @@ class RunDisplay:
         """Called between decisions of a collection."""
         playing = f"playing: {turns} turns, {ended}/{total} episodes ended"
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, note=self._note(playing))
+            # A line has no room for both; before the first measurement there is only this.
+            self._bar.update(self._task, note=self._note() or playing)
         elif self._silent():
             self.say(f"update {self._update}/{self._num_updates}  {self._note(playing)}")
 

@@ -73,3 +73,7 @@ def planning(root: Path) -> FolderLock:
         raise UserError(
             f"another launch is being planned, {busy}", where=str(root), remedy="try again"
         ) from busy
+    except OSError as error:
+        raise UserError(
+            f"cannot be written: {error.strerror}", where=str(root), remedy="root=FOLDER gives another"
+        ) from error

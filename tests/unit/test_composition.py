@@ -1,0 +1,41 @@
+"""Mistakes on the command line: one line that names what, where and the remedy; exit code 2."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["num_update=3"], "num_update: there is no such key (did you mean num_updates?)"),
+        # Hydra's own hint for the mistake above; the key would be recorded and read by nobody.
+        (["+num_update=3"], "num_update: there is no such key (did you mean num_updates?)"),
+        (["algo.klcoef=0.1"], "algo.klcoef: there is no such key (did you mean algo.kl_coef?)"),
+        (["env.data_dir=x"], "env.data_dir: the env chosen has no such key (another does: env=...)"),
+        (["algo=grpo"], "algo: there is no grpo (there are apo_pg, apo_sft, ppo)"),
+        (["num_updates=abc"], "num_updates: Value 'abc' of type 'str' could not be converted to Integer"),
+        (["algo=apo_sft,apo_pg"], "algo: several values (-m sweeps over them)"),
+        (["lr"], "configuration: Error parsing override 'lr' (write group=option or key=value; see --help)"),
+        (["-m", "num_update=1,2"], "num_update: there is no such key (did you mean num_updates?)"),
+        (["-m", "+typo=1,2"], "typo: there is no such key (--cfg job shows all keys of the groups chosen)"),
+        (["-m", "algo=apo_sft,grpo"], "algo: there is no grpo (there are apo_pg, apo_sft, ppo)"),
+        (["-m", "seed=0,x"], "seed: Value 'x' of type 'str' could not be converted to Integer"),
+    ],
+)
+def test_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], told: str) -> None:
+    command = [sys.executable, str(ROOT / "launch.py"), *arguments, f"root={tmp_path / 'runs'}"]
+    environment = {k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr.splitlines() == [f"error: {told}"]
+    assert done.returncode == 2
+    assert not (tmp_path / "runs" / "runs").exists()
