@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from webshop_rl.composition import told_in_one_line
-from webshop_rl.config import known_keys, register, validate
+from webshop_rl.config import register, validate
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 
 register()
@@ -31,5 +31,5 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    with told_in_one_line(known_keys()):
+    with told_in_one_line():
         main()

@@ -133,20 +133,6 @@ def register() -> None:
     store.store(group="tracking", name="base_tracking", node=TrackingConfig)
 
 
-def known_keys() -> list[str]:
-    """Every key of the run and of the groups registered, dotted."""
-    keys = [f.name for f in fields(RunConfig)]
-    for f in fields(RunConfig):
-        if isinstance(f.default_factory, type) and is_dataclass(f.default_factory):
-            keys += [f"{f.name}.{inner.name}" for inner in fields(f.default_factory)]
-    for group, entries in ConfigStore.instance().repo.items():
-        if isinstance(entries, dict):
-            for entry in entries.values():
-                node = getattr(entry, "node", None)
-                keys += [f"{group}.{key!s}" for key in node] if isinstance(node, DictConfig) else []
-    return sorted(set(keys))
-
-
 def validate(cfg: DictConfig) -> None:
     """Check every value against the range its schema declares, that none is missing, that data is there.
 
@@ -186,7 +172,7 @@ def _declared(cfg: DictConfig, prefix: str) -> Iterator[tuple[str, Any, Any]]:
     for key in cfg:
         name = str(key)
         if is_dataclass(schema) and name not in metadata:
-            raise no_such_key(f"{prefix}{name}", known_keys())
+            raise no_such_key(f"{prefix}{name}")
         value = cfg[name]
         if isinstance(value, DictConfig):
             yield from _declared(value, f"{prefix}{name}.")

@@ -12,10 +12,10 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from webshop_rl.composition import ERRORS, as_user_error
 from webshop_rl.config import RunConfig, register, validate
 from webshop_rl.envs.types import SPLITS
 from webshop_rl.errors import UserError
@@ -118,9 +118,8 @@ def configure(target: Target, request: Request, overrides: Sequence[str]) -> Con
         validate(cfg)
         frozen = freeze(cfg)
         plain_home = OmegaConf.create(cast(dict[str, Any], OmegaConf.to_container(home, resolve=True)))
-    except (HydraException, OmegaConfBaseException) as error:
-        causes = [str(e).strip().splitlines()[0].rstrip(".") for e in (error, error.__cause__) if e]
-        raise UserError(": ".join(causes), where=" ".join(overrides) or target.name) from error
+    except ERRORS as error:
+        raise as_user_error(error) from error
     fields = signature_fields(frozen.config)
     scripted = target.kind is Kind.SCRIPTED
     matters = ("env.", "evaluation.seed") if scripted else _MATTERS

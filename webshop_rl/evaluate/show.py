@@ -13,13 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from webshop_rl.training.display import SCRIPTED
+
 QUIET_S: Final = 15.0  # where there is no bar, a sign of life after so much silence
 WIDTH: Final = 100
-_LABELS: Final = {
-    "baseline/random": "random admissible",
-    "baseline/first": "first result",
-    "baseline/rule": "rule",
-}
 _SEPARATOR: Final = re.compile(r"\s*\[SEP\]\s*")
 _THOUGHT: Final = re.compile(r"<think>(.*?)</think>(.*)", re.DOTALL)
 
@@ -72,7 +69,7 @@ def table(result: Mapping[str, Any]) -> Table:
         intervals = result["intervals"][arm]
         difference = result["main_minus"].get(arm)
         shown.add_row(
-            _LABELS.get(arm, result["label"]),
+            SCRIPTED.get(arm, result["label"]),
             _interval(intervals["success"]),
             _interval(intervals["score"]),
             f"{means['episode_turns']:.1f}",

@@ -15,13 +15,12 @@ from webshop_rl.duration import duration
 
 QUIET_S = 30.0  # where there is no bar, a sign of life after so much silence
 
-LABELS = {
-    "test": "trained policy (best on validation)",
-    "untrained": "untrained policy",
+SCRIPTED = {
     "baseline/random": "random admissible",
     "baseline/first": "first result",
     "baseline/rule": "rule",
 }
+LABELS = {"test": "trained policy (best on validation)", "untrained": "untrained policy", **SCRIPTED}
 
 HEADINGS = (
     "policy",

@@ -21,7 +21,7 @@ from typing import Any
 from submitit.local.local import LocalExecutor, LocalJob
 
 from webshop_rl.launching.local.slots import Slot
-from webshop_rl.launching.runs.deaths import after_death
+from webshop_rl.launching.runs.deaths import after_death, killed_by
 from webshop_rl.launching.runs.folder import LOG
 from webshop_rl.launching.runs.plan import Planned
 from webshop_rl.launching.runs.prepare import mark_queued
@@ -203,16 +203,11 @@ class LocalQueue:
             write_status(ended.run.folder, stopped)
             return
         killed = code < 0
-        cause = _killed_by(-code) if killed else f"exit code {code}: {last_log_line(ended.run.folder)}"
+        cause = killed_by(-code) if killed else f"exit code {code}: {last_log_line(ended.run.folder)}"
         after = after_death(ended.run.folder, status, cause, restarts=self._restarts if killed else 0)
         if after.state == State.QUEUED:
             mark_queued(ended.run.folder, after, launcher=self._launcher)
             self._waiting.appendleft(ended.run)
-
-
-def _killed_by(signum: int) -> str:
-    name = signal.Signals(signum).name
-    return f"killed by {name} (out of memory?)" if signum == signal.SIGKILL else f"killed by {name}"
 
 
 def _status(run: Planned) -> RunStatus:

@@ -9,7 +9,7 @@ ranges).
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from webshop_rl.composition import ERRORS, as_user_error
-from webshop_rl.errors import UserError
 from webshop_rl.launching.runs.signature import Scalar, is_location, signature_fields, signature_of
 
 Tree = dict[str, Any]
@@ -68,7 +66,7 @@ class Composer:
             cfg: DictConfig = pickle.loads(self._base(whole))
             ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
         except ERRORS as error:
-            raise as_user_error(error, _keys(self.master)) from error
+            raise as_user_error(error) from error
         return cfg
 
     def run(self, overrides: Sequence[str]) -> ComposedRun:
@@ -80,8 +78,8 @@ class Composer:
         try:
             self._validate(cfg)
             return freeze(cfg, overrides)
-        except OmegaConfBaseException as error:
-            raise UserError(str(error), where=" ".join(overrides)) from error
+        except ERRORS as error:
+            raise as_user_error(error) from error
 
     def _base(self, whole: tuple[str, ...]) -> bytes:
         if whole not in self._bases:
@@ -107,16 +105,6 @@ class Composer:
                 or not self.loader.repository.group_exists(override.key_or_group)
             )
         )
-
-
-def _keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
-    """All keys, dotted; a value that is missing or resolved later is not looked at."""
-    for key in cfg:
-        name = f"{prefix}{key!s}"
-        yield name
-        node = cfg._get_node(key)
-        if isinstance(node, DictConfig) and not (node._is_none() or node._is_missing()):
-            yield from _keys(node, f"{name}.")
 
 
 def freeze(cfg: DictConfig, overrides: Sequence[str] = ()) -> ComposedRun:

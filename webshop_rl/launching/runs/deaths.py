@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from webshop_rl.launching.runs.progress import read_progress
 from webshop_rl.launching.runs.state import RunStatus, State, write_status
+
+
+def killed_by(signum: int) -> str:
+    """A death by a signal, in a few words."""
+    name = signal.Signals(signum).name
+    return f"killed by {name}" + (" (out of memory?)" if signum == signal.SIGKILL else "")
 
 
 def after_death(run_dir: Path, status: RunStatus, cause: str, *, restarts: int) -> RunStatus:

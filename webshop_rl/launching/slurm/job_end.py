@@ -7,7 +7,6 @@ Its exit code says so (`REQUEUE`), and is the job's else, so that Slurm calls th
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from submitit.core.job_environment import JobEnvironment
 from submitit.core.utils import DelayedSubmission, JobPaths
 
-from webshop_rl.launching.runs.deaths import after_death
+from webshop_rl.launching.runs.deaths import after_death, killed_by
 from webshop_rl.launching.runs.ended import close_journal
 from webshop_rl.launching.runs.progress import last_log_line
 from webshop_rl.launching.runs.state import GOING, State, read_status
@@ -46,10 +45,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _cause(code: int, paths: JobPaths) -> str:
-    if code <= _SIGNALLED:
-        return f"exit code {code}: {last_log_line(paths.folder, paths.stderr.name)}"
-    name = signal.Signals(code - _SIGNALLED).name
-    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    if code > _SIGNALLED:
+        return killed_by(code - _SIGNALLED)
+    return f"exit code {code}: {last_log_line(paths.folder, paths.stderr.name)}"
 
 
 if __name__ == "__main__":
