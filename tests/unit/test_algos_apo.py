@@ -231,5 +231,32 @@ def test_pg_with_more_updates_clips_the_ratio() -> None:
     assert output.loss.item() == pytest.approx(0.15)
     assert output.metrics["ratio_mean"].item() == pytest.approx(1.5)
     assert output.metrics["ratio_clipped_frac"].item() == pytest.approx(2 / 8)
-    # k3 at ln 1.5: 1/1.5 - 1 + .405465
-    assert output.metrics["kl_behaviour"].item() == pytest.approx(0.072132, abs=1e-6)
+    # k3 of log pi_b - log pi = -ln 1.5: 1.5 - 1 - .405465
+    assert output.metrics["kl_behaviour"].item() == pytest.approx(0.094535, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sampled", "policy", "kl"),
+    [
+        # KL(pi_b || pi) = .27 ln(.27/.059) + .73 ln(.73/.941), and so on
+        (27, 0.059, 0.225293),
+        (29, 0.855, 0.814303),
+        (50, 0.5, 0.0),
+    ],
+)
+def test_kl_behaviour_is_the_kl_from_the_sampler_to_the_policy(
+    sampled: int, policy: float, kl: float
+) -> None:
+    """100 tokens that fall exactly as the behaviour policy has it: the mean is the expectation."""
+    behaviour = sampled / 100
+    assert behaviour * math.log(behaviour / policy) + (1 - behaviour) * math.log(
+        (1 - behaviour) / (1 - policy)
+    ) == pytest.approx(kl, abs=1e-6)
+    first = torch.arange(100).reshape(50, 2) < sampled
+    batch = _batch(
+        [1.0] * 50, [0.0] * 50, behaviour_logprobs=torch.where(first, behaviour, 1 - behaviour).log()
+    )
+    logprobs = torch.where(first, policy, 1 - policy).log()
+    norm = Norm(num_trajectories=50, num_tokens=100, num_turns=50)
+    output = _pg(num_epochs=2, beta2=0.0).loss(logprobs, batch, torch.zeros(50, 2), norm)
+    assert output.metrics["kl_behaviour"].item() == pytest.approx(kl, abs=1e-5)

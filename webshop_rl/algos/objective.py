@@ -60,11 +60,15 @@ def objective(
 def ratio_metrics(
     surrogate: ClippedRatio, logprobs: Tensor, batch: ActionBatch, norm: Norm
 ) -> dict[str, Tensor]:
-    """How far the policy has moved from its sampler: ratio_mean, ratio_clipped_frac, kl_behaviour (k3)."""
+    """How far the policy has moved from its sampler: ratio_mean, ratio_clipped_frac, kl_behaviour.
+
+    The tokens are samples of the behaviour policy, so the divergence they estimate is
+    KL(behaviour || policy), by k3 of log behaviour - log policy.
+    """
     tokens = max(norm.num_tokens, 1)
     x = log_ratio(logprobs.detach(), batch.behaviour_logprobs, batch.mask)
     return {
         "ratio_mean": surrogate.ratio.sum() / tokens,
         "ratio_clipped_frac": surrogate.clipped.to(x.dtype).sum() / tokens,
-        "kl_behaviour": k3(x).sum() / tokens,
+        "kl_behaviour": k3(-x).sum() / tokens,
     }
