@@ -14,6 +14,8 @@ FINE = {
     "train/invalid_frac": 0.1,
     "algo/advantage_std": 1.0,
     "algo/advantage_max": 2.0,
+    "algo/group_return_std": 0.3,
+    "algo/groups_equal_frac": 0.25,
     "algo/ratio_clipped_frac": 0.1,
     "optim/grad_norm": 1.0,
     "vstar/max": 1.0,
@@ -40,7 +42,7 @@ def test_a_healthy_run_is_left_in_peace() -> None:
         ("advantages_negative", {"algo/advantage_max": -0.1}),
         ("clipped", {"algo/ratio_clipped_frac": 0.6}),
         ("no_success", {"train/success": 0.0}),
-        ("returns_alike", {"train/return_std": 0.0}),
+        ("returns_alike", {"algo/group_return_std": 0.0, "algo/groups_equal_frac": 1.0}),
         ("actions_invalid", {"train/invalid_frac": 0.6}),
     ],
 )
@@ -52,7 +54,7 @@ def test_each_check_fires_on_its_sign_alone(name: str, change: dict[str, float])
     assert HealthChecks().advice(name).startswith(f"{name}: ")
 
 
-@pytest.mark.parametrize("key", ["train/success", "train/return_std", "algo/advantage_max"])
+@pytest.mark.parametrize("key", ["train/success", "algo/group_return_std", "algo/advantage_max"])
 def test_one_good_update_in_the_window_is_enough(key: str) -> None:
     sick = {**FINE, key: -0.1 if "max" in key else 0.0}
     assert watch(*[sick] * (WINDOW - 1)) == []
@@ -68,8 +70,20 @@ def test_a_spike_is_ten_times_the_median_of_the_window() -> None:
 
 
 def test_equal_returns_are_no_warning_where_all_succeed() -> None:
-    solved = {**FINE, "train/success": 1.0, "train/return_std": 0.0, "algo/advantage_std": 0.0}
+    solved = {**FINE, "train/success": 1.0, "algo/group_return_std": 0.0, "algo/advantage_std": 0.0}
     assert watch(*[solved] * 20) == []
+
+
+def test_returns_that_differ_between_goals_alone_are_alike() -> None:
+    """Half the goals always succeed and half always fail: no group teaches anything."""
+    alike = {**FINE, "algo/group_return_std": 0.0, "algo/groups_equal_frac": 1.0}
+    assert alike["train/return_std"] > 0
+    assert watch(*[alike] * 12) == ["returns_alike"]
+
+
+def test_groups_of_one_are_not_called_alike() -> None:
+    single = {**FINE, "algo/group_return_std": 0.0, "algo/groups_equal_frac": 0.0}
+    assert watch(*[single] * 20) == []
 
 
 def collections(steps: int, **change: Any) -> list[dict[str, float]]:
@@ -83,7 +97,7 @@ def collections(steps: int, **change: Any) -> list[dict[str, float]]:
 
 def test_several_updates_a_collection_hide_nothing() -> None:
     assert watch(*collections(4, **{"train/success": 0.0})) == ["no_success"]
-    solved = {"train/success": 1.0, "train/return_std": 0.0, "algo/advantage_std": 0.0}
+    solved = {"train/success": 1.0, "algo/group_return_std": 0.0, "algo/advantage_std": 0.0}
     assert watch(*collections(4, **solved)) == []
 
 

@@ -62,6 +62,8 @@ def _verdicts(recent: list[dict[str, float]]) -> dict[str, bool]:
         return full and all(key in row and holds(row[key]) for row in recent)  # type: ignore[operator]
 
     unsolved = now.get("train/success", 0.0) < 1  # when all succeed, equal returns are no warning
+    # A group of one has no spread; groups_equal_frac counts groups of two or more.
+    grouped = now.get("algo/groups_equal_frac", 0.0) > 0
     norms = sorted(row["optim/grad_norm"] for row in recent[:-1] if "optim/grad_norm" in row)
     median = norms[len(norms) // 2] if norms else 0.0
     return {
@@ -72,6 +74,6 @@ def _verdicts(recent: list[dict[str, float]]) -> dict[str, bool]:
         "clipped": now.get("algo/ratio_clipped_frac", 0.0) > 0.5,
         "grad_spike": full and median > 0 and now.get("optim/grad_norm", 0.0) > SPIKE * median,
         "no_success": always("train/success", lambda x: x == 0),
-        "returns_alike": unsolved and always("train/return_std", lambda x: x < 1e-6),
+        "returns_alike": unsolved and grouped and always("algo/group_return_std", lambda x: x < 1e-6),
         "actions_invalid": always("train/invalid_frac", lambda x: x > 0.5),
     }
