@@ -260,3 +260,41 @@ def test_kl_behaviour_is_the_kl_from_the_sampler_to_the_policy(
     norm = Norm(num_trajectories=50, num_tokens=100, num_turns=50)
     output = _pg(num_epochs=2, beta2=0.0).loss(logprobs, batch, torch.zeros(50, 2), norm)
     assert output.metrics["kl_behaviour"].item() == pytest.approx(kl, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kl_estimator", "adv_norm", "slope"),
+    [
+        # R - V* = .3, -.3, .3, -.3; l = .2, .2, -.2, -.2; kl_coef 2: under k1
+        # A = .3 - .4, -.3 - .4, .3 + .4, -.3 + .4 = -.1, -.7, .7, .1: mean 0,
+        # squares 2 x (.01 + .49) over 4: std .5.
+        # The same return at l -.2 and .2: A .7 and -.1, a slope of -.8 / .4 = -2 = -kl_coef
+        ("k1", "none", 2.0),
+        ("k1", "std", 4.0),  # divided by std A = .5, as R - V* is
+        ("k1", "mean_std", 4.0),
+        # KL_t = x_t^2 / 2 in the loss: its slope by log pi is kl_coef x_t, whatever becomes of A
+        ("k2", "none", 2.0),
+        ("k2", "std", 2.0),
+        ("k2", "mean_std", 2.0),
+    ],
+)
+def test_kl_coef_is_divided_by_std_a_under_k1_and_not_under_k2(
+    kl_estimator: str, adv_norm: str, slope: float
+) -> None:
+    """The pull towards the reference, per nat of log-ratio, of trajectories that earned the same."""
+    ratio = torch.tensor([0.2, 0.2, -0.2, -0.2], dtype=D)[:, None]
+    logprobs = torch.full((4, 1), -1.0, dtype=D, requires_grad=True)
+    one_token = {
+        "behaviour_logprobs": logprobs.detach(),
+        "ref_logprobs": logprobs.detach() - ratio,
+        "mask": torch.ones(4, 1, dtype=torch.bool),
+        "turn": torch.zeros(4, 1, dtype=torch.long),
+    }
+    batch = _batch([0.6, 0.0, 0.6, 0.0], [0.3] * 4, **one_token)
+    algorithm = _pg(beta2=0.0, kl_coef=2.0, kl_estimator=kl_estimator, adv_norm=adv_norm, adv_clip=None)
+    norm = Norm(num_trajectories=4, num_tokens=4, num_turns=4)
+    algorithm.loss(logprobs, batch, algorithm.advantages(batch).tokens, norm).loss.backward()
+    assert logprobs.grad is not None
+    pull = 4 * logprobs.grad[:, 0]  # of each trajectory, undone the mean over the four
+    assert float(pull[0] - pull[2]) / 0.4 == pytest.approx(slope)
+    assert float(pull[1] - pull[3]) / 0.4 == pytest.approx(slope)

@@ -17,6 +17,7 @@ from webshop_rl.errors import UserError
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.learner import Learner, out_of_memory_advice
 from webshop_rl.training.optimiser import OptimSettings, build_optimiser, schedule_factor, set_lr
+from webshop_rl.training.reference import Reference
 
 ALGORITHMS = {
     "apo_pg": ("algo=apo_pg",),
@@ -291,3 +292,19 @@ def test_learning_rates_of_policy_and_critic() -> None:
     # warm-up 1 of 2
     assert (metrics["optim/lr"], metrics["optim/lr_effective"]) == pytest.approx((5e-6, 5e-4))
     assert [g["lr"] for g in learner.optimiser.param_groups] == pytest.approx([5e-4, 5e-3])
+
+
+def test_the_reference_is_renormalised_inside_the_policys_nucleus() -> None:
+    """With top_p near 0 each nucleus is one token, which the reference has to take as well: log-prob 0."""
+    parts = build("algo=apo_pg", sharpen=1.0)
+    reference = Reference(parts.agent)
+    with torch.no_grad():  # the policy moves away from its reference
+        for parameter in parts.agent.network.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    learner = parts.learner()
+    learner._reference = reference
+    for top_p, alike in ((1e-6, True), (1.0, False)):
+        trajectories = parts.collector.collect(parts.specs(4), temperature=1.0, top_p=top_p)
+        batch = learner._prepare(trajectories, [0.0] * 4)
+        assert batch.ref_logprobs is not None
+        assert bool((batch.ref_logprobs[batch.mask] == 0).all()) == alike
