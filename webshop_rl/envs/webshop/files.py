@@ -9,11 +9,8 @@ from typing import Any
 
 from webshop_rl.errors import UserError
 
-GET_DATA = "get the files with the original repository's setup script, and set env.data_dir to their folder"
-MAKE_NOUNS = (
-    "write the nouns with `python -m webshop_rl.envs.webshop.title_nouns DATA_DIR`, or fetch the "
-    "title_nouns.json that belongs to these products"
-)
+GET_DATA = "`make webshop DATA_DIR=FOLDER` says which files are missing and where to get them"
+MAKE_NOUNS = "`make webshop DATA_DIR=FOLDER` writes them"
 CHUNK_CHARS = 1 << 20
 SMALL_CATALOGUE = 1000
 

