@@ -16,10 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.envs.types import Shop
-from webshop_rl.launching.runs.folder import CONFIG, RESULT, SIGNATURE, read_json, replace_text
+from webshop_rl.launching.runs.folder import CONFIG, RESULT, SIGNATURE
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
+from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.tracking.config import resolve
 from webshop_rl.tracking.tracker import NullTracker, open_tracker
 from webshop_rl.training.arms import record_arm
@@ -80,7 +81,7 @@ def run_experiment(run_dir: Path) -> float:
         tracker.tags({"mlflow.note.content": result_markdown(result)})
         tracker.finish("FINISHED")
         if group.is_main:
-            replace_text(run_dir / RESULT, json.dumps(result, indent=1))
+            replace_file(run_dir / RESULT, json.dumps(result, indent=1), durable=False)
             display.console.print(result_table(result))
     return float(result["objective"])
 

@@ -49,7 +49,7 @@ def opened_by_many(tmp_path_factory):
     command = [sys.executable, "-c", PREPARE, str(root)]
     first = subprocess.Popen(command, cwd=ROOT)
     deadline = time.monotonic() + 60
-    while not any(part.stat().st_size > 100_000 for part in root.glob(".mlflow.db.*.building")):
+    while not any(part.stat().st_size > 100_000 for part in root.glob(".mlflow.db.*.part")):
         assert time.monotonic() < deadline
         assert first.poll() is None
         time.sleep(0.01)

@@ -43,7 +43,7 @@ def arm(death: dict[str, Any], root: Path) -> None:
     """Prepare this process for its death."""
     seen = 0
     if death["where"] == "checkpoint":
-        plain_sync = checkpoint._sync
+        plain_sync = checkpoint.sync
 
         def sync(path: Path) -> None:
             nonlocal seen
@@ -54,7 +54,7 @@ def arm(death: dict[str, Any], root: Path) -> None:
                 die()
             plain_sync(path)
 
-        checkpoint._sync = sync
+        checkpoint.sync = sync
     elif death["where"] == "journal":
         plain_write = os.write
 

@@ -120,7 +120,7 @@ def test_killed_at_any_step_of_writing_the_one_before_is_there(
 ) -> None:
     """Every flush to the disk and the rename are places to die at."""
     save(tmp_path, 1)
-    plain, count = module._sync, [0]
+    plain, count = module.sync, [0]
 
     def sync(path: Path) -> None:
         if count[0] == call:
@@ -128,13 +128,13 @@ def test_killed_at_any_step_of_writing_the_one_before_is_there(
         count[0] += 1
         plain(path)
 
-    monkeypatch.setattr(module, "_sync", sync)
+    monkeypatch.setattr(module, "sync", sync)
     try:
         save(tmp_path, 2)
         killed = False
     except Killed:
         killed = True
-    monkeypatch.setattr(module, "_sync", plain)
+    monkeypatch.setattr(module, "sync", plain)
     found = [c.update for c in find_checkpoints(tmp_path)]
     assert found in ([1], [1, 2])
     assert killed == (call < 6)  # four files, the folder they are in, and the one it is renamed in

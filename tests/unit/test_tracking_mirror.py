@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from webshop_rl.storage.lock import Busy, FolderLock
 from webshop_rl.tracking import mirror as mirror_module
 from webshop_rl.tracking.config import TrackingSettings
 from webshop_rl.tracking.journal import Journal
-from webshop_rl.tracking.lock import Busy, FolderLock
 from webshop_rl.tracking.mirror import Mirror, is_behind, run_id_of
 from webshop_rl.tracking.prepare import TrackerInfo
 

@@ -48,7 +48,7 @@ def test_wall_clock_metrics_are_told_from_results():
 
 
 def test_modules_used_at_launch_import_neither_torch_nor_mlflow():
-    modules = "names, config, tracker, prepare, sync, serve, rows, journal, lock"
+    modules = "names, config, tracker, prepare, sync, serve, rows, journal"
     heavy = "{'torch', 'mlflow'} & set(sys.modules)"
     code = f"import sys; from webshop_rl.tracking import {modules}\nprint({heavy})"
     printed = subprocess.run(

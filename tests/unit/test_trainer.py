@@ -290,9 +290,9 @@ def test_dying_inside_a_checkpoint_write(
 ) -> None:
     calm = tmp_path / "calm"
     Attempt(calm).run()
-    folder, deaths, plain = tmp_path / "torn", Deaths(moment), checkpoint_module._sync
+    folder, deaths, plain = tmp_path / "torn", Deaths(moment), checkpoint_module.sync
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_module, "_sync", lambda path: (deaths.may_come(), plain(path)))
+        patch.setattr(checkpoint_module, "sync", lambda path: (deaths.may_come(), plain(path)))
         with pytest.raises(Killed):
             Attempt(folder).run()
     Attempt(folder).run()

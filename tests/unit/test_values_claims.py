@@ -3,64 +3,81 @@
 import json
 import multiprocessing
 import os
-import socket
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from webshop_rl.values.claims import Claims
+from webshop_rl.storage.lock import this_process
+from webshop_rl.values.claims import claim_goals
 
 GOALS = ["g/1", "g/2", "g/3"]
 
 
 def _age(folder: Path, seconds: float) -> None:
-    for path in folder.glob("*.json"):
+    for path in folder.glob("*.lock/0*"):
         os.utime(path, (time.time() - seconds, time.time() - seconds))
 
 
-def test_what_one_holds_the_other_passes_over(tmp_path: Path) -> None:
-    with Claims(tmp_path).take(GOALS, limit=2) as first:
-        assert first.goals == ["g/1", "g/2"]
-        with Claims(tmp_path).take(GOALS) as second:
-            assert second.goals == ["g/3"]
-    with Claims(tmp_path).take(GOALS) as third:
-        assert third.goals == GOALS
+def _owned_elsewhere(folder: Path) -> None:
+    for path in folder.glob("*.lock/0*"):
+        path.write_text(json.dumps(asdict(replace(this_process(), machine="another", host="node7"))))
+
+
+def test_what_one_has_claimed_the_other_passes_over(tmp_path: Path) -> None:
+    with claim_goals(tmp_path, GOALS, limit=2) as first:
+        assert first == ["g/1", "g/2"]
+        with claim_goals(tmp_path, GOALS) as second:
+            assert second == ["g/3"]
+    with claim_goals(tmp_path, GOALS) as third:
+        assert third == GOALS
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_claim_not_refreshed_is_taken_over_and_stays_with_the_taker(tmp_path: Path) -> None:
-    mine = Claims(tmp_path, stale_after_s=60).take(GOALS)
-    _age(tmp_path, 59)
-    assert Claims(tmp_path, stale_after_s=60).take(GOALS).goals == []
-    _age(tmp_path, 61)
-    taker = Claims(tmp_path, stale_after_s=60).take(GOALS)
-    assert taker.goals == GOALS
-    mine.release()  # no longer mine to give back
-    assert Claims(tmp_path, stale_after_s=60).take(GOALS).goals == []
-    taker.release()
+def test_a_claim_of_another_machine_counts_until_it_is_silent_and_then_stays_with_the_taker(
+    tmp_path: Path,
+) -> None:
+    with claim_goals(tmp_path, GOALS) as mine:
+        assert mine == GOALS
+        _owned_elsewhere(tmp_path)
+        _age(tmp_path, 50)
+        with claim_goals(tmp_path, GOALS, stale_s=60) as too_early:
+            assert too_early == []
+        _age(tmp_path, 70)
+        with claim_goals(tmp_path, GOALS, stale_s=60) as taker:
+            assert taker == GOALS
+            with claim_goals(tmp_path, GOALS) as third:
+                assert third == []
+
+
+def test_giving_back_what_another_has_taken_over_leaves_it_with_the_taker(tmp_path: Path) -> None:
+    holder = claim_goals(tmp_path, GOALS)
+    taker = claim_goals(tmp_path, GOALS, force=True)
+    assert holder.__enter__() == GOALS
+    assert taker.__enter__() == GOALS
+    holder.__exit__(None, None, None)
+    with claim_goals(tmp_path, GOALS) as third:
+        assert third == []
+    taker.__exit__(None, None, None)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_living_holder_keeps_its_claim_fresh(tmp_path: Path) -> None:
-    with Claims(tmp_path, stale_after_s=0.4).take(GOALS):
+def test_a_living_process_keeps_its_claim_fresh(tmp_path: Path) -> None:
+    with claim_goals(tmp_path, GOALS, stale_s=0.3):
         _age(tmp_path, 100)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            if all(time.time() - path.stat().st_mtime < 50 for path in tmp_path.glob("*.json")):
+            if all(time.time() - path.stat().st_mtime < 50 for path in tmp_path.glob("*.lock/0*")):
                 break
             time.sleep(0.02)
-        assert Claims(tmp_path, stale_after_s=30).take(GOALS).goals == []
-
-
-def test_force_takes_from_the_living(tmp_path: Path) -> None:
-    with Claims(tmp_path).take(GOALS), Claims(tmp_path).take(GOALS, force=True) as forced:
-        assert forced.goals == GOALS
+        else:
+            pytest.fail("no sign of life within 10 s")
 
 
 def _claim_and_die(folder: Path) -> None:
-    Claims(folder).take(GOALS)
-    os._exit(9)
+    with claim_goals(folder, GOALS):
+        os._exit(9)
 
 
 @pytest.mark.parametrize("waited_for", [True, False])
@@ -71,36 +88,8 @@ def test_the_claim_of_a_process_that_died_here_is_free_at_once(tmp_path: Path, w
     os.waitid(os.P_PID, child.pid or 0, os.WEXITED | os.WNOWAIT)
     if waited_for:
         child.join()
-    assert len(list(tmp_path.glob("*.json"))) == 3
-    with Claims(tmp_path).take(GOALS) as claim:
-        assert claim.goals == GOALS
+    assert len(list(tmp_path.glob("*.lock/0*"))) == 3
+    with claim_goals(tmp_path, GOALS) as claimed:
+        assert claimed == GOALS
     child.join()
     assert child.exitcode == 9
-
-
-def test_a_process_with_the_number_of_the_dead_is_not_the_holder(tmp_path: Path) -> None:
-    Claims(tmp_path).take(GOALS)
-    assert Claims(tmp_path).take(GOALS).goals == []
-    for path in tmp_path.glob("*.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"started": "1"}))
-    assert Claims(tmp_path).take(GOALS).goals == GOALS
-
-
-def test_a_claim_of_another_machine_is_judged_by_its_age_alone(tmp_path: Path) -> None:
-    Claims(tmp_path).take(GOALS)
-    for path in tmp_path.glob("*.json"):
-        path.write_text(
-            json.dumps({"host": socket.gethostname() + "-2", "pid": 2**22 + 1, "started": "1", "id": "x"})
-        )
-    assert Claims(tmp_path).take(GOALS).goals == []
-    _age(tmp_path, 1000)
-    assert Claims(tmp_path).take(GOALS).goals == GOALS
-
-
-def test_a_claim_cut_off_in_writing_is_judged_by_its_age_alone(tmp_path: Path) -> None:
-    Claims(tmp_path).take(GOALS)
-    for path in tmp_path.glob("*.json"):
-        path.write_text("")
-    assert Claims(tmp_path).take(GOALS).goals == []
-    _age(tmp_path, 1000)
-    assert Claims(tmp_path).take(GOALS).goals == GOALS

@@ -82,7 +82,8 @@ def _evaluate(word: str, words: Sequence[str], watch: int) -> None:
 
     from webshop_rl.evaluate.play import evaluate
     from webshop_rl.evaluate.show import EpisodeProgress, episodes, table
-    from webshop_rl.launching.runs.folder import RESULT, read_json
+    from webshop_rl.launching.runs.folder import RESULT
+    from webshop_rl.storage.files import read_json
 
     console = Console(soft_wrap=True)
     with EpisodeProgress(console) as progress:

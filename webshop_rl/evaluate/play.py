@@ -21,10 +21,11 @@ from webshop_rl.evaluate.configuration import Configured, Request
 from webshop_rl.evaluate.target import Kind, Target
 from webshop_rl.experiment import run_tags
 from webshop_rl.launching.runs.code import code_digest, git_state
-from webshop_rl.launching.runs.folder import CHECKPOINTS, CONFIG, RESULT, SIGNATURE, read_json, replace_text
+from webshop_rl.launching.runs.folder import CHECKPOINTS, CONFIG, RESULT, SIGNATURE
 from webshop_rl.models.agent import Agent
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
+from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.tracking.config import resolve
 from webshop_rl.tracking.tracker import open_tracker
 from webshop_rl.training.arms import record_arm
@@ -87,7 +88,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
                 tags=tags | {"kind": "evaluation", "target": target.name, "split": request.split},
             )
         )
-        replace_text(folder / CONFIG, OmegaConf.to_yaml(cfg))
+        replace_file(folder / CONFIG, OmegaConf.to_yaml(cfg), durable=False)
         tracker.artifact(folder / CONFIG)
 
         def play_agent() -> list[Trajectory]:
@@ -99,7 +100,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
             arms[arm] = record_arm(tracker, folder, arm, step, play)
         tracker.traces(main.replace("/", "_"), arms[main])
         title = f"{label}: {cfg.env.name}, {_split_words(shop, request.split)}, {_size(arms[main])}"
-        replace_text(folder / RESULT, json.dumps(_result(title, label, main, arms), indent=1))
+        replace_file(folder / RESULT, json.dumps(_result(title, label, main, arms), indent=1), durable=False)
     return Evaluated(folder, title, main, arms, again)
 
 

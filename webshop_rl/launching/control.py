@@ -15,7 +15,7 @@ import yaml  # type: ignore[import-untyped]
 from webshop_rl.errors import UserError
 from webshop_rl.launching.cluster.commands import cancel
 from webshop_rl.launching.runs.compose import ComposedRun
-from webshop_rl.launching.runs.folder import CONFIG, LOG, SIGNATURE, read_json, runs_folder
+from webshop_rl.launching.runs.folder import CONFIG, LOG, SIGNATURE, runs_folder
 from webshop_rl.launching.runs.observe import observe
 from webshop_rl.launching.runs.plan import Wishes
 from webshop_rl.launching.runs.presence import launcher_process
@@ -23,6 +23,7 @@ from webshop_rl.launching.runs.state import GOING, State, held_by_job, job_compl
 from webshop_rl.launching.sweeps.execute import execute_sweep
 from webshop_rl.launching.sweeps.manifest import Manifest
 from webshop_rl.launching.sweeps.sweep import Sweep, sweep_of
+from webshop_rl.storage.files import read_json
 
 
 def cancel_sweep(root: Path, manifest: Manifest) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from webshop_rl.errors import UserError
 from webshop_rl.launching.local.slots import local_slots
 from webshop_rl.launching.runs.compose import ComposedRun, freeze
-from webshop_rl.launching.runs.folder import RESULT, read_json
+from webshop_rl.launching.runs.folder import RESULT
 from webshop_rl.launching.runs.observe import observe
 from webshop_rl.launching.runs.plan import Action, Planned, plan
 from webshop_rl.launching.runs.prepare import prepare
@@ -22,6 +22,7 @@ from webshop_rl.launching.runs.state import State
 from webshop_rl.launching.runs.worker import Interrupted, LeftAlone, RunFailed, execute
 from webshop_rl.launching.sweeps.execute import execute_sweep
 from webshop_rl.launching.sweeps.sweep import Sweep, sweep_of
+from webshop_rl.storage.files import read_json
 from webshop_rl.tracking.prepare import check_tracker
 
 

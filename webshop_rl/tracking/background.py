@@ -6,8 +6,8 @@ import logging
 import threading
 import time
 
+from webshop_rl.storage.lock import Busy
 from webshop_rl.tracking.client import reason
-from webshop_rl.tracking.lock import Busy
 from webshop_rl.tracking.mirror import Mirror
 
 log = logging.getLogger(__name__)

@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webshop_rl.errors import UserError
+from webshop_rl.storage.files import replace_file, replacing
+from webshop_rl.storage.lock import Busy, FolderLock
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import TrackingSettings, sqlite_path
-from webshop_rl.tracking.files import write_atomic
-from webshop_rl.tracking.lock import Busy, FolderLock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,7 +39,7 @@ def ready_experiment(path: Path, settings: TrackingSettings) -> str:
         if settings.experiment not in experiments:
             experiments[settings.experiment] = _build_sqlite(path, settings)
             note = {**_identity(path), "experiments": experiments}
-            write_atomic(_note_path(path), json.dumps(note))
+            replace_file(_note_path(path), json.dumps(note))
         return experiments[settings.experiment]
 
 
@@ -60,12 +59,11 @@ def _build_database(path: Path) -> None:
     with told_as_user_error(f"sqlite:///{path}"):
         if not path.exists():
             # Migrations are no transaction: a kill among them leaves a file that nothing opens again.
-            for left in path.parent.glob(f".{path.name}.*.building*"):
+            for left in path.parent.glob(f".{path.name}.*.part*"):
                 left.unlink()
-            part = path.with_name(f".{path.name}.{os.getpid()}.building")
-            connect(f"sqlite:///{part}", timeout_s=_BUILD_WAIT_S).search_experiments(max_results=1)
-            _dispose(f"sqlite:///{part}")
-            os.replace(part, path)
+            with replacing(path) as part:
+                connect(f"sqlite:///{part}", timeout_s=_BUILD_WAIT_S).search_experiments(max_results=1)
+                _dispose(f"sqlite:///{part}")
 
 
 def _build_sqlite(path: Path, settings: TrackingSettings) -> str:

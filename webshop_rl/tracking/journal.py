@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from webshop_rl.storage.files import sync
 from webshop_rl.tracking import rows
-from webshop_rl.tracking.files import fsync_folder
 from webshop_rl.tracking.names import is_wall_clock
 from webshop_rl.tracking.rows import JOURNAL, TORN, Row
 
@@ -74,7 +74,7 @@ class Journal:
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         self._good_bytes = os.fstat(self._file).st_size
         if new:
-            fsync_folder(folder)
+            sync(folder)
 
     def run(self, **identity: str) -> None:
         """Who the run is: run_name, experiment, uri, parent_run_id, sweep; appended if it changed."""

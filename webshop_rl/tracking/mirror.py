@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
+from webshop_rl.storage.files import replace_file
+from webshop_rl.storage.lock import FolderLock
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import TrackingSettings, sqlite_path
 from webshop_rl.tracking.database import create_database, forget_ready
-from webshop_rl.tracking.files import write_atomic
-from webshop_rl.tracking.lock import FolderLock
 from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run
 from webshop_rl.tracking.rows import JOURNAL, Row, scan
 from webshop_rl.tracking.traces import send_traces
@@ -209,7 +209,7 @@ class Mirror:
     def _save(self, target: Target) -> None:
         state = _read_state(self.folder)
         state["targets"] = {**state.get("targets", {}), self.settings.uri: vars(target)}
-        write_atomic(self.folder / STATE, json.dumps(state, indent=1))
+        replace_file(self.folder / STATE, json.dumps(state, indent=1))
 
 
 def run_id_of(folder: Path, uri: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import uuid
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webshop_rl.errors import UserError
+from webshop_rl.storage.files import create_file, replace_file
 from webshop_rl.tracking.client import connect
 from webshop_rl.tracking.config import TrackingSettings, sqlite_path
 from webshop_rl.tracking.database import (
@@ -19,7 +19,6 @@ from webshop_rl.tracking.database import (
     ready_experiment,
     told_as_user_error,
 )
-from webshop_rl.tracking.files import write_atomic
 from webshop_rl.tracking.reach import check_server
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def check_tracker(settings: TrackingSettings) -> None:
             if not os.access(path if path.exists() else path.parent, os.W_OK):
                 raise PermissionError("it is read-only")
             if writing_host(settings.uri) != socket.gethostname():
-                write_atomic(_host_path(path), socket.gethostname())
+                replace_file(_host_path(path), socket.gethostname())
         except OSError as error:
             raise UserError(
                 f"cannot be written ({error.strerror or error})",
@@ -133,12 +132,7 @@ def sweep_uid(root: Path, sweep: str) -> str:
     """What tells this root's sweep from one of the same name elsewhere on the same server."""
     path = root / "root.uid"
     if not path.exists():
-        root.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{uuid.uuid4().hex}")
-        part.write_text(uuid.uuid4().hex)
-        with contextlib.suppress(FileExistsError):
-            os.link(part, path)  # unlike a rename, this leaves another process's uid in place
-        part.unlink()
+        create_file(path, uuid.uuid4().hex)
     return f"{path.read_text().strip()}/{sweep}"
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.storage.lock import Busy
 from webshop_rl.tracking.client import reason
 from webshop_rl.tracking.config import TrackingSettings, tracker_uri
-from webshop_rl.tracking.lock import Busy
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import check_tracker, may_write_here, writing_host
 from webshop_rl.tracking.rows import JOURNAL, Row, scan

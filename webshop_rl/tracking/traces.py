@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webshop_rl.tracking.files import write_atomic
+from webshop_rl.storage.files import replace_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,7 +67,7 @@ def _send(
         experiment_id=experiment_id,
         start_time_ns=start_ns,
     )
-    write_atomic(note, root.trace_id)
+    replace_file(note, root.trace_id)
     for number, turn in enumerate(turns):
         began = start_ns + number * _TURN_NS
         span = mlflow.start_span_no_context(

@@ -21,12 +21,12 @@ from types import TracebackType
 from typing import Any
 
 from webshop_rl.errors import UserError
+from webshop_rl.storage.files import replace_file
+from webshop_rl.storage.lock import STALE_S, Busy, FolderLock
 from webshop_rl.tracking import names
 from webshop_rl.tracking.background import BackgroundMirror
 from webshop_rl.tracking.config import TrackingSettings
-from webshop_rl.tracking.files import write_atomic
 from webshop_rl.tracking.journal import Journal, Mismatch
-from webshop_rl.tracking.lock import STALE_S, Busy, FolderLock
 from webshop_rl.tracking.mirror import Mirror, run_id_of
 from webshop_rl.tracking.prepare import may_write_here
 
@@ -138,7 +138,7 @@ class Tracker(NullTracker):
         columns = list(dict.fromkeys(key for row in rows for key in row))
         cells = [[_cell(row.get(column)) for column in columns] for row in rows]
         path = self.folder / "tables" / f"{name}.json"
-        write_atomic(path, json.dumps({"columns": columns, "data": cells}, ensure_ascii=False))
+        replace_file(path, json.dumps({"columns": columns, "data": cells}, ensure_ascii=False))
         self.artifact(path, "tables")
         entry = {"path": f"tables/{name}.json", "type": "table"}
         if entry not in self._tables:
@@ -156,7 +156,7 @@ class Tracker(NullTracker):
         chosen = [dict(episode) for _, episode in zip(range(self.settings.traces), episodes, strict=False)]
         if chosen:
             path = self.folder / "traces" / f"{name}.json"
-            write_atomic(path, json.dumps(chosen, ensure_ascii=False))
+            replace_file(path, json.dumps(chosen, ensure_ascii=False))
             self._journal.traces(self._relative(path))
 
     def flush(self) -> None:
@@ -212,7 +212,7 @@ class Tracker(NullTracker):
 
     def _record_error(self, error: BaseException) -> None:
         path = self.folder / ERROR_FILE
-        write_atomic(path, "".join(traceback.format_exception(error)))
+        replace_file(path, "".join(traceback.format_exception(error)))
         self._journal.artifact(ERROR_FILE)
         self.tags({"error": _first_line(error)})
 

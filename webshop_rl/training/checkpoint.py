@@ -21,6 +21,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from webshop_rl.storage.files import replace_file, sync
+
 WEIGHTS, OPTIMISER, STATE, COMPLETE = "weights.safetensors", "optimiser.pt", "state.json", "COMPLETE"
 
 
@@ -96,17 +98,17 @@ def write_checkpoint(
     (partial / STATE).write_text(json.dumps(dict(state), indent=1))
     digests = {path.name: _digest(path) for path in sorted(partial.iterdir())}
     for name in digests:
-        _sync(partial / name)
+        sync(partial / name)
     (partial / COMPLETE).write_text(json.dumps(digests))
-    _sync(partial / COMPLETE)
-    _sync(partial)
+    sync(partial / COMPLETE)
+    sync(partial)
     if target.exists():
         if is_complete(target):
             shutil.rmtree(partial)
             return Checkpoint(target, update)
         shutil.rmtree(target)
     partial.rename(target)
-    _sync(folder)
+    sync(folder)
     return Checkpoint(target, update)
 
 
@@ -143,21 +145,10 @@ def drop_optimiser(checkpoint: Checkpoint) -> None:
     """Delete the optimiser's state of a finished run's checkpoint; the rest stays complete."""
     digests: dict[str, str] = json.loads((checkpoint.path / COMPLETE).read_text())
     if digests.pop(OPTIMISER, None) is not None:
-        marker = checkpoint.path / f"{COMPLETE}.new"
-        marker.write_text(json.dumps(digests))
-        _sync(marker)
-        marker.rename(checkpoint.path / COMPLETE)
+        replace_file(checkpoint.path / COMPLETE, json.dumps(digests))
     (checkpoint.path / OPTIMISER).unlink(missing_ok=True)
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

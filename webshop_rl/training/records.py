@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from webshop_rl.rollout.types import Trajectory
+from webshop_rl.storage.files import replace_file
 from webshop_rl.training.evaluation import episode_record
 
 
@@ -20,10 +20,8 @@ def record_path(folder: Path, arm: str) -> Path:
 def write_records(path: Path, trajectories: Sequence[Trajectory]) -> list[dict[str, Any]]:
     """Write episodes, whole or not at all; returns the records."""
     records = [episode_record(trajectory) for trajectory in trajectories]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
-    os.replace(part, path)
+    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    replace_file(path, lines, durable=False)
     return records
 
 

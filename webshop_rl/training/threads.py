@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from webshop_rl.tracking.files import write_atomic
+from webshop_rl.storage.files import replace_file
 
 THREADS = "threads"
 
@@ -30,5 +30,5 @@ def settle_threads(folder: Path, wanted: int | None, *, record: bool = True) -> 
     number = wanted or known or torch.get_num_threads()
     torch.set_num_threads(number)
     if record and number != known:
-        write_atomic(path, str(number))
+        replace_file(path, str(number))
     return number

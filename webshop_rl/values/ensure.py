@@ -67,16 +67,16 @@ def ensure_returns(
     last_news = time.monotonic()
     while lacking := _goals_of(store.missing(wanted, num_samples)):
         force = time.monotonic() - last_news > patience_s
-        with store.claim(lacking, limit=goals_per_claim, force=force) as claim:
+        with store.claim(lacking, limit=goals_per_claim, force=force) as claimed:
             store.refresh()  # a holder may have stored and released just before we claimed
-            pairs = store.missing(claim.goals, num_samples)
+            pairs = store.missing(claimed, num_samples)
             if pairs:
                 samples = list(sampler(pairs))
                 store.add(samples)
                 if left_out := set(pairs) - {(s.goal, s.index) for s in samples}:
                     raise RuntimeError(f"the sampler left out {len(left_out)} samples, e.g. {min(left_out)}")
                 sampled += len(pairs)
-        if claim.goals:
+        if claimed:
             last_news = time.monotonic()
             report(waiting=False)
             continue

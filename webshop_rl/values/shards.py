@@ -8,33 +8,19 @@ one, its whole lines are read and the rest is reported.
 from __future__ import annotations
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-
-def write_file(path: Path, text: str) -> None:
-    """Write a file so that it is there in full or not at all, and stays there after a power cut."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(part, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+from webshop_rl.storage.files import replace_file
 
 
 def write_shard(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
     """Add a shard of JSON lines to the folder. Names sort by time of writing."""
     path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.jsonl"
-    write_file(path, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+    replace_file(path, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
     return path
 
 
@@ -59,17 +45,3 @@ def read_shard(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], int]:
 def list_shards(folder: Path) -> list[Path]:
     """The folder's shards by name, i.e. the earliest first."""
     return sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
-
-
-def _sync_folder(folder: Path) -> None:
-    # Makes the new name durable; some network file systems do not let a folder be synced.
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,7 @@
 
     root/<digest of the key>/key.json                what determines the samples, for people
                              returns/<shard>.jsonl   {"goal", "index", "return", "score"} a line
-                             claims/<goal>.json      who is sampling that goal now
+                             claims/<goal>.lock/     who is sampling that goal now
 
 Raw returns are stored, not V*: another beta costs nothing and more samples extend what is there. A
 sample is determined by the key, the goal and its index; the same one stored twice counts once.
@@ -15,13 +15,16 @@ import json
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from webshop_rl.errors import UserError
-from webshop_rl.values.claims import STALE_AFTER_S, Claim, Claims
-from webshop_rl.values.shards import list_shards, read_shard, write_file, write_shard
+from webshop_rl.storage.files import replace_file
+from webshop_rl.storage.lock import STALE_S
+from webshop_rl.values.claims import claim_goals
+from webshop_rl.values.shards import list_shards, read_shard, write_shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,13 @@ class ReturnStore:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
-    def open(self, key: Mapping[str, str], *, stale_after_s: float = STALE_AFTER_S) -> KeyedReturns:
+    def open(self, key: Mapping[str, str], *, stale_s: float = STALE_S) -> KeyedReturns:
         """The returns under a key.
 
         Args:
             key: all that determines a sample besides goal and index: reference weights, prompt,
                 decoding, shop, seed. Two keys with the same pairs are the same key.
-            stale_after_s: see Claims.
+            stale_s: see claim_goals.
         Raises: UserError if the folder cannot be written.
         """
         text = json.dumps(dict(key), sort_keys=True, ensure_ascii=False)
@@ -60,8 +63,8 @@ class ReturnStore:
         try:
             (folder / "returns").mkdir(parents=True, exist_ok=True)
             if not (folder / "key.json").exists():
-                write_file(folder / "key.json", json.dumps(dict(key), sort_keys=True, indent=1) + "\n")
-            return KeyedReturns(folder, stale_after_s=stale_after_s)
+                replace_file(folder / "key.json", json.dumps(dict(key), sort_keys=True, indent=1) + "\n")
+            return KeyedReturns(folder, stale_s=stale_s)
         except OSError as error:
             raise UserError(
                 f"the store of reference returns cannot be written: {error.strerror}",
@@ -73,9 +76,9 @@ class ReturnStore:
 class KeyedReturns:
     """The reference returns under one key; what other processes add shows after refresh."""
 
-    def __init__(self, folder: Path, *, stale_after_s: float = STALE_AFTER_S) -> None:
+    def __init__(self, folder: Path, *, stale_s: float = STALE_S) -> None:
         self.folder = folder
-        self._claims = Claims(folder / "claims", stale_after_s=stale_after_s)
+        self._stale_s = stale_s
         self._entries: dict[str, dict[int, _Entry]] = {}
         self._read: dict[str, tuple[int, int] | None] = {}  # None: read whole, never to be read again
         self._warned = False
@@ -112,9 +115,11 @@ class KeyedReturns:
         """Read what others have added. Returns: how many samples are new."""
         return sum(self._load(path) for path in list_shards(self.folder / "returns"))
 
-    def claim(self, goals: Iterable[str], *, limit: int | None = None, force: bool = False) -> Claim:
-        """Claim goals for sampling; see Claims.take."""
-        return self._claims.take(goals, limit=limit, force=force)
+    def claim(
+        self, goals: Iterable[str], *, limit: int | None = None, force: bool = False
+    ) -> AbstractContextManager[list[str]]:
+        """Claim goals for sampling; see claim_goals."""
+        return claim_goals(self.folder / "claims", goals, limit=limit, force=force, stale_s=self._stale_s)
 
     def _load(self, path: Path) -> int:
         seen = self._read.get(path.name, (-1, -1))

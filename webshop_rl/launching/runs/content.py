@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from webshop_rl.launching.runs.folder import read_json, replace_text
+from webshop_rl.storage.files import read_json, replace_file
 
 DIGEST_CHARS = 16
 _BLOCK_BYTES = 1 << 20
@@ -36,7 +36,7 @@ def content_digest(place: Path, *, cache: Path | None = None) -> str:
             digests[str(path.resolve())] = entry
         summary.update(f"{name}\0{entry[2]}\n".encode())
     if cache is not None and digests:
-        replace_text(cache, json.dumps({**known, **digests}, indent=0))
+        replace_file(cache, json.dumps({**known, **digests}, indent=0), durable=False)
     return summary.hexdigest()[:DIGEST_CHARS]
 
 

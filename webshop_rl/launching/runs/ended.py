@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from webshop_rl.launching.runs.state import State
+from webshop_rl.storage.lock import Busy, FolderLock
 from webshop_rl.tracking.journal import Journal
-from webshop_rl.tracking.lock import Busy, FolderLock
 from webshop_rl.tracking.rows import JOURNAL, scan
 
 # The tracker's own lock of a run's folder.

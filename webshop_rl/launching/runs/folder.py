@@ -1,4 +1,4 @@
-"""What lies where under `root`, and the small JSON files in it.
+"""What lies where under `root`.
 
 <root>/runs/<run>/      one run: its frozen config, status, journal, log, result, checkpoints
 <root>/sweeps/<name>/   one sweep: its manifest and what submitit writes
@@ -7,10 +7,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
-from typing import Any
 
 CONFIG = "config.yaml"
 SIGNATURE = "signature.json"
@@ -29,23 +26,3 @@ def runs_folder(root: Path) -> Path:
 def sweep_folder(root: Path, name: str) -> Path:
     """Where a sweep keeps its manifest."""
     return root / "sweeps" / name
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Replace a file in one step, so that a reader sees the old or the new.
-
-    Not forced to disk: what is written here can be composed again.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file; None if the file is absent or holds none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.folder import CHECKPOINTS, SIGNATURE, read_json, runs_folder
+from webshop_rl.launching.runs.folder import CHECKPOINTS, SIGNATURE, runs_folder
 from webshop_rl.launching.runs.state import GOING, RunStatus, State
+from webshop_rl.storage.files import read_json
 from webshop_rl.tracking.rows import JOURNAL
 
 Observe = Callable[[Path], RunStatus | None]

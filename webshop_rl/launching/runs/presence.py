@@ -13,7 +13,7 @@ from pathlib import Path
 
 from webshop_rl.errors import UserError
 from webshop_rl.launching.runs.state import State, held_by_job, read_status
-from webshop_rl.tracking.lock import Busy, FolderLock
+from webshop_rl.storage.lock import Busy, FolderLock
 
 _PLAN_WAIT_S = 120.0
 

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from webshop_rl.launching.runs.folder import LOG, SIGNATURE, read_json
+from webshop_rl.launching.runs.folder import LOG, SIGNATURE
+from webshop_rl.storage.files import read_json
 from webshop_rl.tracking.rows import JOURNAL, decode
 
 _TAIL_BYTES = 1 << 16

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from webshop_rl.launching.runs.folder import RESULT, read_json
+from webshop_rl.launching.runs.folder import RESULT
+from webshop_rl.storage.files import read_json
 
 
 def read_result(run_dir: Path) -> dict[str, float]:

@@ -18,8 +18,9 @@ from pathlib import Path
 from webshop_rl.errors import UserError
 from webshop_rl.launching.cluster.commands import query_jobs
 from webshop_rl.launching.cluster.jobs import Jobs
-from webshop_rl.launching.runs.folder import JOB, STATUS, read_json, replace_text
-from webshop_rl.tracking.lock import FolderLock
+from webshop_rl.launching.runs.folder import JOB, STATUS
+from webshop_rl.storage.files import read_json, replace_file
+from webshop_rl.storage.lock import FolderLock
 
 # Not the tracker's lock of the same folder, which is taken later, once torch is loaded.
 WORKER_LOCK = "worker"
@@ -90,7 +91,7 @@ def read_status(run_dir: Path) -> RunStatus | None:
 
 def write_status(run_dir: Path, status: RunStatus) -> RunStatus:
     """Replace status.json in one step; returns what was written."""
-    replace_text(run_dir / STATUS, json.dumps(asdict(status), indent=1))
+    replace_file(run_dir / STATUS, json.dumps(asdict(status), indent=1), durable=False)
     return status
 
 
@@ -143,7 +144,7 @@ def hold_by_job(run_dir: Path, job_id: str, folder: Path | None = None) -> None:
     """Note the job a run was submitted as; "" for none. Beside status.json, which the run itself writes."""
     if job_id:
         job = HoldingJob(job_id, time.time(), str(folder or ""))
-        replace_text(run_dir / JOB, json.dumps(asdict(job)))
+        replace_file(run_dir / JOB, json.dumps(asdict(job)), durable=False)
     else:
         (run_dir / JOB).unlink(missing_ok=True)
 

@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from webshop_rl.launching.runs.folder import replace_text
 from webshop_rl.launching.runs.progress import read_progress
 from webshop_rl.launching.runs.results import objective
 from webshop_rl.launching.runs.state import RunStatus, State, one_line, read_status, worker_lock, write_status
-from webshop_rl.tracking.lock import STALE_S, Busy
+from webshop_rl.storage.files import replace_file
+from webshop_rl.storage.lock import STALE_S, Busy
 from webshop_rl.training.preemption import Preempted
 
 # The variable lets tests of the launcher put something cheap in the place of training.
@@ -153,7 +153,7 @@ def follow(run_dir: Path, rank: int, *, entry: str = ENTRY) -> None:
         if _is_stop(error):
             raise Interrupted(one_line(error)) from None
         if not is_lost_peer(error):
-            replace_text(run_dir / _PEER_ERROR, f"process {rank}: {one_line(error)}")
+            replace_file(run_dir / _PEER_ERROR, f"process {rank}: {one_line(error)}", durable=False)
         traceback.print_exc()
         raise RunFailed(f"process {rank}: {one_line(error)}") from error
 

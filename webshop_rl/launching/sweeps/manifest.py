@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.folder import read_json, replace_text, runs_folder, sweep_folder
+from webshop_rl.launching.runs.folder import runs_folder, sweep_folder
+from webshop_rl.storage.files import read_json, replace_file
 
 MANIFEST = "manifest.json"
 # Changing these makes no other sweep of the same command.
@@ -108,7 +109,7 @@ def write_manifest(root: Path, name: str, runs: Sequence[Listed], common: Sequen
     listed = {r.signature: r for r in (before.runs if before else ())} | {r.signature: r for r in runs}
     created = before.created if before else time.time()
     manifest = Manifest(name, created, tuple(sys.argv), tuple(common), tuple(listed.values()))
-    replace_text(sweep_folder(root, name) / MANIFEST, json.dumps(asdict(manifest), indent=1))
+    replace_file(sweep_folder(root, name) / MANIFEST, json.dumps(asdict(manifest), indent=1), durable=False)
     return manifest
 
 

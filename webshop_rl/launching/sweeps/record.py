@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from webshop_rl.launching.runs.ended import RUN_STATUS, close_journal
-from webshop_rl.launching.runs.folder import SIGNATURE, read_json, replace_text, sweep_folder
+from webshop_rl.launching.runs.folder import SIGNATURE, sweep_folder
 from webshop_rl.launching.runs.state import State
+from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import TrackingSettings
 from webshop_rl.tracking.mirror import Mirror, run_id_of
@@ -46,7 +47,7 @@ def record_sweep(settings: TrackingSettings, name: str, states: States, *, whole
         _tag_shared(settings, name, states)
         if whole:
             finish_parent_run(settings, parent, _parent_status(counts))
-            replace_text(_recorded(settings.root, name), _as_text(states))
+            replace_file(_recorded(settings.root, name), _as_text(states), durable=False)
     except Exception as error:
         log.warning("MLflow has not taken the end of sweep %s: %s", name, reason(error))
 

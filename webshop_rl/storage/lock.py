@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -55,28 +56,43 @@ class FolderLock:
         name: what it guards.
         stale_s: silence, in seconds, after which an owner on another machine counts as dead.
         beat_s: seconds between two signs of life.
+        disposable: leave nothing behind when released. Of two processes that come at that moment both
+            may then hold the lock: only for what may be done twice.
     """
 
-    def __init__(self, folder: Path, name: str, *, stale_s: float = STALE_S, beat_s: float = BEAT_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        stale_s: float = STALE_S,
+        beat_s: float = BEAT_S,
+        disposable: bool = False,
+    ) -> None:
         self.folder = folder / f"{name}.lock"
-        self.stale_s, self.beat_s = stale_s, beat_s
+        self.stale_s = stale_s
+        self.beat_s = beat_s
+        self._disposable = disposable
         self._number = 0
         self._stop = threading.Event()
 
-    def acquire(self, wait_s: float = 0.0, *, patience_alive_s: float | None = None) -> FolderLock:
+    def acquire(
+        self, wait_s: float = 0.0, *, patience_alive_s: float | None = None, take_over: bool = False
+    ) -> FolderLock:
         """Take the lock, waiting up to wait_s for it.
 
         An owner known to be alive on this machine is waited for no longer than patience_alive_s
-        (3 s if not given): long enough for one that is just ending.
+        (3 s if not given): long enough for one that is just ending. With take_over nobody is waited
+        for: the lock is taken from a living owner too.
         Raises: Busy.
         """
         patient_s = PATIENCE_ALIVE_S if patience_alive_s is None else patience_alive_s
-        self.folder.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
             newest = self._newest()
             verdict, owner = self._judge(newest)
-            if verdict == "free":
+            if verdict == "free" or take_over:
                 if self._claim(newest + 1):
                     return self
                 continue
@@ -91,7 +107,10 @@ class FolderLock:
             return
         self._stop.set()
         if self.held():
-            self._path(self._number).write_text("{}")
+            if self._disposable:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            else:
+                self._path(self._number).write_text("{}")
         self._number = 0
 
     def held(self) -> bool:
@@ -123,8 +142,8 @@ class FolderLock:
     def _claim(self, number: int) -> bool:
         try:
             handle = os.open(self._path(number), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileExistsError:
-            return False
+        except (FileExistsError, FileNotFoundError):
+            return False  # another was faster; or a disposable lock's folder was just removed
         with os.fdopen(handle, "w") as file:
             json.dump(asdict(this_process()), file)
         self._number = number
@@ -166,9 +185,11 @@ class FolderLock:
 
     def _by_age(self, touched: float) -> str:
         probe = self.folder / f"probe.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
-        probe.touch()
         try:
+            probe.touch()
             age = probe.stat().st_mtime - touched
+        except FileNotFoundError:
+            return "free"  # a disposable lock's folder was just removed
         finally:
             probe.unlink(missing_ok=True)
         return "free" if age > self.stale_s else "elsewhere"

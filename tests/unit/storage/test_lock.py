@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from webshop_rl.tracking.lock import Busy, FolderLock, this_process
+from webshop_rl.storage.lock import Busy, FolderLock, this_process
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOLD = """
 import sys, time
 from pathlib import Path
-from webshop_rl.tracking.lock import FolderLock
+from webshop_rl.storage.lock import FolderLock
 FolderLock(Path(sys.argv[1]), "x").acquire()
 print("held", flush=True)
 time.sleep(60)
@@ -133,7 +133,7 @@ def test_critical_section_is_entered_by_one_process_at_a_time(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from webshop_rl.tracking.lock import FolderLock
+from webshop_rl.storage.lock import FolderLock
 folder = Path(sys.argv[1])
 for _ in range(25):
     with FolderLock(folder, "x").acquire(wait_s=30, patience_alive_s=30):
