@@ -288,13 +288,13 @@ def test_a_trace_cut_off_while_it_was_sent_is_sent_once(root, monkeypatch):
             note(path, root_span.trace_id)
             raise KeyboardInterrupt
 
-    note = traces_module.write_atomic
-    monkeypatch.setattr(traces_module, "write_atomic", dies_in_the_second)
+    note = traces_module.replace_file
+    monkeypatch.setattr(traces_module, "replace_file", dies_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         mirror.sync()
     client = MlflowClient(default_uri(root))
     assert len(client.search_traces(locations=["1"])) == 2
-    monkeypatch.setattr(traces_module, "write_atomic", note)
+    monkeypatch.setattr(traces_module, "replace_file", note)
     mirror.sync()
     found = client.search_traces(locations=["1"])
     assert sorted(trace.data.spans[0].inputs["goal"] for trace in found) == ["g0", "g1"]
