@@ -21,6 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
         (["algo.klcoef=0.1"], "algo.klcoef: there is no such key (did you mean algo.kl_coef?)"),
         (["env.data_dir=x"], "env.data_dir: the env chosen has no such key (another does: env=...)"),
         (["algo=grpo"], "algo: there is no grpo (there are apo_pg, apo_sft, ppo)"),
+        (["debug=quik"], "debug: there is no quik (there are permuted, quick)"),
+        (["-m", "debug=quick,quik"], "debug: there is no quik (there are permuted, quick)"),
+        (["debug=quik", "sweep.dry_run=true"], "debug: there is no quik (there are permuted, quick)"),
+        (["--cfg", "job", "debug=quik"], "debug: there is no quik (there are permuted, quick)"),
         (["num_updates=abc"], "num_updates: Value 'abc' of type 'str' could not be converted to Integer"),
         (["algo=apo_sft,apo_pg"], "algo: several values (-m sweeps over them)"),
         (["lr"], "configuration: Error parsing override 'lr' (write group=option or key=value; see --help)"),
@@ -39,3 +43,12 @@ def test_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], told: st
     assert done.stderr.splitlines() == [f"error: {told}"]
     assert done.returncode == 2
     assert not (tmp_path / "runs" / "runs").exists()
+
+
+def test_a_study_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Path) -> None:
+    """The default would train for hours in its place."""
+    known = ", ".join(sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml")))
+    command = [sys.executable, str(ROOT / "launch.py"), "experiment=apo_disagreemnt", f"root={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == f"error: experiment: there is no apo_disagreemnt (there are {known})\n"
+    assert done.returncode == 2
