@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from webshop_rl.composition import told_in_one_line
 from webshop_rl.config import register, validate
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.screen import keep_screen
 
 register()
 
@@ -31,5 +32,6 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    keep_screen()
     with told_in_one_line():
         main()

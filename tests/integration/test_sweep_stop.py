@@ -90,7 +90,7 @@ def test_a_single_run_is_a_run_like_those_of_a_sweep(tmp_path: Path) -> None:
     assert code == 2, output
     assert "is running on" in output
     code, output = end(single, signal.SIGTERM)
-    assert code == 130, output
+    assert code == 143, output
     assert command.states() == {1: "interrupted"}
     killed = command.start("seed=1")
     wait_until(lambda: len(command.attempts()[1]) == 2)

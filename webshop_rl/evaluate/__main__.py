@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.screen import keep_screen
 
 _EXIT_INTERRUPTED = 130
 _DESCRIPTION = """Evaluate a policy alone, beside the scripted policies on the same episodes.
@@ -38,6 +39,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    keep_screen()
     parser = argparse.ArgumentParser(
         prog="python -m webshop_rl.evaluate",
         description=_DESCRIPTION,

@@ -26,10 +26,12 @@ from webshop_rl.launching.runs.state import GOING, State, jobs_of
 from webshop_rl.launching.sweeps.manifest import Manifest, list_sweeps, read_manifest
 from webshop_rl.launching.sweeps.replay import replay_sweep
 from webshop_rl.launching.sweeps.table import RunView, SweepTable, render, summary, view_run
+from webshop_rl.screen import keep_screen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0; 1 if a run of the sweep failed; 2 if there is no such sweep or run."""
+    keep_screen()
     options = _parser().parse_args(arguments)
     root = options.root.expanduser().resolve()
     words = [*options.words]

@@ -10,7 +10,6 @@ from typing import Any
 
 # Signals that come together (a closing session sends two) are one request.
 _TOGETHER_S = 0.3
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequests:
@@ -28,7 +27,9 @@ class StopRequests:
 
     def __enter__(self) -> StopRequests:
         if threading.current_thread() is threading.main_thread():
-            for signum in _SIGNALS:
+            for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
+                    continue  # under nohup a closed terminal is no request
                 self._before[signum] = signal.signal(signum, self._note)
         return self
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR2 ask a run to save itself and stop; the run answers between two decisions."""
+"""SIGTERM, SIGUSR2, SIGINT and SIGHUP ask a run to save itself and stop; it answers between two decisions."""
 
 from __future__ import annotations
 
@@ -8,17 +8,30 @@ from types import FrameType
 
 
 class Preempted(Exception):
-    """The run was asked to stop; its state is on disk and the same command resumes it."""
+    """The run was asked to stop; its state is on disk and the same command resumes it.
+
+    Args:
+        message: why, in a few words.
+        signum: the signal that asked.
+    """
+
+    def __init__(self, message: str, signum: signal.Signals = signal.SIGTERM) -> None:
+        super().__init__(message)
+        self.signum = signum
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """The signals that ask a run to stop; SIGHUP is none where it is ignored already, as `nohup` has it."""
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, *hangup)
 
 
 class StopRequest:
     """A flag that signals raise.
 
-    Within `with StopRequest() as stop:`, SIGTERM, SIGUSR2 and SIGINT set it; the old handlers come
-    back afterwards. A second SIGINT interrupts at once.
+    Within `with StopRequest() as stop:`, those of stop_signals() set it; the old handlers come back
+    afterwards. A second SIGINT interrupts at once.
     """
-
-    SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None
@@ -27,11 +40,11 @@ class StopRequest:
     def check(self) -> None:
         """Raises: Preempted if a signal has come."""
         if self.requested is not None:
-            raise Preempted(f"stopped by {self.requested.name}")
+            raise Preempted(f"stopped by {self.requested.name}", self.requested)
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._old = {s: signal.signal(s, self._take) for s in self.SIGNALS}
+            self._old = {s: signal.signal(s, self._take) for s in stop_signals()}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -23,7 +23,7 @@ from webshop_rl.launching.runs.results import objective
 from webshop_rl.launching.runs.state import RunStatus, State, one_line, read_status, worker_lock, write_status
 from webshop_rl.storage.files import replace_file
 from webshop_rl.storage.lock import STALE_S, Busy
-from webshop_rl.training.preemption import Preempted
+from webshop_rl.training.preemption import Preempted, stop_signals
 
 # The variable lets tests of the launcher put something cheap in the place of training.
 ENTRY = os.environ.get("WEBSHOP_RL_ENTRY", "webshop_rl.experiment:run_experiment")
@@ -47,10 +47,24 @@ class LostPeer(Exception):
     """Another process of the run is gone; the job's script says what becomes of the run."""
 
 
-class Interrupted(Exception):
-    """The run saved itself, or had nothing to save, and stopped because it was asked to."""
+class Interrupted(BaseException):
+    """The run saved itself, or had nothing to save, and stopped because it was asked to.
 
-    exit_code = 130
+    No Exception: it may be raised while a library is imported that catches those.
+
+    Args:
+        message: why, in a few words.
+        signum: the signal that asked.
+    """
+
+    def __init__(self, message: str, signum: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.signum = signum
+
+    @property
+    def exit_code(self) -> int:
+        """Of a command that ends so: 128 + signal, as a shell has it."""
+        return 128 + self.signum
 
 
 def execute(
@@ -88,7 +102,8 @@ def execute(
         except BaseException as error:
             if _is_stop(error):
                 _stopped(run_dir, status, requeue)
-                raise Interrupted(f"{run_dir.name}: {one_line(error)}") from None
+                signum = int(getattr(error, "signum", signal.SIGINT))
+                raise Interrupted(f"{run_dir.name}: {one_line(error)}", signum) from None
             problem = one_line(error)
             if is_lost_peer(error):
                 problem = peer_error(run_dir, wait_s=_PEER_WAIT_S)
@@ -192,9 +207,9 @@ def _stop_on_signals() -> Callable[[], None]:
     """Until the run sets handlers of its own (after loading torch), a signal ends it cleanly."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(signal.Signals(signum).name)
+        raise Interrupted(f"stopped by {signal.Signals(signum).name}", signum)
 
-    before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGUSR2)}
+    before = {s: signal.signal(s, stop) for s in stop_signals()}
 
     def restore() -> None:
         for signum, handler in before.items():

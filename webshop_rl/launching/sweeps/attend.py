@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 
@@ -47,8 +46,7 @@ def attend(
             queue.tick()
             if (began := time.monotonic()) >= next_look or queue.done:
                 views = look()
-                with contextlib.suppress(OSError):  # the terminal may be gone: SIGHUP
-                    table.show(views, _note(stop) or queue.note)
+                table.show(views, _note(stop) or queue.note)
                 next_look = time.monotonic() + max(refresh_s, LOOK_SHARE * (time.monotonic() - began))
                 elsewhere = any(
                     run.action == Action.LEAVE and view.status.state in GOING
