@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
-from shop5_parts import curve, run_here
+from shop5_parts import build, curve, run_here
 
 pytestmark = pytest.mark.learning
 
@@ -37,6 +37,24 @@ def test_each_algorithm_on_three_seeds(tmp_path: Path, algo: str, num_updates: i
     assert curve(folder, "test/success")[num_updates] >= SOLVED
     sampled = list(curve(folder, "train/success").values())
     assert sampled[-1] > sampled[0] + 0.3
+
+
+@pytest.mark.parametrize("loss_norm", ["trajectory_sum", "length"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_weighted_sft_learns_under_either_loss_norm(tmp_path: Path, loss_norm: str, seed: int) -> None:
+    """As `experiment=apo_sft_loss_norm`, with a smaller model and fewer updates."""
+    overrides = ("algo=apo_sft", "algo.equal_groups=keep", f"algo.loss_norm={loss_norm}", f"seed={seed}")
+    _, folder = run_here(tmp_path, loss_norm, *QUICK, *HALF, *overrides, "num_updates=10")
+    assert curve(folder, "test/success")[10] >= SOLVED
+
+
+def test_failed_episodes_of_the_untrained_policy_are_the_long_ones() -> None:
+    """So a loss that leans towards short trajectories leans towards successes here."""
+    trajectories = build("algo=apo_sft", sharpen=1.0, small=()).collect(100)
+    won, lost = ([t for t in trajectories if (t.score == 1) is success] for success in (True, False))
+    assert len(won) > 10
+    assert mean(len(t.turns) for t in lost) > mean(len(t.turns) for t in won) + 2
+    assert mean(t.num_action_tokens for t in lost) > 1.3 * mean(t.num_action_tokens for t in won)
 
 
 def test_permuted_rewards_teach_nothing(tmp_path: Path) -> None:

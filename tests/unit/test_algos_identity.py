@@ -120,8 +120,8 @@ def test_learns_the_identity_task(name: str, change: dict[str, Any]) -> None:
     assert [_learn(_algorithm(name, **change), seed) for seed in (0, 1)] == [1.0, 1.0]
 
 
-def test_self_imitation_collapses_under_length_means() -> None:
-    """What the older systems did: short episodes, the failed ones, count for most and win."""
+def test_self_imitation_fails_under_length_means_where_the_failed_are_short() -> None:
+    """On this task a mistake ends the episode: the tokens of failed trajectories count for most and win."""
     sums, means = (
         [_learn(_algorithm("apo_sft", equal_groups="keep", loss_norm=n), seed) for seed in (0, 1, 2)]
         for n in ("trajectory_sum", "length")

@@ -21,8 +21,8 @@ def token_weights(batch: ActionBatch, norm: Norm, loss_norm: str, divisor_tokens
         constant         1 / (B divisor_tokens)
         length           1 / (B K_b n_bk)               mean over a turn's n_bk tokens, then over turns
 
-    The first three favour no length. "length" does: a short trajectory's tokens count for more, and
-    on the five-product shop it drives success to 0. It is there to reproduce older systems.
+    The first three give all tokens of the batch the same weight. "length" is what older systems did: a
+    token of a short trajectory counts for more. docs/algorithms.md, "Loss", has what came of it.
 
     Args:
         batch: b trajectories; mask, turn and turn_mask are read.
