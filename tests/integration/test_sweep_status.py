@@ -54,6 +54,8 @@ def test_logs_and_errors_of_names(tmp_path: Path) -> None:
         (["logs", "zzz"], "is no run"),
         (["nonsense"], "there are: study"),
         (["cancel", "nonsense"], "there is no sweep"),
+        (["cancel"], "cancel: the name of a sweep is missing (there are: study)"),
+        (["retry"], "retry: the name of a sweep is missing (there are: study)"),
     ):
         code, output = command.status(*words)
         assert code == 2

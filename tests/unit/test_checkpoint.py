@@ -86,6 +86,17 @@ def test_a_file_torn_anywhere_falls_back_to_the_one_before(tmp_path: Path, name:
     assert [c.update for c in find_checkpoints(tmp_path)] == [1, 2]
 
 
+def test_every_file_is_as_readable_as_the_umask_has_it(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        written, _ = save(tmp_path, 1)
+    finally:
+        os.umask(before)
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in written.path.iterdir()} == dict.fromkeys(
+        FILES, "0o640"
+    )
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_flipped_byte_is_noticed(tmp_path: Path, name: str) -> None:
     last, _ = save(tmp_path, 2)

@@ -55,14 +55,35 @@ def test_what_becomes_of_a_run(tmp_path: Path, state: State, wishes: dict[str, b
     assert planned.executes == (action in (Action.START, Action.RESUME))
 
 
-@pytest.mark.parametrize("state", [State.FINISHED, State.FAILED, State.INTERRUPTED])
-def test_rerun_starts_beside_the_old_and_the_newest_counts(tmp_path: Path, state: State) -> None:
-    _run(tmp_path, state)
+def test_rerun_starts_beside_the_old_and_the_newest_counts(tmp_path: Path) -> None:
+    _run(tmp_path, State.FINISHED)
     planned = _plan(tmp_path, rerun=True)
     assert (planned.run, planned.action) == (f"{SIGNATURE}-r1", Action.START)
     _run(tmp_path, State.FINISHED, name=planned.run)
     assert _plan(tmp_path).run == planned.run
     assert _plan(tmp_path, rerun=True).run == f"{SIGNATURE}-r2"
+
+
+@pytest.mark.parametrize(
+    ("state", "retry", "action"),
+    [
+        (State.INTERRUPTED, False, Action.RESUME),
+        (State.FAILED, False, Action.KEEP_FAILED),
+        (State.FAILED, True, Action.RESUME),
+        (State.RUNNING, False, Action.LEAVE),
+    ],
+)
+@pytest.mark.parametrize("rerun_of_finished", [False, True])
+def test_rerun_of_a_run_that_is_not_finished_goes_on_with_it(
+    tmp_path: Path, state: State, retry: bool, action: Action, rerun_of_finished: bool
+) -> None:
+    name = SIGNATURE
+    if rerun_of_finished:
+        _run(tmp_path, State.FINISHED)
+        name = f"{SIGNATURE}-r1"
+    _run(tmp_path, state, name=name)
+    planned = _plan(tmp_path, rerun=True, retry=retry)
+    assert (planned.run, planned.action) == (name, action)
 
 
 @pytest.mark.parametrize("state", [State.FINISHED, State.INTERRUPTED])

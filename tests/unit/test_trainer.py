@@ -306,12 +306,25 @@ def test_a_torn_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
     folder = tmp_path / "torn"
     with pytest.raises(Killed):
         Attempt(folder, Deaths(30)).run()
-    *_, last = find_checkpoints(folder / "checkpoints")
+    *others, last = find_checkpoints(folder / "checkpoints")
     (last.path / "weights.safetensors").write_bytes(b"torn")
     again = Attempt(folder)
     assert again.run() == 10
+    whence = others[-1].path.name
+    assert again.said == [f"damaged checkpoint, left out: {last.path.name}; going on from {whence}"]
     assert not again.tracker.journal.mismatches
     assert history(folder) == history(calm)
+
+
+def test_without_any_whole_checkpoint_it_says_that_it_begins_anew(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        Attempt(tmp_path, Deaths(30)).run()
+    for checkpoint in find_checkpoints(tmp_path / "checkpoints"):
+        (checkpoint.path / "state.json").write_text("")
+    again = Attempt(tmp_path)
+    again.run()
+    assert len(again.said) == 1
+    assert again.said[0].endswith("going on at update 0: no other is whole")
 
 
 def test_a_best_checkpoint_that_is_gone_is_one_line(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command == "logs":
             print_log(find_run(root, words[0] if words else ""), follow=options.follow)
             return 0
+        if command in ("cancel", "retry") and not words:
+            raise UserError("the name of a sweep is missing", where=command, remedy=_known_sweeps(root))
         manifest = _find_sweep(root, words[0] if words else None)
         if command == "cancel":
             print(cancel_sweep(root, manifest))
@@ -71,13 +73,17 @@ def _find_sweep(root: Path, name: str | None) -> Manifest:
     if name is not None:
         found = read_manifest(root, name)
         if found is None:
-            known = ", ".join(m.name for m in list_sweeps(root)[-5:]) or "none"
-            raise UserError(f"there is no sweep {name}", where=str(root), remedy=f"there are: {known}")
+            raise UserError(f"there is no sweep {name}", where=str(root), remedy=_known_sweeps(root))
         return found
     sweeps = list_sweeps(root)
     if not sweeps:
         raise UserError("holds no sweep", where=str(root), remedy="--root FOLDER")
     return sweeps[-1]
+
+
+def _known_sweeps(root: Path) -> str:
+    known = ", ".join(manifest.name for manifest in list_sweeps(root)[-5:])
+    return f"there are: {known}" if known else "there is none"
 
 
 def look(root: Path, manifest: Manifest, watch: JobsWatch) -> list[RunView]:

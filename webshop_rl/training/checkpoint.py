@@ -92,10 +92,12 @@ def write_checkpoint(
     partial = folder / f".partial_{update:06d}_{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    (partial / STATE).write_text(json.dumps(dict(state), indent=1))
     save_file(dict(weights), partial / WEIGHTS)
+    # safetensors writes for the owner alone, whatever the umask.
+    shutil.copymode(partial / STATE, partial / WEIGHTS)
     if optimiser_state is not None:
         torch.save(optimiser_state, partial / OPTIMISER)
-    (partial / STATE).write_text(json.dumps(dict(state), indent=1))
     digests = {path.name: _digest(path) for path in sorted(partial.iterdir())}
     for name in digests:
         sync(partial / name)
@@ -129,6 +131,11 @@ def find_checkpoints(folder: Path) -> list[Checkpoint]:
         if is_complete(path)
     ]
     return sorted(found, key=lambda checkpoint: checkpoint.update)
+
+
+def damaged_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints with a file that is gone or not as it was written, oldest first."""
+    return sorted(path for path in folder.glob("update_*") if not is_complete(path))
 
 
 def sweep_away(folder: Path, keep: set[int]) -> None:

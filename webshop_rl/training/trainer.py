@@ -25,6 +25,7 @@ from webshop_rl.rollout.types import Trajectory
 from webshop_rl.tracking.tracker import NullTracker
 from webshop_rl.training.checkpoint import (
     Checkpoint,
+    damaged_checkpoints,
     find_checkpoints,
     sweep_away,
     write_checkpoint,
@@ -131,6 +132,8 @@ class Trainer:
     def resume(self) -> bool:
         """Continue from the last complete checkpoint, if there is one."""
         last = self._group.agree(self._last_checkpoint())
+        if self._group.is_main:
+            self._warn_of_damage(last)
         if last is None:
             return False
         state = last.state()
@@ -140,6 +143,12 @@ class Trainer:
         self._health.restore(self.progress.health)
         self._saved = last.update
         return True
+
+    def _warn_of_damage(self, last: Checkpoint | None) -> None:
+        damaged = ", ".join(path.name for path in damaged_checkpoints(self._checkpoints))
+        if damaged:
+            whence = "at update 0: no other is whole" if last is None else f"from {last.path.name}"
+            self._warn(f"damaged checkpoint, left out: {damaged}; going on {whence}")
 
     def _last_checkpoint(self) -> Checkpoint | None:
         found = find_checkpoints(self._checkpoints) if self._group.is_main else []
@@ -180,7 +189,7 @@ class Trainer:
         raise UserError(
             f"the best checkpoint (update {self.progress.best_update}) is damaged or gone",
             where=str(self._checkpoints),
-            remedy="restore it, or start afresh with rerun=true",
+            remedy="restore it, or delete the run's folder and start anew",
         )
 
     def _due(self, every: int) -> bool:

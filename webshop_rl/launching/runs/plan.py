@@ -79,7 +79,7 @@ def plan(root: Path, signature: str, *, code: str, wishes: Wishes, observe: Obse
         return Planned(name, folder, Action.START)
     if status.state in GOING:
         return Planned(name, folder, Action.LEAVE, status)
-    if wishes.rerun and status.attempts:
+    if wishes.rerun and status.state == State.FINISHED:
         return _afresh(root, signature, generation)
     if status.state == State.FAILED and not wishes.retry:
         return Planned(name, folder, Action.KEEP_FAILED, status)
