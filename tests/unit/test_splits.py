@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from webshop_rl.envs.splits import assign, product_split, published_split
+from webshop_rl.envs.splits import assign, product_split, published_split, twin_leaders
 from webshop_rl.envs.types import SPLITS, Goal
+from webshop_rl.envs.webshop.shop import WebShop
 from webshop_rl.errors import UserError
 
 GOALS = [Goal(f"g/{number}", f"ASIN{number % 700}", f"wish {number}") for number in range(2000)]
@@ -35,6 +40,21 @@ def test_product_splits_are_fixed(asin: str, digest_start: str, split: str) -> N
     digest = hashlib.sha256(f"webshop_rl split 1/{asin}".encode()).hexdigest()
     assert digest.startswith(digest_start)
     assert product_split(asin) == split
+
+
+def test_twins_follow_their_smallest_asin() -> None:
+    # D - E by x, E - F by y: one group, led by D. B4 is alone; G has no instruction.
+    pairs = [("F", "y"), ("E", "x"), ("E", "y"), ("B4", "z"), ("D", "x"), ("B4", "z")]
+    expected = {"D": "D", "E": "D", "F": "D", "B4": "B4"}
+    for order in (pairs, pairs[::-1], sorted(pairs)):
+        assert twin_leaders(order) == expected
+    # Alone E would be tested (see above); with D it trains, and nothing else moves.
+    goals = [Goal(asin, asin, "") for asin in ("D", "E", "F", "B4", "G")]
+    alone, together = assign(goals, "product"), assign(goals, "product", expected)
+    assert alone.members == {"train": ["D", "F", "G"], "val": ["B4"], "test": ["E"]}
+    assert together.members == {"train": ["D", "E", "F", "G"], "val": ["B4"], "test": []}
+    assert alone.digest != together.digest
+    assert assign(goals, "published", expected).digest == assign(goals, "published").digest
 
 
 def test_splits_do_not_depend_on_the_hash_seed() -> None:
@@ -89,3 +109,54 @@ def test_the_digest_tells_assignments_apart() -> None:
     assert assign(GOALS[:-1], "product").digest not in digests
     moved = [Goal(goal.id, goal.asin + "x", goal.instruction) for goal in GOALS]
     assert assign(moved, "published").digest not in digests
+
+
+def _split_of(shop: WebShop) -> dict[str, str]:
+    return {goal.asin: split for split in SPLITS for goal in shop.goals("all") if goal in _of(shop, split)}
+
+
+def _of(shop: WebShop, split: str) -> list[Goal]:
+    try:
+        return list(shop.goals(split))
+    except UserError:
+        return []
+
+
+@pytest.mark.parametrize("kind", ["synthetic", "human"])
+def test_a_shops_twins_share_a_split(
+    kind: str, tmp_path: Path, mini_files: dict[str, Any], write_catalogue: Callable[..., Path]
+) -> None:
+    annotations, human = mini_files["items_ins_v2_1000.json"], mini_files["items_human_ins.json"]
+    wish = {"instruction": "a table.", "instruction_attributes": ["wood"], "instruction_options": []}
+    # Alone: 002 and 004 train, 003 tests.
+    annotations["B000000003"] = {**annotations["B000000004"], "instruction": "Find me another table"}
+    human |= {"B000000002": [wish], "B000000003": [wish | {"instruction": "one more table"}]}
+    before = WebShop(data_dir=str(write_catalogue(tmp_path / "a", mini_files)), num_products=None, goals=kind)
+    # 003 now has the synthetic instruction of 002: in the goals of either kind it goes to training.
+    annotations["B000000003"]["instruction"] = annotations["B000000002"]["instruction"]
+    after = WebShop(data_dir=str(write_catalogue(tmp_path / "b", mini_files)), num_products=None, goals=kind)
+    assert _split_of(before)["B000000003"] == "test"
+    assert _split_of(after) == _split_of(before) | {"B000000003": "train"}
+    assert after.split_digest() != before.split_digest()
+
+
+def test_no_test_goal_has_the_text_of_a_training_goal(webshop_data_dir: Path) -> None:
+    shop = WebShop(data_dir=str(webshop_data_dir))
+
+    def texts(split: str) -> list[str]:
+        return [
+            re.sub(r", and price lower than [\d.]+ dollars$", "", g.instruction) for g in shop.goals(split)
+        ]
+
+    train, val, test = map(texts, SPLITS)
+    assert sum(text in set(train) for text in test) == 0  # 8 where each product stands for itself
+    assert set(test).isdisjoint(val)
+    assert set(val).isdisjoint(train)
+    # Four of 415 products move: each to where the smallest ASIN of its twins is.
+    moved = {
+        goal.asin: split
+        for split in SPLITS
+        for goal in shop.goals(split)
+        if product_split(goal.asin) != split
+    }
+    assert moved == {"B093HFSQ3B": "test", "B093KBGC44": "train", "B083ZK4NRS": "val", "B09QQJJ3KM": "test"}

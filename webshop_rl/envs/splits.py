@@ -1,10 +1,11 @@
 """Which goals are for training, validation and test: fixed, and the same on every machine.
 
 "product": by the hash of the ASIN, so no product, and no two goals of one product, is in two splits.
-About 70 % of the products train, 10 % validate, 20 % test; the share of goals differs, for a product may
-have one goal or hundreds. "published": the literature's, by the place of a goal in the shuffled list:
-0-499 test, 500-1499 validation, the rest training; products leak between its splits. "none": every goal
-in every split, for shops too small to divide.
+Products that share an instruction (twins) go where the one with the smallest ASIN goes, so no text is in
+two splits either. About 70 % of the products train, 10 % validate, 20 % test; the share of goals
+differs, for a product may have one goal or hundreds. "published": the literature's, by the place of a
+goal in the shuffled list: 0-499 test, 500-1499 validation, the rest training; products leak between its
+splits. "none": every goal in every split, for shops too small to divide.
 
 Human goals are split by the same rules. The 1,000-product catalogue has 13 of them: under "published"
 all 13 are test goals, under "product" each goes with its product. A split without goals is an error for
@@ -14,7 +15,7 @@ whoever asks for it, never an empty result.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -75,6 +76,29 @@ def product_split(asin: str) -> str:
     return "val" if draw < TEST_SHARE + VAL_SHARE else "train"
 
 
+def twin_leaders(instructions: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Which product decides the split of each: the smallest ASIN among those that share an instruction.
+
+    Sharing is transitive: a product with the instructions x and y joins the products of both.
+
+    Args:
+        instructions: (ASIN, instruction without options and price), in any order, several a product or none.
+    Returns: for each ASIN the one that leads its group; a product without twins leads itself.
+    """
+    leaders: dict[str, str] = {}
+
+    def leader(asin: str) -> str:
+        while leaders.setdefault(asin, asin) != asin:
+            asin = leaders[asin]
+        return asin
+
+    first_of: dict[str, str] = {}
+    for asin, instruction in instructions:
+        one, other = leader(asin), leader(first_of.setdefault(instruction, asin))
+        leaders[max(one, other)] = min(one, other)
+    return {asin: leader(asin) for asin in leaders}
+
+
 def published_split(index: int) -> str:
     """The split of the goal at a place of the shuffled list in the literature's protocol."""
     if index < PUBLISHED_TEST_END:
@@ -82,9 +106,11 @@ def published_split(index: int) -> str:
     return "val" if index < PUBLISHED_VAL_END else "train"
 
 
-def assign(goals: Sequence[Goal], protocol: str) -> Split:
+def assign(goals: Sequence[Goal], protocol: str, leaders: Mapping[str, str] | None = None) -> Split:
     """Assign goals, in their fixed order, to splits.
 
+    Args:
+        leaders: which product decides the split of each (twin_leaders); itself where it is not named.
     Raises: UserError if the protocol is unknown.
     """
     if protocol not in PROTOCOLS:
@@ -98,7 +124,7 @@ def assign(goals: Sequence[Goal], protocol: str) -> Split:
         elif protocol == "published":
             homes = (published_split(index),)
         else:
-            homes = (product_split(goal.asin),)
+            homes = (product_split((leaders or {}).get(goal.asin, goal.asin)),)
         for home in homes:
             members[home].append(goal.id)
     lines = [protocol]

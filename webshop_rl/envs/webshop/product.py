@@ -53,6 +53,11 @@ class Product:
     human_instructions: tuple[HumanInstruction, ...]
     nouns: tuple[str, ...]
 
+    def instructions(self) -> tuple[str, ...]:
+        """What is asked for with this product as the target, without options and price."""
+        human = tuple(wish.text.strip(".") for wish in self.human_instructions)
+        return human if self.instruction is None else (self.instruction, *human)
+
     def index_text(self) -> str:
         """What search looks through: title, description, first bullet, options; lower case."""
         options = ", and ".join(f"{name}: {', '.join(values)}" for name, values in self.options.items())

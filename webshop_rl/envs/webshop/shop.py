@@ -61,7 +61,11 @@ class WebShop:
         self._by_id = {goal.id: goal for goal in self._goals}
         self._by_asin = {product.asin: product for product in self.products}
         self._finder = ProductFinder(self.products)
-        self._split = splits.assign(self._goals, split)
+        # By the catalogue's instructions of both kinds, so a product is in one split whatever env.goals is.
+        leaders = splits.twin_leaders(
+            (product.asin, text) for product in self.products for text in product.instructions()
+        )
+        self._split = splits.assign(self._goals, split, leaders)
 
     def goals(self, split: str) -> Sequence[WebshopGoal]:
         """Goals of "train", "val", "test" or "all", in the original's shuffled order.
