@@ -94,14 +94,21 @@ CONF
   } > "$SLURM_CONF.new"
 }
 
+make_database() {  # aside, so that what was cut off half-way is made again
+  rm -rf "$ROOT/db.new"
+  install -d -o mysql -g mysql -m 700 "$ROOT/db.new"
+  mariadb-install-db --no-defaults --user=mysql --datadir="$ROOT/db.new" --tmpdir="$ROOT/run/db_tmp" --skip-test-db \
+    >"$ROOT/log/db_install.log" 2>&1 || { tail -n 20 "$ROOT/log/db_install.log" >&2; return 1; }
+  mv "$ROOT/db.new" "$ROOT/db"
+}
+
 start_accounting() {
   if ! running "$ROOT/run/mariadb.pid"; then
-    if [ ! -d "$ROOT/db/mysql" ]; then
-      install -d -o mysql -g mysql -m 700 "$ROOT/db"
-      mariadb-install-db --no-defaults --user=mysql --datadir="$ROOT/db" --skip-test-db >"$ROOT/log/db_install.log" 2>&1
-    fi
+    # A database server deletes temporary tables of others in its tmpdir when it starts.
+    install -d -o mysql -g mysql -m 700 "$ROOT/run/db_tmp"
+    [ -d "$ROOT/db" ] || make_database
     install -d -o mysql -g mysql "$ROOT/run/db"
-    setsid mariadbd --no-defaults --user=mysql --datadir="$ROOT/db" --socket="$ROOT/run/db/sock" \
+    setsid mariadbd --no-defaults --user=mysql --datadir="$ROOT/db" --socket="$ROOT/run/db/sock" --tmpdir="$ROOT/run/db_tmp" \
       --port="$DATABASE_PORT" --bind-address=127.0.0.1 --pid-file="$ROOT/run/db/pid" \
       --innodb-buffer-pool-size=64M --innodb-log-file-size=16M --performance-schema=off \
       >"$ROOT/log/mariadb.log" 2>&1 </dev/null &

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -81,7 +82,14 @@ def _quiet_cluster(slurm: None) -> Iterator[None]:
 def _up(**settings: str) -> None:
     accounting = {"ACCOUNTING": "slurmdbd" if _has_accounting() else "none"}
     environment = {**os.environ, **accounting, **settings}
-    subprocess.run([str(CLUSTER), "up"], env=environment, check=True, timeout=120, stdout=subprocess.DEVNULL)
+    # Into a file: the daemons that it starts may keep a pipe open.
+    with tempfile.TemporaryFile("w+") as stderr:
+        done = subprocess.run(
+            [str(CLUSTER), "up"], env=environment, timeout=120, stdout=subprocess.DEVNULL, stderr=stderr
+        )
+        stderr.seek(0)
+        if done.returncode != 0:
+            pytest.fail(f"cluster.sh up: exit code {done.returncode}:\n{stderr.read()}", pytrace=False)
 
 
 def _empty() -> None:
