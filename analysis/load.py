@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -136,15 +137,23 @@ def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequ
     return pd.DataFrame(rows, columns=["run_id", "metric", "step", "value"])
 
 
-def load_goals(client: MlflowClient, run: Run, evaluation: str) -> pd.DataFrame | None:
+def load_goals(
+    client: MlflowClient, run: Run, evaluation: str, *, root: Path | None = None
+) -> pd.DataFrame | None:
     """The table of one evaluation, one row a goal, with at least the columns GOAL_COLUMNS.
 
     Args:
         run: whose.
         evaluation: "test", "untrained", "baseline/rule", ...
-    Returns: sorted by goal; None if the tracker does not have it whole.
+        root: folder whose runs/ may hold the run, and then holds the table; else the tracker is asked.
+    Returns: sorted by goal; None if neither has it whole.
     """
-    text = read_artifact(client, run.record, f"tables/{evaluation.replace('/', '_')}.json")
+    path = f"tables/{evaluation.replace('/', '_')}.json"
+    own = None if root is None else root / "runs" / run.folder_name / path
+    if own is not None and own.is_file():
+        text: str | None = own.read_text(encoding="utf-8")
+    else:
+        text = read_artifact(client, run.record, path)
     if text is None:
         return None
     try:

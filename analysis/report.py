@@ -37,14 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def replay(root: Path) -> None:
-    """Have MLflow take what runs under root have kept in their journals while it was away.
+    """Have the root's MLflow take what its runs' journals have and it has not; it is made if need be.
 
     A process of its own: the platform's room of tracking is not the analysis' to import. What goes
     wrong is told, and the report is made of what MLflow has.
     """
+    from analysis.tracker import tracker_uri
+
     if not any((root / "runs").glob("*/journal.jsonl")):
         return
     command = [sys.executable, "-m", "webshop_rl.tracking.sync", str(root)]
+    command += ["--tracking-uri", tracker_uri(root, None)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         print(f"not all of {root} is in MLflow yet:\n{done.stdout}{done.stderr}", file=sys.stderr)
@@ -82,7 +85,7 @@ def write_report(name: str | None, root: Path, uri: str | None, out: Path | None
     arms = arms_of(sweep.runs)
     curves = load_curves(client, address, sweep.runs, figures.CURVES)
     reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}
-    comparisons = compare(arms, metric, _goal_reader(client, sweep, metric))
+    comparisons = compare(arms, metric, _goal_reader(client, sweep, metric, root if uri is None else None))
     tables = [t for c in comparisons for t in (comparison_table(c), pairs_table(c))]
     drawn = [(m, figures.curve_figure(arms, curves, m)) for m in figures.CURVES]
     pictures = _pictures(comparisons, drawn, folder)
@@ -102,7 +105,7 @@ def write_report(name: str | None, root: Path, uri: str | None, out: Path | None
     return f"{report.verdict}\n{folder / 'report.html'}"
 
 
-def _goal_reader(client: MlflowClient, sweep: Sweep, metric: str) -> ReadGoals:
+def _goal_reader(client: MlflowClient, sweep: Sweep, metric: str, root: Path | None) -> ReadGoals:
     """Reads scores by goal; tables of equal means on equal goals are taken to be one table, and read once."""
     from analysis.goals import GoalScores
     from analysis.load import Run, load_goals
@@ -120,7 +123,7 @@ def _goal_reader(client: MlflowClient, sweep: Sweep, metric: str) -> ReadGoals:
         )
         if key not in known:
             with told_in_one_line(sweep.uri):
-                table = load_goals(client, run, evaluation)
+                table = load_goals(client, run, evaluation, root=root)
             known[key] = None if table is None else GoalScores.of(table, column)
         return known[key]
 

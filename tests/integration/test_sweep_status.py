@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def test_a_sweep_is_seen_cancelled_and_retried_from_another_shell(tmp_path: Path
     assert launcher.returncode == 143
     code, output = command.status("study")
     assert "2 runs: 2 interrupted" in output or "1 interrupted, 1 prepared" in output
+
+    # In a copy of the root the copy's runs are retried, with the frozen code, and the root's stay.
+    shutil.copytree(tmp_path / "runs", tmp_path / "copy")
+    states, copy = command.states(), Command(tmp_path / "copy")
+    code, output = copy.status("retry", "study")
+    assert code == 0, output
+    assert copy.states() == {1: "finished", 2: "finished"}
+    assert command.states() == states
 
     healed = Command(tmp_path / "runs")
     code, output = healed.status("retry", "study")

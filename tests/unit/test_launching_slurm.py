@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,14 @@ from webshop_rl.launching.config import HardwareConfig, SweepConfig
 from webshop_rl.launching.executors import resolve_executor
 from webshop_rl.launching.runs.observe import observe, settle
 from webshop_rl.launching.runs.plan import Action, Planned
-from webshop_rl.launching.runs.state import RunStatus, State, hold_by_job, read_status, write_status
+from webshop_rl.launching.runs.state import (
+    RunStatus,
+    State,
+    held_by_job,
+    hold_by_job,
+    read_status,
+    write_status,
+)
 from webshop_rl.launching.slurm.queue import split
 from webshop_rl.launching.slurm.script import sbatch_parameters, waiting_for
 from webshop_rl.launching.sweeps.estimate import Shape, estimate, model_shape
@@ -246,3 +254,11 @@ def test_auto_takes_slurm_where_it_is(
     monkeypatch.setenv("PATH", str(tmp_path))
     sweep = SweepConfig(name=None, wait=True, dry_run=False, on_interrupt="ask", pack=1, refresh_s=1.0)
     assert resolve_executor(replace(HARDWARE, executor=asked), sweep) == chosen
+
+
+def test_the_job_of_the_original_does_not_hold_a_copy(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    hold_by_job(root / "runs" / "a", "7", root / "sweeps" / "s" / "jobs")
+    assert held_by_job(root / "runs" / "a") == "7"
+    shutil.copytree(root, tmp_path / "copy")
+    assert held_by_job(tmp_path / "copy" / "runs" / "a") == ""

@@ -9,7 +9,14 @@ import yaml
 
 from webshop_rl.errors import UserError
 from webshop_rl.ranges import violation
-from webshop_rl.tracking.config import TrackingConfig, resolve, sqlite_path, tracker_uri
+from webshop_rl.tracking.config import (
+    TrackingConfig,
+    TrackingSettings,
+    default_uri,
+    resolve,
+    sqlite_path,
+    tracker_uri,
+)
 
 CONF = Path(__file__).parents[2] / "conf" / "tracking"
 
@@ -39,3 +46,11 @@ def test_server_url_is_kept():
 def test_a_uri_mlflow_cannot_track_to_is_refused(uri):
     with pytest.raises(UserError, match="cannot track"):
         tracker_uri(uri, Path("runs"))
+
+
+def test_records_name_the_roots_own_tracker_without_its_place(tmp_path):
+    own = TrackingSettings("mlflow", default_uri(tmp_path), "e", tmp_path)
+    assert own.recorded_uri == ""
+    assert tracker_uri(own.recorded_uri, tmp_path / "moved") == default_uri(tmp_path / "moved")
+    other = TrackingSettings("mlflow", "sqlite:////elsewhere/a.db", "e", tmp_path)
+    assert other.recorded_uri == other.uri

@@ -90,9 +90,10 @@ def retry_sweep(root: Path, manifest: Manifest) -> int:
 
 
 def frozen_run(folder: Path) -> ComposedRun:
-    """A run as it was composed at its launch."""
+    """A run as it was composed at its launch, in the root where it lies now."""
     identity = read_json(folder / SIGNATURE) or {}
     config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    config["root"] = str(folder.parent.parent)
     return ComposedRun(tuple(identity["overrides"]), config, identity["fields"], identity["signature"])
 
 

@@ -57,6 +57,22 @@ def create_file(path: Path, text: str) -> bool:
     return True
 
 
+def write_original(path: Path, content: str) -> None:
+    """Write a word that holds for this very file: `read_original` does not find it in a copy."""
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write(f"{content} {os.fstat(file.fileno()).st_ino}")
+
+
+def read_original(path: Path) -> str | None:
+    """The word of `write_original`; None if there is no such file, or it is a copy of one."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            content, _, inode = file.read().strip().partition(" ")
+            return content if inode in ("", str(os.fstat(file.fileno()).st_ino)) else None
+    except OSError:
+        return None
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a file; None if the file is absent or contains no object."""
     try:

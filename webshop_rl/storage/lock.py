@@ -5,6 +5,7 @@ too) holds the lock; a claim is never taken from its owner but outnumbered, so t
 find the same dead owner cannot both win. A claim may be outnumbered when its owner
 
   - gave it back,
+  - made it elsewhere: a claim names its own inode, and a copy of a folder is not locked by the original's,
   - ran on this machine and is gone (process id and start time; a zombie is gone), or
   - ran elsewhere and has not touched it for `stale_s` by the file server's clock.
 """
@@ -25,6 +26,7 @@ BEAT_S = 5.0
 STALE_S = 30.0
 _KEPT_CLAIMS = 8  # a reader whose listing is old must not find its number free again
 PATIENCE_ALIVE_S = 3.0
+_INODE = "inode"
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class FolderLock:
         except (FileExistsError, FileNotFoundError):
             return False  # another was faster; or a disposable lock's folder was just removed
         with os.fdopen(handle, "w") as file:
-            json.dump(asdict(this_process()), file)
+            json.dump({**asdict(this_process()), _INODE: os.fstat(file.fileno()).st_ino}, file)
         self._number = number
         if not self.held():
             self.release()
@@ -169,15 +171,17 @@ class FolderLock:
         try:
             # Opening, not stat: a network file system then asks the server for the true age.
             with self._path(number).open() as file:
-                content, touched = file.read(), os.fstat(file.fileno()).st_mtime
+                content, found = file.read(), os.fstat(file.fileno())
         except FileNotFoundError:
             return "free", None
+        touched = found.st_mtime
         try:
-            owner = Owner(**json.loads(content)) if content != "{}" else None
-        except (ValueError, TypeError):
+            fields = json.loads(content)
+            if not fields or fields.pop(_INODE, found.st_ino) != found.st_ino:
+                return "free", None
+            owner = Owner(**fields)
+        except (ValueError, TypeError, AttributeError):
             return self._by_age(touched), None  # being written, or its writer was killed there
-        if owner is None:
-            return "free", None
         here = this_process()
         if owner.machine == here.machine:
             return ("alive" if _start_of(owner.pid) == owner.start else "free"), owner

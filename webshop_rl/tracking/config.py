@@ -54,6 +54,11 @@ class TrackingSettings:
         """Whether the run itself replays its journal to MLflow."""
         return self.kind == "mlflow"
 
+    @property
+    def recorded_uri(self) -> str:
+        """The tracker as records name it: "" for the root's own, so that it stays so where the root moves."""
+        return "" if self.uri == default_uri(self.root) else self.uri
+
     def without_tracker(self) -> TrackingSettings:
         """The same with the journal alone."""
         return replace(self, kind="journal")

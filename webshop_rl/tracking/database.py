@@ -10,15 +10,18 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from webshop_rl.errors import UserError
 from webshop_rl.storage.files import replace_file, replacing
 from webshop_rl.storage.lock import Busy, FolderLock
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import TrackingSettings, sqlite_path
+from webshop_rl.tracking.relocate import artifact_location, has_moved, relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,11 +47,12 @@ def ready_experiment(path: Path, settings: TrackingSettings) -> str:
 
 
 def create_database(path: Path) -> None:
-    """Make an empty MLflow database, if there is none, in one step whatever is killed.
+    """Make an empty MLflow database if there is none; give one that was moved its new addresses.
 
+    Either is one step, whatever is killed.
     Raises: UserError if it cannot be made.
     """
-    if path.exists():
+    if path.exists() and not has_moved(path):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with being_set_up(path.parent, path.name):
@@ -64,13 +68,16 @@ def _build_database(path: Path) -> None:
             with replacing(path) as part:
                 connect(f"sqlite:///{part}", timeout_s=_BUILD_WAIT_S).search_experiments(max_results=1)
                 _dispose(f"sqlite:///{part}")
+        elif has_moved(path):
+            relocate(path)
 
 
 def _build_sqlite(path: Path, settings: TrackingSettings) -> str:
     _build_database(path)
     with told_as_user_error(settings.uri):
         client = connect(settings.uri, timeout_s=settings.timeout_s)
-        return find_or_create_experiment(client, settings.experiment, artifacts=path.parent / "mlartifacts")
+        location = artifact_location(path, settings.experiment)
+        return find_or_create_experiment(client, settings.experiment, location=location)
 
 
 def _dispose(uri: str) -> None:
@@ -81,14 +88,13 @@ def _dispose(uri: str) -> None:
         engine.dispose()
 
 
-def find_or_create_experiment(client: MlflowClient, name: str, *, artifacts: Path | None) -> str:
-    """Id of the experiment of a name; its files go to artifacts, or where the server puts them.
+def find_or_create_experiment(client: MlflowClient, name: str, *, location: str | None) -> str:
+    """Id of the experiment of a name; its files go to a location, or where the server puts them.
 
     Raises: UserError if it was deleted; what mlflow raises if the tracker is away.
     """
     found = client.get_experiment_by_name(name)
     if found is None:
-        location = None if artifacts is None else (artifacts / name).as_uri()
         try:
             return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
         except Exception:
@@ -105,6 +111,16 @@ def find_or_create_experiment(client: MlflowClient, name: str, *, artifacts: Pat
     return str(found.experiment_id)
 
 
+def holds_run(path: Path, run_id: str) -> bool:
+    """Whether a sqlite file of MLflow has a run; asked without mlflow, which takes seconds to import."""
+    query = "select count(*) from runs where run_uuid = ?"
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute(query, (run_id,)).fetchone()[0])
+    except sqlite3.DatabaseError:
+        return False
+
+
 def forget_ready(uri: str) -> None:
     """Look again at the next `ensure_ready`: the sqlite file was replaced by another."""
     path = sqlite_path(uri)
@@ -117,7 +133,8 @@ def _note_path(path: Path) -> Path:
 
 
 def _identity(path: Path) -> dict[str, Any]:
-    return {"mlflow": importlib.metadata.version("mlflow"), "inode": path.stat().st_ino}
+    version, folder = importlib.metadata.version("mlflow"), str(path.parent)
+    return {"mlflow": version, "inode": path.stat().st_ino, "folder": folder}
 
 
 def _ready_note(path: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from webshop_rl.storage.files import replace_file
 from webshop_rl.storage.lock import FolderLock
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import TrackingSettings, sqlite_path
-from webshop_rl.tracking.database import create_database, forget_ready
+from webshop_rl.tracking.database import create_database, forget_ready, holds_run
 from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run
 from webshop_rl.tracking.rows import JOURNAL, Row, scan
 from webshop_rl.tracking.traces import send_traces
@@ -91,6 +91,14 @@ class Mirror:
     def target(self) -> Target:
         """How far the tracker has got, from mlflow.json."""
         return Target(**_read_state(self.folder).get("targets", {}).get(self.settings.uri, {}))
+
+    def forget_lost(self) -> None:
+        """Start anew if the tracker's sqlite file is gone or another than the one that took the journal."""
+        database = sqlite_path(self.settings.uri)
+        run_id = self.target().run_id
+        if database is not None and run_id and not holds_run(database, run_id):
+            with FolderLock(self.folder, "mlflow").acquire():
+                self._save(Target())
 
     def sync(self, *, wait_s: float = 0.0) -> int:
         """Replay what the tracker does not have; returns the number of rows sent.
@@ -198,7 +206,7 @@ class Mirror:
 
     def _parent_of(self, row: Row) -> str:
         """The parent run in this tracker: the one given at launch, or the sweep's own."""
-        if row["parent_run_id"] and row["uri"] == self.settings.uri:
+        if row["parent_run_id"] and row["uri"] == self.settings.recorded_uri:
             return str(row["parent_run_id"])
         if not row["sweep"]:
             return ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webshop_rl.errors import UserError
-from webshop_rl.storage.files import create_file, replace_file
+from webshop_rl.storage.files import create_file, read_original, write_original
 from webshop_rl.tracking.client import connect
 from webshop_rl.tracking.config import TrackingSettings, sqlite_path
 from webshop_rl.tracking.database import (
@@ -53,7 +53,7 @@ def check_tracker(settings: TrackingSettings) -> None:
             if not os.access(path if path.exists() else path.parent, os.W_OK):
                 raise PermissionError("it is read-only")
             if writing_host(settings.uri) != socket.gethostname():
-                replace_file(_host_path(path), socket.gethostname())
+                write_original(_host_path(path), socket.gethostname())
         except OSError as error:
             raise UserError(
                 f"cannot be written ({error.strerror or error})",
@@ -80,7 +80,7 @@ def ensure_ready(settings: TrackingSettings) -> TrackerInfo:
         return TrackerInfo(settings.uri, settings.experiment, ready_experiment(path, settings))
     with told_as_user_error(settings.uri):
         client = connect(settings.uri, timeout_s=settings.timeout_s)
-        found = find_or_create_experiment(client, settings.experiment, artifacts=None)
+        found = find_or_create_experiment(client, settings.experiment, location=None)
     return TrackerInfo(settings.uri, settings.experiment, found)
 
 
@@ -90,12 +90,9 @@ def may_write_here(uri: str) -> bool:
 
 
 def writing_host(uri: str) -> str | None:
-    """The one machine that may write a sqlite file; None if any may, or it is no file."""
+    """The one machine that may write a sqlite file; None if any may (as a copy of one), or it is no file."""
     path = sqlite_path(uri)
-    try:
-        return None if path is None else _host_path(path).read_text()
-    except OSError:
-        return None
+    return None if path is None else read_original(_host_path(path))
 
 
 def parent_run(settings: TrackingSettings, sweep: str, tags: dict[str, str] | None = None) -> str:

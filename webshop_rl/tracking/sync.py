@@ -16,7 +16,8 @@ from pathlib import Path
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 from webshop_rl.storage.lock import Busy
 from webshop_rl.tracking.client import reason
-from webshop_rl.tracking.config import TrackingSettings, tracker_uri
+from webshop_rl.tracking.config import TrackingSettings, default_uri, sqlite_path, tracker_uri
+from webshop_rl.tracking.database import create_database
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import check_tracker, may_write_here, writing_host
 from webshop_rl.tracking.rows import JOURNAL, Row, scan
@@ -47,6 +48,7 @@ def sync_run(run_dir: Path, uri: str | None = None, *, timeout_s: float = 30.0) 
     settings, status, name = _settings(run_dir, uri, timeout_s)
     _refuse_foreign(settings.uri)
     mirror = Mirror(run_dir, settings)
+    mirror.forget_lost()
     rows = mirror.sync(wait_s=_WAIT_S)
     return Synced(name, mirror.target().run_id, rows, status)
 
@@ -67,16 +69,21 @@ def find_runs(folder: Path) -> list[Path]:
 
 def _settings(run_dir: Path, uri: str | None, timeout_s: float) -> tuple[TrackingSettings, str, str]:
     identity: Row = {}
-    status = "RUNNING"
+    status, place = "RUNNING", ""
     for _, row in scan(run_dir / JOURNAL):
         if row["kind"] == "run":
             identity = row
+        elif row["kind"] == "tags":
+            place = row["tags"].get("folder", place)
         elif row["kind"] == "state":
             status = row["status"]
     if not identity:
         raise UserError("holds no run yet", where=str(run_dir / JOURNAL), remedy="start it first")
     root = run_dir.resolve().parent.parent
-    target = tracker_uri(uri or identity["uri"], root)
+    recorded = identity["uri"]
+    if place and recorded == default_uri(Path(place).parent.parent):
+        recorded = ""  # the tracker of the root, wherever that is by now
+    target = tracker_uri(uri or recorded, root)
     settings = TrackingSettings("mlflow", target, identity["experiment"], root, timeout_s=timeout_s)
     return settings, status, str(identity["run_name"])
 
@@ -118,6 +125,8 @@ def _problem(settings: TrackingSettings) -> str:
     try:
         _refuse_foreign(settings.uri)
         check_tracker(settings)
+        if (database := sqlite_path(settings.uri)) is not None:
+            create_database(database)
     except UserError as error:
         return str(error)
     return ""

@@ -261,7 +261,7 @@ def open_tracker(
         identity = {
             "run_name": run_name,
             "experiment": settings.experiment,
-            "uri": settings.uri,
+            "uri": settings.recorded_uri,
             "parent_run_id": parent_run_id or "",
             "sweep": sweep or "",
         }

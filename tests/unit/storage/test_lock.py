@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,3 +147,14 @@ for _ in range(25):
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
     assert (tmp_path / "number").read_text() == "75"
     assert len(list((tmp_path / "x.lock").iterdir())) <= 9
+
+
+def test_a_copied_folder_is_not_locked_by_the_holder_of_the_original(tmp_path):
+    with FolderLock(tmp_path / "original", "run").acquire():
+        shutil.copytree(tmp_path / "original", tmp_path / "copy")
+        copy = FolderLock(tmp_path / "copy", "run")
+        assert copy.holder() is None
+        copy.acquire().release()
+        assert FolderLock(tmp_path / "original", "run").holder() is not None
+        (tmp_path / "original").rename(tmp_path / "renamed")
+        assert FolderLock(tmp_path / "renamed", "run").holder() is not None

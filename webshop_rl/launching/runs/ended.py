@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from webshop_rl.launching.runs.state import State
@@ -28,6 +29,19 @@ def close_journal(run_dir: Path, state: State, error: str) -> None:
             if error:
                 journal.tags({"error": error})
             journal.state(RUN_STATUS[state], error)
+            journal.close()
+    except Busy:
+        return
+
+
+def add_tags(run_dir: Path, tags: Mapping[str, str]) -> None:
+    """Add tags to the journal of a run that has one and that no process is at work on."""
+    if not (run_dir / JOURNAL).exists():
+        return
+    try:
+        with FolderLock(run_dir, _TRACKER_LOCK).acquire():
+            journal = Journal(run_dir)
+            journal.tags(tags)
             journal.close()
     except Busy:
         return

@@ -116,10 +116,14 @@ class HoldingJob:
 
 
 def holding_job(run_dir: Path) -> HoldingJob | None:
-    """The Slurm job that the run was last submitted as; None for a run of no job."""
+    """The Slurm job that the run was last submitted as; None for a run of no job, or the copy of one."""
     content = read_json(run_dir / JOB) or {}
     known = {f.name: content[f.name] for f in fields(HoldingJob) if f.name in content}
-    return HoldingJob(**known) if known.get("job_id") else None
+    if not known.get("job_id"):
+        return None
+    holder = HoldingJob(**known)
+    root = run_dir.resolve().parent.parent
+    return holder if not holder.folder or Path(holder.folder).resolve().is_relative_to(root) else None
 
 
 def job_complaints(run_dir: Path) -> Path | None:

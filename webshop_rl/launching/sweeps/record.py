@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from webshop_rl.launching.runs.ended import RUN_STATUS, close_journal
+from webshop_rl.launching.runs.ended import RUN_STATUS, add_tags, close_journal
 from webshop_rl.launching.runs.folder import SIGNATURE, sweep_folder
 from webshop_rl.launching.runs.state import State
 from webshop_rl.storage.files import read_json, replace_file
-from webshop_rl.tracking.client import connect, reason
+from webshop_rl.tracking.client import reason
 from webshop_rl.tracking.config import TrackingSettings
-from webshop_rl.tracking.mirror import Mirror, run_id_of
+from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import finish_parent_run, parent_run
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ def record_sweep(settings: TrackingSettings, name: str, states: States, *, whole
     """
     for folder, (state, error) in states.items():
         close_journal(folder, state, error)
+    _tag_shared(name, states)
     if not settings.mirrored:
         return
     try:
@@ -44,7 +45,6 @@ def record_sweep(settings: TrackingSettings, name: str, states: States, *, whole
             Mirror(folder, settings).sync()
         counts = Counter(state for state, _ in states.values())
         parent = parent_run(settings, name, tags={f"runs.{s}": str(counts[s]) for s in RUN_STATUS})
-        _tag_shared(settings, name, states)
         if whole:
             finish_parent_run(settings, parent, _parent_status(counts))
             replace_file(_recorded(settings.root, name), _as_text(states), durable=False)
@@ -66,14 +66,12 @@ def _as_text(states: States) -> str:
     return json.dumps({folder.name: state for folder, (state, _) in sorted(states.items())}, indent=1)
 
 
-def _tag_shared(settings: TrackingSettings, name: str, states: States) -> None:
-    """Tag the children whose parent is another sweep's."""
-    client = connect(settings.uri, timeout_s=settings.timeout_s)
+def _tag_shared(name: str, states: States) -> None:
+    """Tag, in their journals, the runs whose parent is another sweep's: then any tracker learns of it."""
     for folder in states:
         own = (read_json(folder / SIGNATURE) or {}).get("sweep")
-        run_id = run_id_of(folder, settings.uri)
-        if run_id is not None and own != name:
-            client.set_tag(run_id, f"sweep.{name}", "shared")
+        if own != name:
+            add_tags(folder, {f"sweep.{name}": "shared"})
 
 
 def _parent_status(counts: Mapping[State, int]) -> str:
