@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
-from webshop_rl.algos.batch import ActionBatch, Algorithm, LossOutput, Norm
+from webshop_rl.algos.batch import ActionBatch, Algorithm, LossOutput
 from webshop_rl.algos.ppo.loss import Ppo
+from webshop_rl.training.batching import norm_of
 
 COMMON = {
     "group_size": 2,
@@ -102,6 +103,7 @@ def _case(seed: int, algorithm: Algorithm, num_trajectories: int = 5) -> Case:
     batch = ActionBatch(
         behaviour_logprobs=torch.where(mask, behaviour, 0.0),
         mask=mask,
+        decision=mask & (torch.rand(mask.shape, generator=g) < 0.6),
         turn=turn,
         rewards=torch.where(turn_mask, (number(turn_mask) * 2).round() / 2, 0.0),
         turn_mask=turn_mask,
@@ -116,10 +118,6 @@ def _case(seed: int, algorithm: Algorithm, num_trajectories: int = 5) -> Case:
     return Case(batch, learner, number(mask).abs(), batch.values + number(steps, 0.3))  # type: ignore[operator]
 
 
-def _norm(batch: ActionBatch) -> Norm:
-    return Norm(len(batch.mask), int(batch.mask.sum()), int(batch.turn_mask.sum()))
-
-
 def _run(algorithm: Algorithm, case: Case) -> tuple[LossOutput, tuple[Tensor, ...], Tensor]:
     """Loss, its gradients by logprobs, entropy and values, and the advantages."""
     found = algorithm.advantages(case.batch)
@@ -128,7 +126,7 @@ def _run(algorithm: Algorithm, case: Case) -> tuple[LossOutput, tuple[Tensor, ..
         sides[0],
         case.batch,
         found.tokens,
-        _norm(case.batch),
+        norm_of(case.batch),
         entropy=sides[1],
         values=sides[2],
         value_targets=found.value_targets,
@@ -150,6 +148,7 @@ def _same_output(a: LossOutput, b: LossOutput) -> None:
 
 
 SEED = st.integers(0, 10_000)
+PER_DECISION = ("nll", "kl", "entropy", "ratio_mean", "ratio_clipped_frac", "kl_behaviour")
 pytestmark = pytest.mark.filterwarnings("error")
 
 
@@ -173,6 +172,7 @@ def test_whatever_stands_outside_the_mask_changes_nothing(algorithm: Algorithm, 
             values=spoil(batch.values, steps, by),
             last_value=spoil(batch.last_value, ~batch.terminated, by),
             turn=torch.where(batch.mask, batch.turn, 10**6),
+            decision=batch.decision | ~batch.mask,
         )
         other = Case(
             spoilt,
@@ -207,6 +207,7 @@ def test_padding_changes_nothing(algorithm: Algorithm, seed: int, tokens: int, t
         b,
         behaviour_logprobs=_padded(b.behaviour_logprobs, tokens),
         mask=_padded(b.mask, tokens),
+        decision=_padded(b.decision, tokens),
         turn=_padded(b.turn, tokens),
         ref_logprobs=_padded(b.ref_logprobs, tokens),
         rewards=_padded(b.rewards, turns),
@@ -222,6 +223,56 @@ def test_padding_changes_nothing(algorithm: Algorithm, seed: int, tokens: int, t
     assert _close(_padded(advantages, tokens), advantages2)
     for g, g2, columns in zip(gradients, gradients2, (tokens, tokens, more), strict=True):
         assert _close(_padded(g, columns), g2)
+
+
+def _without_forced(case: Case) -> Case:
+    """The same trajectories as if their forced tokens had not been there (each keeps a token)."""
+    b = case.batch
+    order = torch.argsort((~b.decision).int(), dim=1, stable=True)
+    mask = b.decision.gather(1, order)
+    logprobs, entropy = (torch.where(mask, x.gather(1, order), 0.0) for x in (case.logprobs, case.entropy))
+    assert b.ref_logprobs is not None
+    batch = replace(
+        b,
+        behaviour_logprobs=torch.where(mask, b.behaviour_logprobs.gather(1, order), 0.0),
+        ref_logprobs=torch.where(mask, b.ref_logprobs.gather(1, order), 0.0),
+        mask=mask,
+        decision=mask,
+        turn=torch.where(mask, b.turn.gather(1, order), 0),
+    )
+    return Case(batch, logprobs, entropy, case.values)
+
+
+@settings(max_examples=80, deadline=None)
+@given(algorithms(), SEED)
+def test_forced_tokens_dilute_nothing(algorithm: Any, seed: int) -> None:
+    """A forced token has log-prob and entropy 0 under every policy: per decision all is as without it."""
+    assume(algorithm.value_level == "turn")  # over tokens a critic reads before forced ones too
+    case = _case(seed, algorithm)
+    decided, b = case.batch.decision, case.batch
+    assert b.ref_logprobs is not None
+    forced = Case(
+        replace(
+            b,
+            behaviour_logprobs=torch.where(decided, b.behaviour_logprobs, 0.0),
+            ref_logprobs=torch.where(decided, b.ref_logprobs, 0.0),
+        ),
+        torch.where(decided, case.logprobs, 0.0),
+        torch.where(decided, case.entropy, 0.0),
+        case.values,
+    )
+    output, gradients, _ = _run(algorithm, forced)
+    output2, gradients2, _ = _run(algorithm, _without_forced(forced))
+    for name in PER_DECISION:
+        assert (name in output.metrics) == (name in output2.metrics)
+        if name in output.metrics:
+            assert _close(output.metrics[name], output2.metrics[name]), name
+    if algorithm.loss_norm == "token_mean":
+        _same_output(output, output2)
+    if algorithm.loss_norm != "length":
+        order = torch.argsort((~decided).int(), dim=1, stable=True)
+        kept = decided.gather(1, order)
+        assert _close(torch.where(kept, gradients[0].gather(1, order), 0.0), gradients2[0])
 
 
 @settings(max_examples=60, deadline=None)
@@ -244,7 +295,7 @@ def test_the_order_of_trajectories_changes_nothing(algorithm: Algorithm, seed: i
 @given(algorithms(), SEED, st.integers(1, 4))
 def test_shares_of_micro_batches_add_up(algorithm: Algorithm, seed: int, cut: int) -> None:
     case = _case(seed, algorithm)
-    found, norm = algorithm.advantages(case.batch), _norm(case.batch)
+    found, norm = algorithm.advantages(case.batch), norm_of(case.batch)
     whole, _, _ = _run(algorithm, case)
     shares = []
     for index in (torch.arange(cut), torch.arange(cut, 5)):
@@ -294,6 +345,6 @@ def test_every_metric_is_explained(algorithm: Algorithm, seed: int) -> None:
 def test_the_spoilt_batch_spoils_every_field_there_is() -> None:
     """A new field of ActionBatch must be thought of in the tests above."""
     assert {f.name for f in fields(ActionBatch)} == {
-        *("behaviour_logprobs", "mask", "turn", "rewards", "turn_mask", "terminated", "group"),
+        *("behaviour_logprobs", "mask", "decision", "turn", "rewards", "turn_mask", "terminated", "group"),
         *("ref_logprobs", "vstar", "values", "last_value"),
     }

@@ -93,8 +93,10 @@ def test_the_record_is_whole(played: tuple[Parts, list[Trajectory]]) -> None:
     for trajectory in trajectories:
         turns: list[int] = []
         for segment in trajectory.segments:
-            sizes = {len(segment.tokens), len(segment.action), len(segment.logprobs), len(segment.turns)}
-            assert len(sizes) == 1
+            parallel = (
+                segment.tokens, segment.action, segment.decision, segment.logprobs, segment.turns,
+            )  # fmt: skip
+            assert len({len(column) for column in parallel}) == 1
             assert len(segment.tokens) <= parts.cfg.model.context_tokens
             assert not segment.action[0]
             for i, is_action in enumerate(segment.action):
@@ -102,13 +104,19 @@ def test_the_record_is_whole(played: tuple[Parts, list[Trajectory]]) -> None:
                 assert is_action or (segment.logprobs[i] == 0 and i not in segment.masks)
                 if is_action and not segment.action[i - 1]:
                     turns.append(segment.turns[i])
+                assert is_action or not segment.decision[i]
                 mask = segment.masks.get(i)
-                decisions += is_action and (mask is None or mask.forced is None)
+                if mask is None or mask.forced is None:
+                    assert segment.decision[i] == is_action
+                decisions += segment.decision[i]
         assert turns == list(range(len(trajectory.turns)))
         assert len(trajectory.turns) <= parts.shop.max_steps
-    # A nucleus of one token was a decision, and is recorded as forced.
-    assert decisions <= parts.collector.num_decisions
-    if parts.cfg.rollout.top_p == 1:
-        assert decisions == parts.collector.num_decisions
+    # A nucleus of one token is a decision, though its mask lets nothing else through.
+    assert decisions == parts.collector.num_decisions
+    tokens = sum(t.num_action_tokens for t in trajectories)
+    if parts.cfg.rollout.decoding == "free" and not parts.cfg.rollout.think:
+        assert decisions == tokens
+    else:
+        assert 0 < decisions < tokens
     segments = max(len(t.segments) for t in trajectories)
     assert (segments > 1) == (parts.cfg.rollout.context_overflow == "drop_oldest")

@@ -16,10 +16,11 @@ from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
 from webshop_rl.algos.batch import ActionBatch, Norm
 from webshop_rl.algos.policy_losses import apo_regression
+from webshop_rl.training.health import HealthChecks
 
 CONF = Path(__file__).parents[2] / "conf" / "algo"
 D = torch.double
-NORM = Norm(num_trajectories=4, num_tokens=8, num_turns=4)
+NORM = Norm(num_trajectories=4, num_tokens=8, num_decisions=8, num_turns=4)
 
 
 def _values(name: str, **change: Any) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def _batch(
     whole: dict[str, Any] = {
         "behaviour_logprobs": torch.full((b, 2), -1.0, dtype=D),
         "mask": torch.ones(b, 2, dtype=torch.bool),
+        "decision": torch.ones(b, 2, dtype=torch.bool),
         "turn": torch.zeros(b, 2, dtype=torch.long),
         "rewards": torch.tensor(returns, dtype=D)[:, None],
         "turn_mask": torch.ones(b, 1, dtype=torch.bool),
@@ -235,6 +237,39 @@ def test_pg_with_more_updates_clips_the_ratio() -> None:
     assert output.metrics["kl_behaviour"].item() == pytest.approx(0.094535, abs=1e-6)
 
 
+def test_metrics_are_means_over_decisions() -> None:
+    """The second token of each trajectory is forced: 4 decisions among 8 tokens."""
+    decision = torch.tensor([[True, False]]).expand(4, 2)
+    behaviour = torch.tensor([[-1.0, 0.0]], dtype=D).expand(4, 2)
+    batch = _batch(
+        [1.0, 0.0, 0.0, 0.0],
+        [0.2] * 4,
+        decision=decision,
+        behaviour_logprobs=behaviour,
+        ref_logprobs=torch.tensor([[-2.0, 0.0]], dtype=D).expand(4, 2),
+    )
+    norm = Norm(num_trajectories=4, num_tokens=8, num_decisions=4, num_turns=4)
+    logprobs = behaviour + decision * math.log(1.5)
+    settings = {"num_epochs": 2, "beta2": 0.0, "kl_coef": 0.1, "kl_estimator": "k2", "entropy_coef": 0.01}
+    entropy = torch.tensor([[0.7, 0.0]], dtype=D).expand(4, 2)
+    output = _pg(loss_norm="token_mean", **settings).loss(
+        logprobs, batch, torch.ones(4, 2, dtype=D), norm, entropy=entropy
+    )
+    found = {name: value.item() for name, value in output.metrics.items()}
+    x = 1 + math.log(1.5)
+    assert found["nll"] == pytest.approx(1 - math.log(1.5))
+    assert found["entropy"] == pytest.approx(0.7)
+    assert found["kl"] == pytest.approx(math.exp(-x) - 1 + x)
+    assert found["kl_loss"] == pytest.approx(0.1 * x**2 / 2)
+    assert found["ratio_mean"] == pytest.approx(1.5)
+    assert found["kl_behaviour"] == pytest.approx(1.5 - 1 - math.log(1.5))
+    assert found["policy_loss"] == pytest.approx(-1.2)
+    # Every decision is clipped, which is what the health check asks for more than half of.
+    assert found["ratio_clipped_frac"] == pytest.approx(1.0)
+    row = {"algo/ratio_clipped_frac": found["ratio_clipped_frac"]}
+    assert HealthChecks().look(row) == ["clipped"]
+
+
 @pytest.mark.parametrize(
     ("sampled", "policy", "kl"),
     [
@@ -257,7 +292,7 @@ def test_kl_behaviour_is_the_kl_from_the_sampler_to_the_policy(
         [1.0] * 50, [0.0] * 50, behaviour_logprobs=torch.where(first, behaviour, 1 - behaviour).log()
     )
     logprobs = torch.where(first, policy, 1 - policy).log()
-    norm = Norm(num_trajectories=50, num_tokens=100, num_turns=50)
+    norm = Norm(num_trajectories=50, num_tokens=100, num_decisions=100, num_turns=50)
     output = _pg(num_epochs=2, beta2=0.0).loss(logprobs, batch, torch.zeros(50, 2), norm)
     assert output.metrics["kl_behaviour"].item() == pytest.approx(kl, abs=1e-5)
 
@@ -288,11 +323,12 @@ def test_kl_coef_is_divided_by_std_a_under_k1_and_not_under_k2(
         "behaviour_logprobs": logprobs.detach(),
         "ref_logprobs": logprobs.detach() - ratio,
         "mask": torch.ones(4, 1, dtype=torch.bool),
+        "decision": torch.ones(4, 1, dtype=torch.bool),
         "turn": torch.zeros(4, 1, dtype=torch.long),
     }
     batch = _batch([0.6, 0.0, 0.6, 0.0], [0.3] * 4, **one_token)
     algorithm = _pg(beta2=0.0, kl_coef=2.0, kl_estimator=kl_estimator, adv_norm=adv_norm, adv_clip=None)
-    norm = Norm(num_trajectories=4, num_tokens=4, num_turns=4)
+    norm = Norm(num_trajectories=4, num_tokens=4, num_decisions=4, num_turns=4)
     algorithm.loss(logprobs, batch, algorithm.advantages(batch).tokens, norm).loss.backward()
     assert logprobs.grad is not None
     pull = 4 * logprobs.grad[:, 0]  # of each trajectory, undone the mean over the four

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
-from webshop_rl.algos.batch import ActionBatch, Norm
+from webshop_rl.algos.batch import ActionBatch
 from webshop_rl.algos.ppo.loss import Ppo
+from webshop_rl.training.batching import norm_of
 
 CONF = Path(__file__).parents[2] / "conf" / "algo"
 GOALS, TURNS, PLACES, VOCABULARY, STOP = 4, 2, 3, 5, 4
@@ -67,6 +68,7 @@ def _learn(algorithm: Any, seed: int, num_iterations: int = 200) -> float:
         batch = ActionBatch(
             behaviour_logprobs=logprobs_of(logits.detach(), tokens, everything),
             mask=mask.flatten(1),
+            decision=mask.flatten(1),
             turn=torch.arange(TURNS).repeat_interleave(PLACES).expand(len(goals), -1),
             rewards=rewards,
             turn_mask=mask.any(-1),
@@ -84,7 +86,7 @@ def _learn(algorithm: Any, seed: int, num_iterations: int = 200) -> float:
                     logprobs_of(logits, tokens, rows),
                     part,
                     found.tokens[rows],
-                    Norm(len(rows), int(part.mask.sum()), int(part.turn_mask.sum())),
+                    norm_of(part),
                     values=critic[goals[rows]],
                     value_targets=None if found.value_targets is None else found.value_targets[rows],
                 )

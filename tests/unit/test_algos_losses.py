@@ -1,6 +1,7 @@
 """Losses per token, their normalisation, and the critic's, by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from webshop_rl.algos.batch import ActionBatch, Norm
 from webshop_rl.algos.loss_norms import token_weights
 from webshop_rl.algos.policy_losses import apo_regression, clipped_surrogate, weighted_nll
 from webshop_rl.algos.value_losses import explained_variance, value_loss
+from webshop_rl.training.batching import norm_of
 
 D = torch.double
 # Two trajectories: turns of 2 and 1 tokens; one turn of 1 token.
@@ -18,13 +20,14 @@ TURN_MASK = torch.tensor([[True, True], [True, False]])
 BATCH = ActionBatch(
     behaviour_logprobs=torch.zeros(2, 3, dtype=D),
     mask=MASK,
+    decision=MASK,
     turn=TURN,
     rewards=torch.zeros(2, 2, dtype=D),
     turn_mask=TURN_MASK,
     terminated=torch.tensor([True, True]),
     group=torch.tensor([0, 0]),
 )
-NORM = Norm(num_trajectories=2, num_tokens=4, num_turns=3)
+NORM = Norm(num_trajectories=2, num_tokens=4, num_decisions=4, num_turns=3)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,17 @@ NORM = Norm(num_trajectories=2, num_tokens=4, num_turns=3)
 )
 def test_token_weights_by_hand(loss_norm: str, wanted: list[list[float]]) -> None:
     assert token_weights(BATCH, NORM, loss_norm, 10.0).tolist() == wanted
+
+
+def test_token_mean_is_over_decisions() -> None:
+    """The second token of three is forced, and what a flag says outside the mask is not read."""
+    decision = torch.tensor([[True, False, True], [True, True, True]])
+    batch = replace(BATCH, decision=decision)
+    norm = replace(NORM, num_decisions=3)
+    assert norm_of(batch) == norm
+    weights = token_weights(batch, norm, "token_mean", 10.0)
+    assert weights.tolist() == [[1 / 3, 0, 1 / 3], [1 / 3, 0, 0]]
+    assert token_weights(batch, replace(NORM, num_decisions=0), "token_mean", 1.0).isfinite().all()
 
 
 def test_only_length_favours_short_trajectories() -> None:

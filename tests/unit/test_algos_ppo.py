@@ -16,10 +16,11 @@ from webshop_rl.algos.ppo.loss import Ppo
 
 CONF = Path(__file__).parents[2] / "conf" / "algo"
 D = torch.double
-NORM = Norm(num_trajectories=2, num_tokens=4, num_turns=3)
+NORM = Norm(num_trajectories=2, num_tokens=4, num_decisions=4, num_turns=3)
 BATCH = ActionBatch(
     behaviour_logprobs=torch.tensor([[-1.0, -1.0, -1.0], [-1.0, 0.0, 0.0]], dtype=D),
     mask=torch.tensor([[True, True, True], [True, False, False]]),
+    decision=torch.tensor([[True, True, True], [True, False, False]]),
     turn=torch.tensor([[0, 0, 1], [0, 0, 0]]),
     rewards=torch.tensor([[0.3, 1.0], [0.0, 0.0]], dtype=D),
     turn_mask=torch.tensor([[True, True], [True, False]]),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from shop5_parts import build
 
+from webshop_rl.algos.batch import Norm
 from webshop_rl.envs.types import EndReason, Goal
 from webshop_rl.rollout.packing import num_padded_tokens, pack
 from webshop_rl.rollout.types import Segment, Trajectory, Turn
@@ -43,8 +44,7 @@ def test_action_tokens_are_packed_to_the_left() -> None:
     assert batch.vstar is not None
     assert batch.vstar.tolist() == [0.5, 0.25]
     assert batch_shape(PAIR) == (3, 2)
-    norm = norm_of(batch)
-    assert (norm.num_trajectories, norm.num_tokens, norm.num_turns) == (2, 4, 3)
+    assert norm_of(batch) == Norm(num_trajectories=2, num_tokens=4, num_decisions=4, num_turns=3)
 
 
 def test_one_group_a_goal() -> None:
@@ -115,4 +115,6 @@ def test_forced_tokens_are_no_decisions_and_stay_0() -> None:
     batch = action_batch(trajectories)
     assert bool((marked <= batch.mask).all())
     assert 0 < marked.sum() < batch.mask.sum()
+    assert torch.equal(marked > 0, batch.decision)
+    assert norm_of(batch).num_decisions == sum(t.num_decisions for t in trajectories) == marked.sum()
     assert not batch.behaviour_logprobs[marked == 0].any()

@@ -36,6 +36,7 @@ def act(parts: Parts, actions: list[str], *, keep_last_page: bool = False, think
 def test_two_turns_as_drawn() -> None:
     """tokens   <prompt and page 0> search [ red ] <eos> <page 1> click [ 1 ] <eos> <page 2>
     action    0  0  0  0  0  0     1    1  1  1   1    0  0  0   1   1 1 1   1    0  0  0
+    decision                       0    0  1  1   0              1   0 1 0   0
     turn                           0    0  0  0   0              1   1 1 1   1
     """
     parts = build("env.max_steps=2")
@@ -61,6 +62,10 @@ def test_two_turns_as_drawn() -> None:
     logprobs = [segment.logprobs[i] for i in replies]
     #                search  [    red   ]    eos  click  [   1     ]    eos
     assert logprobs == [0.0, 0.0, -0.5, -0.5, 0.0, -0.5, 0.0, -0.5, 0.0, 0.0]
+    assert [i for i, is_decision in enumerate(segment.decision) if is_decision] == [
+        i for i in replies if segment.logprobs[i] < 0
+    ]
+    assert (episode.trajectory.num_action_tokens, episode.trajectory.num_decisions) == (10, 4)
     assert sorted(segment.masks) == replies
     assert all((segment.masks[i].forced is not None) == (segment.logprobs[i] == 0) for i in replies)
 
@@ -73,6 +78,7 @@ def test_two_turns_as_drawn() -> None:
     batch = action_batch([episode.trajectory])
     assert batch.turn.tolist() == [[0, 0, 0, 0, 0, 1, 1, 1, 1, 1]]
     assert batch.mask.all()
+    assert batch.decision[0].tolist() == [p < 0 for p in logprobs]
     assert batch.behaviour_logprobs[0].tolist() == logprobs
     assert batch.rewards[0].tolist() == pytest.approx([0.3, 0.3])
     assert batch.terminated.tolist() == [False]

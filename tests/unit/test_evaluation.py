@@ -30,8 +30,8 @@ def played(goal: int, rewards: list[float], *, score: float, end: EndReason = En
     segment = Segment()
     segment.append_context([1])
     for turn in range(len(turns)):
-        for _ in range(4):
-            segment.append_action(1, 0.0, turn, None)
+        for token in range(4):
+            segment.append_action(1, 0.0, turn, None, decision=token > 0)
     return Trajectory(GOALS[goal], 0, 5, [segment], turns, score, end, num_replies_cut=goal)
 
 
@@ -75,6 +75,7 @@ def test_collection_metrics_by_hand_have_names_of_the_glossary() -> None:
     check(metrics)
     assert metrics["train/return_std"] == pytest.approx(0.375)  # (1.25 - .5) / 2
     assert metrics["train/reply_tokens"] == 4.0  # 24 tokens in 6 turns
+    assert metrics["train/reply_decisions"] == 3.0  # the first token of each turn is forced
     assert metrics["train/reply_cut_frac"] == pytest.approx(1 / 6)
 
 

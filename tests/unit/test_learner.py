@@ -37,7 +37,8 @@ NO_CLIP = OptimSettings(
 
 
 def vstar_of(parts: Parts, trajectories: list[Trajectory]) -> list[float] | None:
-    return [0.1 * int(t.goal.asin) for t in trajectories] if parts.algorithm.needs_vstar else None
+    # No multiple of a reward: the sign of R - V* must not hang on rounding.
+    return [0.05 + 0.1 * int(t.goal.asin) for t in trajectories] if parts.algorithm.needs_vstar else None
 
 
 def step(

@@ -4,6 +4,7 @@ Axes: B trajectories, T action tokens (all turns of a trajectory, in order), K t
 
     transcript   prompt  page0 | s e a r c h [ red ] <eos> | page1 | c l i c k [ 1 ] <eos> | page2
     action mask  0 ....... 0     1 1 1 ...         1   1      0..0    1 ...            1      0
+    decision     0 ....... 0     1 0 0 ...         0   1      0..0    1 ...            0      0
     here         the 1s only, packed to the left:  [B, T];  turn = 0 0 0 ... 0  1 1 1 ... 1
 """
 
@@ -23,6 +24,8 @@ class ActionBatch:
     Attributes:
         behaviour_logprobs: [B, T] log-probs under the policy that sampled, nats; 0 at padding.
         mask: [B, T] bool, True at action tokens (end-of-reply token included).
+        decision: [B, T] bool, True at action tokens where more than one token was admissible; the
+            others are forced, have log-prob 0 under every policy and teach nothing.
         turn: [B, T] long, index of the token's turn in 0..K-1; 0 at padding.
         rewards: [B, K] reward of each turn, penalties for invalid actions included; 0 at padding.
         turn_mask: [B, K] bool, True where a turn exists; at least one a trajectory.
@@ -37,6 +40,7 @@ class ActionBatch:
 
     behaviour_logprobs: Tensor
     mask: Tensor
+    decision: Tensor
     turn: Tensor
     rewards: Tensor
     turn_mask: Tensor
@@ -46,6 +50,11 @@ class ActionBatch:
     vstar: Tensor | None = None
     values: Tensor | None = None
     last_value: Tensor | None = None
+
+    @property
+    def decided(self) -> Tensor:
+        """[B, T] bool, True at decisions and nowhere else."""
+        return self.mask & self.decision
 
     @property
     def returns(self) -> Tensor:
@@ -64,6 +73,7 @@ class Norm:
 
     num_trajectories: int
     num_tokens: int
+    num_decisions: int
     num_turns: int
 
 

@@ -17,7 +17,7 @@ def token_weights(batch: ActionBatch, norm: Norm, loss_norm: str, divisor_tokens
     """Weights w such that the loss of per-token terms l is sum_bt w_bt l_bt.
 
         trajectory_sum   1 / B                          sum over tokens, mean over trajectories
-        token_mean       1 / (tokens of the batch)
+        token_mean       1 / (decisions of the batch)   0 at forced tokens
         constant         1 / (B divisor_tokens)
         length           1 / (B K_b n_bk)               mean over a turn's n_bk tokens, then over turns
 
@@ -25,7 +25,7 @@ def token_weights(batch: ActionBatch, norm: Norm, loss_norm: str, divisor_tokens
     token of a short trajectory counts for more. docs/algorithms.md, "Loss", has what came of it.
 
     Args:
-        batch: b trajectories; mask, turn and turn_mask are read.
+        batch: b trajectories; mask, decision, turn and turn_mask are read.
         norm: sizes of the whole optimiser batch.
         loss_norm: one of the four names.
         divisor_tokens: divisor of "constant", tokens.
@@ -37,7 +37,8 @@ def token_weights(batch: ActionBatch, norm: Norm, loss_norm: str, divisor_tokens
     if loss_norm == "trajectory_sum":
         return mask / trajectories
     if loss_norm == "token_mean":
-        return mask / max(norm.num_tokens, 1)
+        # Forced tokens have no gradient; counted, they would only shrink the loss beside a critic's.
+        return batch.decided.to(dtype) / max(norm.num_decisions, 1)
     if loss_norm == "constant":
         return mask / (trajectories * divisor_tokens)
     if loss_norm != "length":

@@ -35,13 +35,16 @@ def objective(
         entropy: [b, T] nats, with gradient if entropy_coef is not 0, or None.
     Raises: ValueError if a term is asked for whose input is missing.
     """
-    mask, tokens = batch.mask, max(norm.num_tokens, 1)
+    mask, decided, decisions = batch.mask, batch.decided, max(norm.num_decisions, 1)
     weights = token_weights(batch, norm, settings.loss_norm, settings.loss_divisor_tokens)
     loss = policy_loss = (weights * masked(policy, mask)).sum()
-    metrics = {"policy_loss": policy_loss.detach(), "nll": -masked(logprobs.detach(), mask).sum() / tokens}
+    metrics = {
+        "policy_loss": policy_loss.detach(),
+        "nll": -masked(logprobs.detach(), decided).sum() / decisions,
+    }
     if batch.ref_logprobs is not None:
         x = log_ratio(logprobs, batch.ref_logprobs, mask)
-        metrics["kl"] = k3(x.detach()).sum() / tokens
+        metrics["kl"] = masked(k3(x.detach()), decided).sum() / decisions
         if settings.kl_loss_coef:
             kl_loss = settings.kl_loss_coef * (weights * kl_estimate(x, settings.kl_estimator)).sum()
             loss = loss + kl_loss
@@ -49,7 +52,7 @@ def objective(
     elif settings.kl_loss_coef:
         raise ValueError(f"{settings.name} needs the reference's log-probs")
     if entropy is not None:
-        metrics["entropy"] = masked(entropy.detach(), mask).sum() / tokens
+        metrics["entropy"] = masked(entropy.detach(), decided).sum() / decisions
         if settings.entropy_coef:
             loss = loss - settings.entropy_coef * (weights * masked(entropy, mask)).sum()
     elif settings.entropy_coef:
@@ -63,12 +66,13 @@ def ratio_metrics(
     """How far the policy has moved from its sampler: ratio_mean, ratio_clipped_frac, kl_behaviour.
 
     The tokens are samples of the behaviour policy, so the divergence they estimate is
-    KL(behaviour || policy), by k3 of log behaviour - log policy.
+    KL(behaviour || policy), by k3 of log behaviour - log policy. All three are means over decisions: a
+    forced token has ratio 1 under every policy.
     """
-    tokens = max(norm.num_tokens, 1)
+    decided, decisions = batch.decided, max(norm.num_decisions, 1)
     x = log_ratio(logprobs.detach(), batch.behaviour_logprobs, batch.mask)
     return {
-        "ratio_mean": surrogate.ratio.sum() / tokens,
-        "ratio_clipped_frac": surrogate.clipped.to(x.dtype).sum() / tokens,
-        "kl_behaviour": k3(-x).sum() / tokens,
+        "ratio_mean": masked(surrogate.ratio, decided).sum() / decisions,
+        "ratio_clipped_frac": (surrogate.clipped & decided).to(x.dtype).sum() / decisions,
+        "kl_behaviour": masked(k3(-x), decided).sum() / decisions,
     }

@@ -98,7 +98,7 @@ class Episode:
     def push(self, token: int, logprob: float, mask: TokenMask | None) -> None:
         """Take a sampled token, and all that follows without a choice."""
         self.at_page = False
-        self._append(token, logprob, mask)
+        self._append(token, logprob, mask, decision=True)
         self._run_forced()
 
     def _run_forced(self) -> None:
@@ -106,11 +106,12 @@ class Episode:
             mask = self._reply.mask()
             if mask is None or mask.forced is None:
                 return
-            self._append(mask.forced, 0.0, mask)
+            self._append(mask.forced, 0.0, mask, decision=False)
         self._answer()
 
-    def _append(self, token: int, logprob: float, mask: TokenMask | None) -> None:
-        self._segment.append_action(token, logprob, len(self.trajectory.turns), mask)
+    def _append(self, token: int, logprob: float, mask: TokenMask | None, *, decision: bool) -> None:
+        turn = len(self.trajectory.turns)
+        self._segment.append_action(token, logprob, turn, mask, decision=decision)
         self.pending.append(token)
         self._reply.push(token)
 

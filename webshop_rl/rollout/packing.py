@@ -20,7 +20,8 @@ class Packed:
     Attributes:
         inputs: what the network reads.
         shape: (b, T) of the packed action tokens.
-        token_row, token_column: [A] place of each decision in [b, T]; forced tokens stay 0.
+        token_row, token_column: [A] place in [b, T] of each token that had an alternative; forced tokens
+            and those of a nucleus of one stay 0.
         num_steps: steps the critic looks at: K turns, or T action tokens.
         value_row, value_column: place of each critic reading in [b, num_steps + 1]; the last column is
             the page after the last turn, read where an episode was truncated.

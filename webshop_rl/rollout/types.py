@@ -4,6 +4,7 @@ A trajectory is a list of segments, each an append-only token sequence. Two turn
 
     tokens   <prompt and page 0> search [ red ] <eos> <page 1> click [ 1 ] <eos> <page 2>
     action    0  0  0  0  0  0     1    1  1  1   1    0  0  0   1   1 1 1   1    0  0  0
+    decision  0  0  0  0  0  0     1    0  1  1   0    0  0  0   1   0 1 0   0    0  0  0
     logprob   .  .  .  .  .  .   -2.1   0 -.7 -.1 0    .  .  .  -.2  0 -1 0   0    .  .  .
     turn                           0    0  0  0   0              1   1 1 1   1
 
@@ -24,7 +25,10 @@ class Segment:
 
     Attributes:
         tokens: token ids.
-        action: parallel flags, True where the policy sampled the token.
+        action: parallel flags, True at the tokens of the policy's replies.
+        decision: parallel flags, True where more than one token was admissible. The other action tokens
+            are forced: nothing was sampled. A nucleus (top_p) of one token is still a decision, the
+            policy's own, so their number does not depend on how sharp the policy is.
         logprobs: parallel behaviour log-probs (temperature and mask applied), nats; 0.0 off action.
         turns: parallel turn index of action tokens; -1 elsewhere.
         masks: position -> decoding mask in force there; absent means every token was allowed.
@@ -32,6 +36,7 @@ class Segment:
 
     tokens: list[int] = field(default_factory=list)
     action: list[bool] = field(default_factory=list)
+    decision: list[bool] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     turns: list[int] = field(default_factory=list)
     masks: dict[int, TokenMask] = field(default_factory=dict)
@@ -41,15 +46,19 @@ class Segment:
         n = len(tokens)
         self.tokens += tokens
         self.action += [False] * n
+        self.decision += [False] * n
         self.logprobs += [0.0] * n
         self.turns += [-1] * n
 
-    def append_action(self, token: int, logprob: float, turn: int, mask: TokenMask | None) -> None:
-        """One token the policy chose."""
+    def append_action(
+        self, token: int, logprob: float, turn: int, mask: TokenMask | None, *, decision: bool = True
+    ) -> None:
+        """One token of a reply: sampled (a decision), or the only one admissible."""
         if mask is not None:
             self.masks[len(self.tokens)] = mask
         self.tokens.append(token)
         self.action.append(True)
+        self.decision.append(decision)
         self.logprobs.append(logprob)
         self.turns.append(turn)
 
@@ -114,3 +123,8 @@ class Trajectory:
     @property
     def num_action_tokens(self) -> int:
         return sum(sum(segment.action) for segment in self.segments)
+
+    @property
+    def num_decisions(self) -> int:
+        """Action tokens that were not forced."""
+        return sum(sum(segment.decision) for segment in self.segments)

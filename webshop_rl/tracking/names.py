@@ -62,7 +62,16 @@ METRICS: tuple[Metric, ...] = (
     Metric("train/score", "score", "Mean final WebShop reward of the collected episodes.", "up"),
     Metric("train/success", "fraction", "Collected episodes with score 1.", "up"),
     Metric("train/episode_turns", "turns", "Mean turns a collected episode.", "down"),
-    Metric("train/reply_tokens", "tokens", "Mean tokens a reply, the end-of-reply token included."),
+    Metric(
+        "train/reply_tokens",
+        "tokens",
+        "Mean tokens a reply, forced ones and the end of the reply included.",
+    ),
+    Metric(
+        "train/reply_decisions",
+        "tokens",
+        "Mean decisions a reply: tokens sampled where more than one was admissible.",
+    ),
     Metric("train/invalid_frac", "fraction", "Turns whose reply did not apply.", "down"),
     Metric("train/truncated_frac", "fraction", "Collected episodes cut off (steps or context).", "down"),
     Metric("train/reply_cut_frac", "fraction", "Replies cut at the token limit.", "down"),
@@ -85,7 +94,10 @@ METRICS: tuple[Metric, ...] = (
     Metric("time/vstar_s", "s", "Wall time of sampling the reference for V*.", "down"),
     Metric("time/checkpoint_s", "s", "Wall time of writing the checkpoint.", "down"),
     Metric("time/train_s", "s", "Wall time spent training so far, all attempts together.", "down"),
-    Metric("time/tokens_per_s", "tokens/s", "Tokens sampled a second of collection.", "up"),
+    Metric(
+        "time/tokens_per_s", "tokens/s", "Tokens of replies a second of collection, forced ones too.", "up"
+    ),
+    Metric("time/decisions_per_s", "tokens/s", "Decisions sampled a second of collection.", "up"),
     Metric("time/episodes_per_s", "episodes/s", "Episodes collected a second.", "up"),
     Metric("system/rss_mb", "MB", "Resident memory of the process.", "down"),
     Metric("system/gpu_mem_mb", "MB", "Peak memory allocated on the GPU since the last update.", "down"),

@@ -43,25 +43,29 @@ def action_batch(
     num_tokens, num_turns = batch_shape(trajectories)
     shape = (len(trajectories), num_tokens)
     behaviour, turn = torch.zeros(shape), torch.zeros(shape, dtype=torch.long)
-    mask = torch.zeros(shape, dtype=torch.bool)
+    mask, decision = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
     rewards = torch.zeros(len(trajectories), num_turns)
     turn_mask = torch.zeros(len(trajectories), num_turns, dtype=torch.bool)
     for b, trajectory in enumerate(trajectories):
         chosen = [
-            (logprob, index)
+            (logprob, index, is_decision)
             for segment in trajectory.segments
-            for logprob, index, is_action in zip(segment.logprobs, segment.turns, segment.action, strict=True)
+            for logprob, index, is_decision, is_action in zip(
+                segment.logprobs, segment.turns, segment.decision, segment.action, strict=True
+            )
             if is_action
         ]
         n, k = len(chosen), len(trajectory.turns)
-        behaviour[b, :n] = torch.tensor([logprob for logprob, _ in chosen])
-        turn[b, :n] = torch.tensor([index for _, index in chosen])
+        behaviour[b, :n] = torch.tensor([logprob for logprob, _, _ in chosen])
+        turn[b, :n] = torch.tensor([index for _, index, _ in chosen])
+        decision[b, :n] = torch.tensor([is_decision for _, _, is_decision in chosen])
         mask[b, :n] = True
         rewards[b, :k] = torch.tensor([t.reward for t in trajectory.turns])
         turn_mask[b, :k] = True
     return ActionBatch(
         behaviour_logprobs=behaviour,
         mask=mask,
+        decision=decision,
         turn=turn,
         rewards=rewards,
         turn_mask=turn_mask,
@@ -76,7 +80,12 @@ def action_batch(
 
 def norm_of(batch: ActionBatch) -> Norm:
     """Sizes of an optimiser batch."""
-    return Norm(batch.mask.shape[0], int(batch.mask.sum()), int(batch.turn_mask.sum()))
+    return Norm(
+        num_trajectories=batch.mask.shape[0],
+        num_tokens=int(batch.mask.sum()),
+        num_decisions=int(batch.decided.sum()),
+        num_turns=int(batch.turn_mask.sum()),
+    )
 
 
 def micro_batches(

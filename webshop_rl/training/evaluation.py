@@ -64,6 +64,7 @@ def collection_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     num_turns = sum(len(t.turns) for t in trajectories)
     means["return_std"] = float(np.std([t.episode_return for t in trajectories]))
     means["reply_tokens"] = sum(t.num_action_tokens for t in trajectories) / max(1, num_turns)
+    means["reply_decisions"] = sum(t.num_decisions for t in trajectories) / max(1, num_turns)
     means["reply_cut_frac"] = sum(t.num_replies_cut for t in trajectories) / max(1, num_turns)
     return {f"train/{name}": value for name, value in means.items()}
 

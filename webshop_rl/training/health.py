@@ -18,7 +18,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "vstar_constant": "V* is the same for every goal: the reference tells goals apart no better than chance",
     "advantages_vanish": "all advantages are about 0: every episode of the batch ends alike",
     "advantages_negative": "every advantage was negative over the window: check that actions are valid",
-    "clipped": "more than half the ratios are clipped: lower lr or algo.num_epochs",
+    "clipped": "more than half the decisions' ratios are clipped: lower lr or algo.num_epochs",
     "grad_spike": "the gradient norm is ten times its recent median: lower lr or optim.grad_clip",
     "no_success": "no success in the window: raise rollout.temperature, shape the reward or ease the task",
     "returns_alike": "returns within groups no longer differ: the policy has stopped exploring",

@@ -218,6 +218,8 @@ class Trainer:
         timings["time/episodes_per_s"] = len(trajectories) / timings["time/collect_s"]
         num_tokens = sum(t.num_action_tokens for t in trajectories)
         timings["time/tokens_per_s"] = num_tokens / timings["time/collect_s"]
+        num_decisions = sum(t.num_decisions for t in trajectories)
+        timings["time/decisions_per_s"] = num_decisions / timings["time/collect_s"]
         played = [t for t in trajectories if t.turns]
         vstar: list[float] | None = None
         if self._vstar is not None:
