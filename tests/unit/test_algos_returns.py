@@ -6,7 +6,6 @@ import torch
 from webshop_rl.algos.returns import (
     gae_token_level,
     gae_turn_level,
-    rewards_to_go,
     sum_per_turn,
     token_rewards,
     turns_to_tokens,
@@ -67,11 +66,6 @@ def test_lambda_1_is_the_future_less_the_value() -> None:
             future = sum(0.9 ** (j - k) * float(rewards[b, j]) for j in range(k, 6) if mask[b, j])
             wanted = future - float(values[b, k]) if mask[b, k] else 0.0
             assert float(got[b, k]) == pytest.approx(wanted, abs=1e-12)
-
-
-def test_rewards_to_go_by_hand() -> None:
-    # gamma 0.5: 1.0;  0.3 + 0.5 = 0.8;  0.3 + 0.4 = 0.7
-    assert _list(rewards_to_go(REWARDS, ALL, 0.5)) == pytest.approx([0.7, 0.8, 1.0], abs=1e-12)
 
 
 MASK = torch.tensor([[True, True, True, True, False], [True, True, False, False, False]])

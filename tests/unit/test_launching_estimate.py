@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from webshop_rl.launching.sweeps.estimate import Shape, estimate
+from webshop_rl.launching.sweeps.estimate import Shape, estimate, model_shape
+from webshop_rl.models.tiny import load_tiny
 
-# 2 layers of 4 x 10 x 10 + 3 x 10 x 40 = 1600 parameters, 100 words x 10: 4200 in all.
-ACTIVATIONS = 1000 * 2 * (12 * 10 + 3 * 40)  # tokens x layers x width, numbers
+# 2 layers of 4 x 10 x 10 + 3 x 10 x 20 = 1000 parameters, 100 words x 10: 3000 in all.
+ACTIVATIONS = 1000 * 2 * (12 * 10 + 3 * 20)  # tokens x layers x width, numbers
 LOGITS = 250 * 100 * 8
 CUDA = 0.8e9
 
@@ -35,19 +36,19 @@ def bytes_of(given: dict[str, Any]) -> float:
 
 def test_narrow_weights_are_trained_on_float32_copies() -> None:
     # Weights and reference; gradients 2, moments 8, copies 4 bytes a parameter.
-    expected = 2 * 4200 * 2 + 4200 * (2 + 8 + 4) + ACTIVATIONS * 2 + LOGITS
+    expected = 2 * 3000 * 2 + 3000 * (2 + 8 + 4) + ACTIVATIONS * 2 + LOGITS
     assert bytes_of(config("bfloat16")) == pytest.approx(expected, abs=10)
-    assert estimate(config("bfloat16")).disk_gb == pytest.approx(3 * 4200 * (2 + 8 + 4) / 1e9)
+    assert estimate(config("bfloat16")).disk_gb == pytest.approx(3 * 3000 * (2 + 8 + 4) / 1e9)
 
 
 def test_shards_are_of_what_is_learnt_and_acting_keeps_the_whole() -> None:
     # 8 processes: a shard of weights, gradients, moments; embedding and a layer whole, with gradients.
-    shard = 4200 * (4 + 4 + 8) / 8 + 2 * (1000 + 1600) * 4
-    expected = 2 * 4200 * 4 + shard + ACTIVATIONS * 4 + LOGITS
+    shard = 3000 * (4 + 4 + 8) / 8 + 2 * (1000 + 1000) * 4
+    expected = 2 * 3000 * 4 + shard + ACTIVATIONS * 4 + LOGITS
     assert bytes_of(config("float32", strategy="fsdp", tasks=4)) == pytest.approx(expected, abs=10)
-    adapters = Shape(2, 10, 40, 10, 100).adapter_parameters(1)
-    policy = 4200 * 2 + adapters * 4
-    shard = (policy + adapters * (4 + 8)) / 8 + 2 * (1000 + 1600) * 2
+    adapters = Shape(2, 10, 20, 10, 100).adapter_parameters(1)
+    policy = 3000 * 2 + adapters * 4
+    shard = (policy + adapters * (4 + 8)) / 8 + 2 * (1000 + 1000) * 2
     expected = policy + shard + ACTIVATIONS * 2 + LOGITS
     assert bytes_of(config("bfloat16", rank=1, strategy="fsdp", tasks=4)) == pytest.approx(expected, abs=10)
 
@@ -58,3 +59,18 @@ def test_a_large_model_is_what_shards_are_for() -> None:
     del given["model"]["hidden_size"]
     whole = {**given, "hardware": {"strategy": "ddp", "nodes": 2, "tasks_per_node": 4}}
     assert bytes_of(given) < 80e9 < bytes_of(whole)
+
+
+def test_the_tiny_model_is_counted_as_it_is_built() -> None:
+    model = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "max_vocabulary": 64}
+    agent = load_tiny(
+        texts=["red shoes and blue shirts"], critic=False, name="tiny", lr_scale=1.0, init_seed=0,
+        context_tokens=128, max_page_tokens=32, dtype="float32", gradient_checkpointing=False,
+        micro_batch_tokens=1, product_labels="rank",
+        lora={"enabled": False, "rank": 1, "alpha": 1.0, "dropout": 0.0, "target_modules": "all-linear"},
+        **model,
+    )  # fmt: skip
+    counted = model_shape({**model, "max_vocabulary": agent.codec.vocab_size})
+    assert counted is not None
+    built = sum(p.numel() for p in agent.network.parameters() if p.dim() == 2)
+    assert counted.parameters == built

@@ -91,12 +91,6 @@ def token_rewards(rewards_K: Tensor, turn: Tensor, mask: Tensor, turn_mask: Tens
     return torch.zeros(mask.shape, dtype=rewards.dtype, device=rewards.device).scatter_add(1, last, rewards)
 
 
-def rewards_to_go(rewards_K: Tensor, turn_mask: Tensor, gamma: float) -> Tensor:
-    """G_k = r_k + gamma G_k+1 over the turns of each trajectory; [B, K] to [B, K], 0 at padding."""
-    zeros = torch.zeros_like(rewards_K)
-    return gae(rewards_K, zeros, turn_mask, zeros[:, 0], gamma=gamma, gae_lambda=1.0)
-
-
 def turns_to_tokens(x_K: Tensor, turn: Tensor, mask: Tensor) -> Tensor:
     """Give every action token its turn's number: [B, K] to [B, T], 0 outside the mask."""
     return masked(x_K.gather(1, torch.where(mask, turn, 0)), mask)

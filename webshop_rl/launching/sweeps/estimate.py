@@ -113,7 +113,8 @@ def model_shape(model: Mapping[str, Any]) -> Shape | None:
     """From the keys of a model built here, a local folder's config.json, or a known name."""
     if "hidden_size" in model:
         h = int(model["hidden_size"])
-        return Shape(int(model["num_layers"]), h, 4 * h, h, int(model["max_vocabulary"]))
+        # As models/tiny.py builds it; its vocabulary is the shop's, this many words at most.
+        return Shape(int(model["num_layers"]), h, 2 * h, h, int(model["max_vocabulary"]))
     found = Path(str(model.get("path") or "")).expanduser() / "config.json"
     if found.is_file():
         return _published(json.loads(found.read_text()))
