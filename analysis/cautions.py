@@ -13,6 +13,9 @@ from analysis.load import Run, Sweep
 FEW_PRODUCTS = 20
 # Percentile bootstrap intervals of so few runs cover less than they say (docs/analysis.md).
 FEW_SEEDS = 10
+# Policies take more or fewer turns as they learn: env steps and tokens differ a little between any arms.
+MUCH_MORE = 1.1
+MAX_LISTED = 8
 
 
 def cautions(sweep: Sweep, arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> list[str]:
@@ -22,6 +25,7 @@ def cautions(sweep: Sweep, arms: Sequence[Arm], comparisons: Sequence[Comparison
         *_lost(sweep, arms),
         *_seeds(arms),
         *(sentence for comparison in comparisons for sentence in _goals(comparison)),
+        *_budgets(arms),
         *_shops(arms),
         *_code(runs),
         *_history(sweep),
@@ -85,6 +89,45 @@ def _goals(comparison: Comparison) -> list[str]:
     if comparison.protocol == "published":
         found.append("Split published: products of the test goals are among those trained on.")
     return found
+
+
+def _budgets(arms: Sequence[Arm]) -> list[str]:
+    """Whether the arms learnt from unequal amounts, by means over their finished runs."""
+    names = ("train/episodes", "vstar/episodes", "train/env_steps", "train/tokens")
+    means = {arm.label: [_mean(arm, name) for name in names] for arm in arms if arm.finished}
+    known = {label: [m for m in found if m is not None] for label, found in means.items()}
+    whole = {label: found for label, found in known.items() if len(found) == len(names)}
+    if len(whole) < 2:
+        return []
+    episodes, total, steps, tokens = zip(*((e, e + v, s, t) for e, v, s, t in whole.values()), strict=True)
+    unequal = []
+    if max(episodes) > min(episodes):
+        unequal.append("training episodes")
+    if max(total) > min(total):
+        unequal.append("episodes with those of the reference policy for V*")
+    unequal += [
+        name
+        for name, values in (("env steps", steps), ("tokens", tokens))
+        if max(values) > MUCH_MORE * min(values)
+    ]
+    if not unequal:
+        return []
+    listed = [
+        f"{label}: {e:,.0f}{f' + {v:,.0f} for V*' if v else ''} episodes, {s:,.0f} env steps, {t:,.0f} tokens"
+        for label, (e, v, s, t) in whole.items()
+    ]
+    more = f"; and {len(listed) - MAX_LISTED} arms more (runs.csv)" if len(listed) > MAX_LISTED else ""
+    return [
+        f"The arms learnt from unequal amounts of data ({', '.join(unequal)}; means of a run): "
+        f"{'; '.join(listed[:MAX_LISTED])}{more}. What is better after as many updates need not be better "
+        "after as many episodes: --x episodes_with_vstar draws the curves against them, num_episodes=N "
+        "gives every arm the same training episodes."
+    ]
+
+
+def _mean(arm: Arm, metric: str) -> float | None:
+    values = [run.metrics[metric] for run in arm.finished if metric in run.metrics]
+    return sum(values) / len(values) if len(values) == len(arm.finished) else None
 
 
 def _shops(arms: Sequence[Arm]) -> list[str]:

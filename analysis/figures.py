@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.arms import Arm
+from analysis.axes import UPDATES, Axis
 from analysis.comparison import Comparison
 from webshop_rl.tracking.names import describe
 
@@ -40,7 +41,9 @@ _STYLE: Any = {
 }
 
 
-def curve_figure(arms: Sequence[Arm], curves: pd.DataFrame, metric: str) -> Figure | None:
+def curve_figure(
+    arms: Sequence[Arm], curves: pd.DataFrame, metric: str, axis: Axis = UPDATES
+) -> Figure | None:
     """Every run as a thin line, the mean of an arm's runs as a thick one.
 
     The mean is drawn where every run of the arm has a value, so that one that ended early does not bend
@@ -49,9 +52,10 @@ def curve_figure(arms: Sequence[Arm], curves: pd.DataFrame, metric: str) -> Figu
     Args:
         curves: from load.load_curves.
         metric: which of them.
+        axis: what it is drawn against. The mean is taken update by update, of values and of places.
     Returns: None if no run has a point.
     """
-    points = curves[curves["metric"] == metric]
+    points = placed(curves, metric, axis)
     drawn = [arm for arm in arms if points["run_id"].isin([r.run_id for r in arm.runs]).any()]
     if not drawn:
         return None
@@ -62,10 +66,10 @@ def curve_figure(arms: Sequence[Arm], curves: pd.DataFrame, metric: str) -> Figu
             for arm, colour in zip(drawn, COLOURS, strict=False):
                 dash = _DASHES[drawn.index(arm) % len(_DASHES)]
                 _draw(axes, arm, points, colour, dash=dash, label=_wrapped(arm.label))
-            _label(axes, metric)
+            _label(axes, metric, axis)
             figure.legend(loc="outside right upper")
             return figure
-        return _panels(drawn, points, metric)
+        return _panels(drawn, points, metric, axis)
 
 
 def score_figure(comparison: Comparison) -> Figure | None:
@@ -107,6 +111,33 @@ def score_figure(comparison: Comparison) -> Figure | None:
         return figure
 
 
+def placed(curves: pd.DataFrame, metric: str, axis: Axis) -> pd.DataFrame:
+    """The points of a metric with their places on an axis.
+
+    Args:
+        curves: from load.load_curves, with the metrics of the axis.
+    Returns: columns run_id, step, place, value. What a run had consumed at a step is what it logged last
+        at or before it, nothing before its first update. A run that did not log it has no point.
+    """
+    found = []
+    for run_id, own in curves.groupby("run_id", sort=False):
+        points = own[own["metric"] == metric]
+        place = points["step"].to_numpy(dtype=float)
+        if axis.metrics:
+            place = np.zeros(len(points))
+        for name in axis.metrics:
+            logged = own[own["metric"] == name].sort_values("step")
+            if logged.empty:
+                place = np.full(len(points), np.nan)
+                break
+            at = np.searchsorted(logged["step"].to_numpy(), points["step"].to_numpy(), side="right")
+            place += np.concatenate([[0.0], logged["value"].to_numpy(dtype=float)])[at]
+        columns = {"step": points["step"], "place": place / axis.divisor, "value": points["value"]}
+        found.append(pd.DataFrame({"run_id": run_id, **columns}))
+    empty = pd.DataFrame(columns=["run_id", "step", "place", "value"])
+    return pd.concat(found).dropna(subset="place") if found else empty
+
+
 def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     """Write a figure as PNG and SVG beside each other; path has no ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +148,7 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     return png, svg
 
 
-def _panels(arms: Sequence[Arm], points: pd.DataFrame, metric: str) -> Figure:
+def _panels(arms: Sequence[Arm], points: pd.DataFrame, metric: str, axis: Axis) -> Figure:
     """A panel an arm, the others' runs in grey behind it."""
     shown = arms[:MAX_PANELS]
     num_rows = math.ceil(len(shown) / _PANELS_A_ROW)
@@ -132,7 +163,7 @@ def _panels(arms: Sequence[Arm], points: pd.DataFrame, metric: str) -> Figure:
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     hidden = f"; {len(arms) - len(shown)} arms more in curves.csv" if len(arms) > len(shown) else ""
-    figure.supxlabel(f"update{hidden}")
+    figure.supxlabel(f"{axis.label}{hidden}")
     figure.supylabel(_unit(metric))
     return figure
 
@@ -149,19 +180,19 @@ def _draw(
 ) -> None:
     lines = {}
     for run in arm.runs:
-        line = points[points["run_id"] == run.run_id].set_index("step")["value"]
+        line = points[points["run_id"] == run.run_id].set_index("step")[["place", "value"]]
         if len(line):
             lines[run.run_id] = line
             alone = "." if len(line) == 1 else ""
-            axes.plot(line.index, line.to_numpy(), color=colour, lw=0.7, alpha=0.55, marker=alone)
+            axes.plot(line["place"], line["value"], color=colour, lw=0.7, alpha=0.55, marker=alone)
             if not run.finished:
-                axes.plot(line.index[-1], line.iloc[-1], "x", color=colour, markersize=6)
+                axes.plot(line["place"].iloc[-1], line["value"].iloc[-1], "x", color=colour, markersize=6)
     if mean and lines:
-        common: Any = pd.concat(lines.values(), axis=1, join="inner").mean(axis=1).sort_index()
-        marker = "o" if len(common) <= 15 else ""
+        shared: Any = pd.concat(lines, axis=1, join="inner").sort_index()
+        marker = "o" if len(shared) <= 15 else ""
         axes.plot(
-            common.index,
-            common.to_numpy(),
+            shared.xs("place", axis=1, level=1).mean(axis=1).to_numpy(),
+            shared.xs("value", axis=1, level=1).mean(axis=1).to_numpy(),
             color=colour,
             ls=dash,
             lw=2.2,
@@ -171,9 +202,10 @@ def _draw(
         )
 
 
-def _label(axes: Axes, metric: str) -> None:
-    axes.set_xlabel("update")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+def _label(axes: Axes, metric: str, axis: Axis) -> None:
+    axes.set_xlabel(axis.label)
+    if axis is UPDATES:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(_unit(metric))
     if describe(metric).unit in ("fraction", "score"):
         axes.set_ylim(-0.03, 1.03)

@@ -10,6 +10,7 @@ from analysis.arms import SEED_KEYS, Arm
 from analysis.comparison import METRICS, Comparison
 from analysis.statistics import Estimate
 from analysis.verdict import finding
+from webshop_rl.tracking.names import CONSUMED
 
 
 def frames(
@@ -109,7 +110,7 @@ def _curves(arms: Sequence[Arm], curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _final(name: str) -> bool:
-    return name.startswith(("test/", "untrained/", "baseline/")) or name == "time/train_s"
+    return name.startswith(("test/", "untrained/", "baseline/")) or name in ("time/train_s", *CONSUMED)
 
 
 def _cells(name: str, estimate: Estimate | None) -> dict[str, float | None]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.axes import AXES
 from analysis.errors import EXIT_BAD_INPUT, ReportError
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 if the report is written, 2 on bad input, which is told in one line."""
     options = _parser().parse_args(arguments)
     try:
-        print(write_report(options.sweep, options.root, options.tracking_uri, options.out, options.metric))
+        print(
+            write_report(
+                options.sweep, options.root, options.tracking_uri, options.out, options.metric, options.x
+            )
+        )
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -53,7 +58,9 @@ def replay(root: Path) -> None:
         print(f"not all of {root} is in MLflow yet:\n{done.stdout}{done.stderr}", file=sys.stderr)
 
 
-def write_report(name: str | None, root: Path, uri: str | None, out: Path | None, metric: str) -> str:
+def write_report(
+    name: str | None, root: Path, uri: str | None, out: Path | None, metric: str, x: str = "updates"
+) -> str:
     """Write the report of a sweep; returns the verdict and where the files are.
 
     Args:
@@ -62,6 +69,7 @@ def write_report(name: str | None, root: Path, uri: str | None, out: Path | None
         uri: tracker to read instead.
         out: folder to write to; None for <root>/reports/<sweep>.
         metric: "test/score" or "test/success", by which arms are compared.
+        x: what learning curves are drawn against, a key of axes.AXES.
     Raises: ReportError if there is no such sweep or tracker, or out cannot be written.
     """
     # Imported late: --help must answer without loading mlflow, scipy and matplotlib.
@@ -83,11 +91,11 @@ def write_report(name: str | None, root: Path, uri: str | None, out: Path | None
     sweep = load_sweep(client, address, name)
     folder = _folder(out or root / "reports" / re.sub(r"[^A-Za-z0-9_.-]", "_", sweep.name).lstrip("."))
     arms = arms_of(sweep.runs)
-    curves = load_curves(client, address, sweep.runs, figures.CURVES)
+    curves = load_curves(client, address, sweep.runs, (*figures.CURVES, *AXES[x].metrics))
     reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}
     comparisons = compare(arms, metric, _goal_reader(client, sweep, metric, root if uri is None else None))
     tables = [t for c in comparisons for t in (comparison_table(c), pairs_table(c))]
-    drawn = [(m, figures.curve_figure(arms, curves, m)) for m in figures.CURVES]
+    drawn = [(m, figures.curve_figure(arms, curves, m, AXES[x])) for m in figures.CURVES]
     pictures = _pictures(comparisons, drawn, folder)
     report = Report(
         title=f"Sweep {sweep.name}",
@@ -190,6 +198,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=_METRICS,
         default="test/score",
         help="what arms are compared by (default: test/score)",
+    )
+    parser.add_argument(
+        "--x",
+        choices=tuple(AXES),
+        default="updates",
+        help="what learning curves are drawn against (default: updates)",
     )
     return parser
 

@@ -11,7 +11,7 @@ from analysis.load import Run, Sweep
 from analysis.verdict import PERCENT, finding, interval
 
 _STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped", "SCHEDULED": "to be resumed"}
-_RIGHT = ("seeds", "runs", "update", "p", "goals", "products", "episodes")
+_RIGHT = ("seeds", "runs", "update", "p", "goals", "products", "episodes", "V* episodes")
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,8 @@ def runs_table(arms: Sequence[Arm], reached: Mapping[str, int]) -> Table:
             _progress(run, reached),
             _number(run, "test/success"),
             _number(run, "test/score"),
+            _number(run, "train/episodes", digits=0),
+            _number(run, "vstar/episodes", digits=0),
             _number(run, "time/train_s", digits=0),
             run.tags.get("sweep", "") or "alone" if run.adopted else "",
         ]
@@ -148,6 +150,8 @@ def runs_table(arms: Sequence[Arm], reached: Mapping[str, int]) -> Table:
         "update",
         "test/success",
         "test/score",
+        "episodes",
+        "V* episodes",
         "train s",
         "adopted from",
     ]
@@ -224,7 +228,8 @@ def _no_error(run: Run) -> str:
 
 
 def _progress(run: Run, reached: Mapping[str, int]) -> str:
-    return f"{reached.get(run.run_id, 0)}/{run.params.get('num_updates', '?')}"
+    planned = run.tags.get("planned_updates") or run.params.get("num_updates", "?")
+    return f"{reached.get(run.run_id, 0)}/{planned}"
 
 
 def _number(run: Run, metric: str, digits: int = 3) -> str:

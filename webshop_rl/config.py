@@ -16,6 +16,7 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from webshop_rl.budget import planned_updates_of, register_resolver
 from webshop_rl.composition import no_such_key
 from webshop_rl.construct import construct_shop
 from webshop_rl.errors import UserError
@@ -88,7 +89,8 @@ class RunConfig:
 
     lr: float = ranged(gt=0, lt=1)
     seed: int = ranged(0, ge=0)
-    num_updates: int = ranged(ge=0)
+    num_updates: int | None = ranged(ge=0)
+    num_episodes: int | None = ranged(None, ge=0)
     env: Any = "???"
     algo: Any = "???"
     model: Any = "???"
@@ -121,6 +123,7 @@ def register() -> None:
     from webshop_rl.models.config import SCHEMAS
     from webshop_rl.tracking.config import TrackingConfig
 
+    register_resolver()
     store = ConfigStore.instance()
     store.store(name="base_config", node=RunConfig)
     for group, room in (("env", "envs"), ("algo", "algos")):
@@ -149,6 +152,7 @@ def validate(cfg: DictConfig) -> None:
         problem = violation(value, metadata)
         if problem:
             raise UserError(f"{value!r} is out of range", where=key, remedy=problem)
+    planned_updates_of(cfg)
     _preflight(cfg)
 
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from webshop_rl.budget import planned_updates_of
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.envs.types import Shop
 from webshop_rl.launching.runs.folder import CONFIG, RESULT, SIGNATURE
@@ -63,7 +64,7 @@ def run_experiment(run_dir: Path) -> float:
     cfg = cast(DictConfig, OmegaConf.load(run_dir / CONFIG))
     group = processes(cfg.hardware.strategy, cfg.hardware.device)
     settle_threads(run_dir, cfg.hardware.threads, record=group.is_main)
-    display = RunDisplay(run_dir.name, cfg.num_updates, silent=not group.is_main)
+    display = RunDisplay(run_dir.name, planned_updates_of(cfg), silent=not group.is_main)
     with contextlib.closing(group), StopRequest() as stop:
         shop = build_shop(cfg)
         tracker = _open(run_dir, cfg, shop, group)
@@ -115,6 +116,7 @@ def run_tags(folder: Path, cfg: DictConfig, shop: Shop, identity: Mapping[str, A
         "git_commit": git.get("commit", "") if isinstance(git, dict) else str(git),
         "git_dirty": git.get("dirty", "") if isinstance(git, dict) else "",
         "seed": cfg.seed,
+        "planned_updates": planned_updates_of(cfg),
         "split_digest": shop.split_digest(),
         "data_digest": shop.digest(),
         "host": platform.node(),
@@ -160,7 +162,7 @@ def _build(
         reference,
         algorithm,
         lr=cfg.lr,
-        num_updates=cfg.num_updates,
+        num_updates=planned_updates_of(cfg),
         settings=settings,
         temperature=cfg.rollout.temperature,
         micro_batch_tokens=cfg.optim.micro_batch_tokens,
@@ -195,6 +197,7 @@ def _build(
         stop=stop,
         report=display.update,
         warn=lambda line: display.say(f"warning: {line}"),
+        num_gpus=group.size if agent.network.device.type == "cuda" else 0,
     )
     specs = evaluation_specs(shop.goals("test"), cfg.evaluation.test_episodes, cfg.evaluation.seed)
     return RunParts(cfg, folder, shop, collector, trainer, learner, tracker, group, display, specs)
@@ -203,7 +206,7 @@ def _build(
 def _loop_settings(cfg: DictConfig) -> LoopSettings:
     return LoopSettings(
         seed=cfg.seed,
-        num_updates=cfg.num_updates,
+        num_updates=planned_updates_of(cfg),
         goals_per_update=cfg.algo.goals_per_update,
         group_size=cfg.algo.group_size,
         temperature=cfg.rollout.temperature,
@@ -281,7 +284,8 @@ def _result(parts: RunParts, arms: dict[str, list[dict[str, Any]]], best: Checkp
         f"{len(arms['test'])} test episodes, {num_goals} goals ({split_label(parts.shop, 'test')})",
         "objective": means["test"]["score"],
         "best_update": best.update,
-        "num_updates": cfg.num_updates,
+        "num_updates": parts.trainer.progress.update,
+        "num_episodes": parts.trainer.progress.episodes,
         "train_s": parts.trainer.progress.train_s,
         "arms": means,
         "trained_minus": differences,

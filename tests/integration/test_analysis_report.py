@@ -117,6 +117,7 @@ def _record_run(root: Path, sweep: str, run: Written) -> None:
         for update in range(1, last + 1):
             reached = final * (1 - np.exp(-update / 5)) + rng.normal(0, 0.02)
             tracker.metrics(update, {"train/return_mean": reached, "time/train_s": 2.0 * update})
+            tracker.metrics(update, _consumed(run.algo, update))
             if update % 4 == 0:
                 tracker.metrics(update, {"val/success": float(np.clip(reached, 0, 1))})
         if run.status == "FAILED":
@@ -130,6 +131,19 @@ def _record_run(root: Path, sweep: str, run: Written) -> None:
         tracker.finish(run.status)
     except Diverged as error:
         tracker.finish("FAILED", error)
+
+
+def _consumed(algo: str, update: int) -> dict[str, float]:
+    """Ten episodes a collection; ppo takes four updates from each and needs no reference episodes."""
+    collections = -(-update // 4) if algo == "ppo" else update
+    episodes = 10 * collections
+    vstar = 0 if algo == "ppo" else 80
+    return {
+        "train/episodes": episodes,
+        "vstar/episodes": vstar,
+        "train/env_steps": 5 * episodes,
+        "train/tokens": 40 * episodes,
+    }
 
 
 def _evaluate(tracker, arm: str, step: int, goals: Sequence[tuple[str, str, str]], score) -> None:
@@ -253,6 +267,28 @@ def test_curves_are_whole_histories(report, root):
     assert list(one["value"]) == pytest.approx(written)
     failed = curves[(curves["run"] == "ppo-5e-06-1-product") & (curves["metric"] == "val/success")]
     assert list(failed["step"]) == [4, 8]
+
+
+def test_unequal_amounts_of_data_are_pointed_out_with_their_figures(report):
+    text = report("study").text("report.md")
+    (caution,) = (line for line in text.splitlines() if "unequal amounts of data" in line)
+    assert "apo_sft: 120 + 80 for V* episodes, 600 env steps, 4,800 tokens" in caution.replace("algo=", "")
+    assert "ppo: 30 episodes, 150 env steps, 1,200 tokens" in caution.replace("algo=", "")
+    assert "num_episodes" in caution
+    runs = report("study").csv("runs").query("compared")
+    assert set(runs.query("arm.str.contains('ppo')")["train/episodes"]) == {30}
+    # Arms of equal numbers are not warned of.
+    assert "unequal amounts" not in report("lone").text("report.md")
+
+
+def test_curves_can_be_drawn_against_what_was_consumed(report, root, tmp_path):
+    plain = (report("study").folder / "figures" / "val_success.svg").read_bytes()
+    out = tmp_path / "by_episodes"
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["--sweep", "study", "--root", str(root), "--out", str(out), "--x", "episodes"]) == 0
+    assert (out / "figures" / "val_success.svg").read_bytes() != plain
+    curves = pd.read_csv(out / "curves.csv")
+    assert curves.query("metric == 'train/episodes' and arm.str.contains('ppo')")["value"].max() == 30
 
 
 def test_the_page_needs_nothing_beside_it(report):

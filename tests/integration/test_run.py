@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+from shop5_parts import SMALL, curve, run_here
 from sweep_command import checkout
 
 QUICK = (
@@ -95,3 +96,22 @@ def test_a_run_that_fails_says_so_and_is_retried_only_when_asked(tmp_path: Path)
     assert code == 2
     assert "failed before" in error
     assert "retry=true" in error
+
+
+def test_a_budget_in_episodes_is_the_same_for_every_algorithm(tmp_path: Path) -> None:
+    """Two collections of eight episodes: two updates of apo_pg, eight of ppo with its four epochs."""
+    options = ("num_episodes=16", "num_updates=null", "algo.goals_per_update=2", "algo.group_size=4")
+    played = {}
+    for algo in ("apo_pg", "ppo"):
+        score, folder = run_here(
+            tmp_path, algo, *SMALL, *options, f"algo={algo}", "evaluation.test_episodes=5"
+        )
+        episodes = curve(folder, "train/episodes")
+        played[algo] = (max(episodes), episodes[max(episodes)])
+        assert score >= 0
+        assert json.loads((folder / "result.json").read_text())["num_episodes"] == 16
+        assert max(curve(folder, "val/success")) == max(episodes)
+    assert played == {"apo_pg": (2, 16), "ppo": (8, 16)}
+    # Eight reference episodes a goal, two goals a collection, and the second may meet a goal again.
+    assert curve(tmp_path / "runs" / "apo_pg", "vstar/episodes")[1] == 16
+    assert curve(tmp_path / "runs" / "ppo", "vstar/episodes")[8] == 0

@@ -7,7 +7,9 @@ from matplotlib.colors import to_hex
 
 from analysis import figures
 from analysis.arms import arms_of
+from analysis.axes import AXES
 from analysis.comparison import compare
+from webshop_rl.tracking.names import check
 
 
 def points(values: dict[str, dict[int, float]]) -> pd.DataFrame:
@@ -50,6 +52,34 @@ def test_arms_have_colours_of_their_own_and_many_arms_panels_of_their_own():
                 to_hex(d.get_color()).upper() for d in figure.axes[0].get_lines() if d.get_linewidth() == 2.2
             ]
             assert thick == list(figures.COLOURS[:num])
+
+
+def test_curves_against_what_was_consumed_take_the_last_count_at_or_before_a_point():
+    runs = [make_run(seed=seed, score=1.0) for seed in (0, 1)]
+    a, b = (run.run_id for run in runs)
+    rows = [(run, "val/success", step, v) for run in (a, b) for step, v in ((0, 0.0), (4, 0.4), (8, 0.8))]
+    rows += [(a, "train/episodes", step, v) for step, v in ((1, 32), (4, 32), (5, 64), (8, 64))]
+    rows += [(b, "train/episodes", step, v) for step, v in ((1, 8), (4, 8), (5, 16))]
+    rows += [(run, "vstar/episodes", 1, 100) for run in (a, b)]
+    curves = pd.DataFrame(rows, columns=["run_id", "metric", "step", "value"])
+    figure = figures.curve_figure(arms_of(runs), curves, "val/success", AXES["episodes"])
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "training episodes"
+    values = [0.0, 0.4, 0.8]
+    assert line(axes, 0.7) == [([0, 32, 64], values), ([0, 8, 16], values)]
+    assert line(axes, 2.2) == [([0, 20, 40], values)]  # update by update, the mean of both
+    both = figures.placed(curves, "val/success", AXES["episodes_with_vstar"])
+    assert list(both["place"]) == [0, 132, 164, 0, 108, 116]
+
+
+def test_a_run_that_did_not_log_what_it_consumed_is_not_drawn_against_it():
+    runs = [make_run(seed=0, score=1.0)]
+    curves = points({runs[0].run_id: {10: 0.2}})
+    assert figures.curve_figure(arms_of(runs), curves, "val/success", AXES["tokens"]) is None
+
+
+def test_every_axis_is_of_metrics_that_exist():
+    check(name for axis in AXES.values() for name in axis.metrics)
 
 
 def test_nothing_to_draw_is_no_figure():

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from webshop_rl.envs.shop5.shop import Shop5
-from webshop_rl.envs.types import EndReason
+from webshop_rl.envs.types import EndReason, Goal
 from webshop_rl.errors import UserError
 from webshop_rl.rollout.episode import EpisodeSpec
-from webshop_rl.rollout.types import Trajectory, Turn
+from webshop_rl.rollout.types import Segment, Trajectory, Turn
 from webshop_rl.tracking.journal import Journal
 from webshop_rl.tracking.names import is_wall_clock
 from webshop_rl.tracking.rows import read_rows
@@ -86,7 +86,10 @@ class StandInCollector:
         for spec in specs:
             score = float(spec.seed % 1000 / 1000 < skill)
             turn = Turn("", "", "", score + skill, True)
-            made.append(Trajectory(spec.goal, spec.sample, spec.seed, [], [turn], score, EndReason.BOUGHT))
+            segment = Segment([1, 2, 3], [False, True, True], [0.0] * 3, [-1, 0, 0])
+            made.append(
+                Trajectory(spec.goal, spec.sample, spec.seed, [segment], [turn], score, EndReason.BOUGHT)
+            )
         return made
 
 
@@ -114,6 +117,24 @@ class StandInLearner:
     def restore(self, checkpoint: Any) -> None:
         self._deaths.may_come()
         checkpoint.load(self.network, self.optimiser)
+
+
+class StandInVstar:
+    """Counts what is asked for; what was sampled stays in a folder that attempts share, as in the store."""
+
+    def __init__(self, folder: Path, deaths: Deaths) -> None:
+        self._store, self._deaths, self.num_played = folder / "vstar.json", deaths, 0
+
+    def of(self, goals: Sequence[Goal], num_samples: int) -> dict[str, float]:
+        self._deaths.may_come(deciding=True)
+        known = json.loads(self._store.read_text()) if self._store.exists() else {}
+        for goal in goals:
+            lacking = max(0, num_samples - known.get(goal.id, 0))
+            known[goal.id] = known.get(goal.id, 0) + lacking
+            self.num_played += lacking
+            self._store.write_text(json.dumps(known))
+            self._deaths.may_come(deciding=True)
+        return {goal.id: 0.5 for goal in goals}
 
 
 class JournalTracker(NullTracker):
@@ -146,6 +167,8 @@ class Attempt:
         *,
         per_collection: int = 1,
         path: list[float] = RISING,
+        vstar: bool = False,
+        num_gpus: int = 0,
         **settings: Any,
     ) -> None:
         deaths = deaths or Deaths()
@@ -164,7 +187,7 @@ class Attempt:
             learner=StandInLearner(network, deaths, per_collection, path),  # type: ignore[arg-type]
             train_goals=goals,
             val_goals=goals,
-            vstar=None,
+            vstar=StandInVstar(folder, deaths) if vstar else None,  # type: ignore[arg-type]
             settings=LoopSettings(**{**given, **settings}),
             tracker=self.tracker,
             folder=folder,
@@ -172,6 +195,7 @@ class Attempt:
             stop=StopRequest(),
             report=lambda update, metrics: None,
             warn=self.said.append,
+            num_gpus=num_gpus,
         )
 
     def run(self) -> int:
@@ -267,6 +291,65 @@ def test_resumed_after_dying_anywhere_it_is_the_same_run(
         assert len(updates(folder)) <= NUM_UPDATES + 3  # one kill times checkpoint.every
         if kind is Preempted:  # saved where it stood
             assert updates(folder) == list(range(1, NUM_UPDATES + 1))
+
+
+def metric(folder: Path, name: str) -> list[float]:
+    """Values of a metric in the journal, in order of their steps."""
+    rows = [row for row in read_rows(folder / "journal.jsonl") if name in row.get("metrics", {})]
+    return [row["metrics"][name] for row in sorted(rows, key=lambda row: row["step"])]
+
+
+def test_what_a_run_consumed_is_counted_by_collection(tmp_path: Path) -> None:
+    """Two goals, three episodes each: six a collection, whose four updates have seen the same six."""
+    Attempt(tmp_path, per_collection=4, num_updates=10).run()
+    assert metric(tmp_path, "train/episodes") == [6] * 4 + [12] * 4 + [18] * 2
+    assert metric(tmp_path, "train/env_steps") == [6] * 4 + [12] * 4 + [18] * 2  # one turn an episode
+    assert metric(tmp_path, "train/tokens") == [12] * 4 + [24] * 4 + [36] * 2  # two tokens a reply
+    assert metric(tmp_path, "vstar/episodes") == [0] * 10
+    assert metric(tmp_path, "time/gpu_hours") == [0] * 10
+
+
+def test_reference_episodes_count_once_a_goal_and_sample(tmp_path: Path) -> None:
+    """Five goals, two a collection: all have been met after three; each has eight samples from then on."""
+    Attempt(tmp_path, vstar=True, vstar_samples=8).run()
+    assert metric(tmp_path, "vstar/episodes") == [16, 32] + [40] * 8
+    assert metric(tmp_path, "system/vstar_episodes_played") == [16, 32] + [40] * 8
+    # Another run with this store plays none, and learns from as many.
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "vstar.json").write_text((tmp_path / "vstar.json").read_text())
+    Attempt(other, vstar=True, vstar_samples=8).run()
+    assert metric(other, "vstar/episodes") == [16, 32] + [40] * 8
+    assert metric(other, "system/vstar_episodes_played") == [0] * 10
+
+
+def test_fewer_adaptive_samples_take_none_back(tmp_path: Path) -> None:
+    Attempt(tmp_path, vstar=True, vstar_samples=8, vstar_adaptive=True, num_updates=9).run()
+    assert metric(tmp_path, "vstar/episodes") == [16, 32] + [40] * 7
+
+
+@pytest.mark.parametrize("kind", [Killed, Preempted])
+def test_what_a_run_consumed_is_exact_after_a_resume(tmp_path: Path, kind: type[BaseException]) -> None:
+    options: dict[str, Any] = {"vstar": True, "vstar_samples": 8, "vstar_adaptive": True, "per_collection": 2}
+    calm = tmp_path / "calm"
+    calm_deaths = Deaths(kind=kind)
+    Attempt(calm, calm_deaths, **options).run()
+    for at in range(1, calm_deaths.count + 1):
+        folder = tmp_path / str(at)
+        with pytest.raises(kind):
+            Attempt(folder, Deaths(at, kind), **options).run()
+        again = Attempt(folder, **options)
+        again.run()
+        assert not again.tracker.journal.mismatches
+        for name in ("train/episodes", "train/env_steps", "train/tokens", "vstar/episodes"):
+            assert metric(folder, name) == metric(calm, name), f"{name}, died at {at}"
+
+
+def test_gpu_hours_are_the_time_of_training_on_each_gpu(tmp_path: Path) -> None:
+    Attempt(tmp_path, num_gpus=4).run()
+    hours, seconds = metric(tmp_path, "time/gpu_hours"), metric(tmp_path, "time/train_s")
+    assert hours[-1] > 0
+    assert hours == pytest.approx([4 * s / 3600 for s in seconds])
 
 
 def test_dying_again_and_again(tmp_path: Path) -> None:

@@ -75,6 +75,13 @@ METRICS: tuple[Metric, ...] = (
     Metric("train/invalid_frac", "fraction", "Turns whose reply did not apply.", "down"),
     Metric("train/truncated_frac", "fraction", "Collected episodes cut off (steps or context).", "down"),
     Metric("train/reply_cut_frac", "fraction", "Replies cut at the token limit.", "down"),
+    Metric("train/episodes", "episodes", "Training episodes learnt from so far."),
+    Metric("train/env_steps", "turns", "Turns taken in training episodes so far."),
+    Metric(
+        "train/tokens",
+        "tokens",
+        "Tokens of the replies in training episodes so far, those without an alternative included.",
+    ),
     Metric(
         "algo/*", "see the algorithm", "The algorithm's own; docs/algorithms.md gives the formula of each."
     ),
@@ -87,6 +94,11 @@ METRICS: tuple[Metric, ...] = (
     Metric("vstar/mean", "return", "Mean V* over the goals of the collection."),
     Metric("vstar/std", "return", "Standard deviation of V* over the goals of the collection (ddof 0)."),
     Metric("vstar/max", "return", "Largest V* among the goals of the collection."),
+    Metric(
+        "vstar/episodes",
+        "episodes",
+        "Reference episodes V* was estimated from so far, each once, whichever run of the sweep played it.",
+    ),
     Metric("time/collect_s", "s", "Wall time of collecting the update's episodes.", "down"),
     Metric("time/learn_s", "s", "Wall time of the update's loss, gradients and optimiser steps.", "down"),
     Metric("time/update_s", "s", "Wall time of the whole update.", "down"),
@@ -94,15 +106,24 @@ METRICS: tuple[Metric, ...] = (
     Metric("time/vstar_s", "s", "Wall time of sampling the reference for V*.", "down"),
     Metric("time/checkpoint_s", "s", "Wall time of writing the checkpoint.", "down"),
     Metric("time/train_s", "s", "Wall time spent training so far, all attempts together.", "down"),
+    Metric("time/gpu_hours", "h", "time/train_s times the GPUs of the run, in hours; 0 on a CPU.", "down"),
     Metric(
         "time/tokens_per_s", "tokens/s", "Tokens of replies a second of collection, forced ones too.", "up"
     ),
     Metric("time/decisions_per_s", "tokens/s", "Decisions sampled a second of collection.", "up"),
     Metric("time/episodes_per_s", "episodes/s", "Episodes collected a second.", "up"),
+    Metric(
+        "system/vstar_episodes_played",
+        "episodes",
+        "Reference episodes this run played itself, as its checkpoints know; the rest was in the store.",
+        "down",
+    ),
     Metric("system/rss_mb", "MB", "Resident memory of the process.", "down"),
     Metric("system/gpu_mem_mb", "MB", "Peak memory allocated on the GPU since the last update.", "down"),
 )
 
+# What a run learnt from, or used up, so far: what arms of a comparison should agree in.
+CONSUMED = ("train/episodes", "vstar/episodes", "train/env_steps", "train/tokens", "time/gpu_hours")
 FINAL = ("test/success", "test/score")
 WALL_CLOCK_PREFIXES = ("time/", "system/")
 _FAMILIES = tuple(m.name[:-1] for m in METRICS if m.name.endswith("*"))

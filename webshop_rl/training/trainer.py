@@ -75,6 +75,12 @@ class Progress:
         best_update, best: of the best evaluation: its update, and (success, score, return).
         num_skipped: optimiser steps skipped.
         train_s: wall time spent in the loop, all attempts together.
+        gpu_s: the same times the GPUs of each attempt; 0 on a CPU.
+        episodes, env_steps, tokens: that the updates so far were learnt from: episodes, turns taken, and
+            tokens of replies (those that the grammar left no choice about included).
+        vstar_samples: reference episodes that V* of each goal was estimated from, by goal id.
+        vstar_played: reference episodes that this run played itself, as far as checkpoints know: those that
+            an interrupted collection added to the store are not among them.
         health: state of the health checks.
     """
 
@@ -84,6 +90,12 @@ class Progress:
     best: tuple[float, ...] = ()
     num_skipped: int = 0
     train_s: float = 0.0
+    gpu_s: float = 0.0
+    episodes: int = 0
+    env_steps: int = 0
+    tokens: int = 0
+    vstar_samples: dict[str, int] = field(default_factory=dict)
+    vstar_played: int = 0
     health: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -102,6 +114,7 @@ class Trainer:
         stop: tells whether the run was asked to stop.
         report: called after each update with its number and metrics, for a progress display.
         warn: called with a line for people.
+        num_gpus: that the run trains on, in all processes.
     """
 
     def __init__(
@@ -119,6 +132,7 @@ class Trainer:
         stop: StopRequest,
         report: Callable[[int, dict[str, float]], None],
         warn: Callable[[str], None],
+        num_gpus: int = 0,
     ) -> None:
         self._collector, self._learner, self._vstar, self._tracker = collector, learner, vstar, tracker
         self._train_goals, self._val_goals, self._settings = train_goals, val_goals, settings
@@ -128,6 +142,7 @@ class Trainer:
         self._health, self._warned = HealthChecks(), set[str]()
         self.progress = Progress()
         self._saved = self._previous = -1
+        self._num_gpus = num_gpus
 
     def resume(self) -> bool:
         """Continue from the last complete checkpoint, if there is one."""
@@ -162,7 +177,7 @@ class Trainer:
         settings = self._settings
         if self._group.is_main:
             sweep_away(self._checkpoints, self._kept())
-        began, before = time.monotonic(), self.progress.train_s
+        began, before, gpu_before = time.monotonic(), self.progress.train_s, self.progress.gpu_s
         try:
             while True:
                 if self._due(settings.eval_every) and self.progress.evaluated < self.progress.update:
@@ -173,6 +188,7 @@ class Trainer:
                     break
                 self._iterate()
                 self.progress.train_s = before + time.monotonic() - began
+                self.progress.gpu_s = gpu_before + self._num_gpus * (self.progress.train_s - before)
         except Preempted:
             # Raised between decisions of a collection: the weights are those of the last update. The
             # processes of a group raise it together (Processes.gather_from), so they can save together.
@@ -232,7 +248,35 @@ class Trainer:
             metrics["vstar/max"] = float(np.max(over_goals))
         if settings.control == "permuted_rewards":
             played = permute_rewards(played, [settings.seed, iteration])
+        # From here on the collection is used: the last moment at which it may be given up.
+        self._group.check(self._stop)
+        self._count(trajectories, goals)
         self._learn(played, vstar, metrics, timings)
+
+    def _count(self, trajectories: Sequence[Trajectory], goals: Sequence[Goal]) -> None:
+        """Add a collection to what the run has learnt from."""
+        progress = self.progress
+        progress.episodes += len(trajectories)
+        progress.env_steps += sum(len(t.turns) for t in trajectories)
+        progress.tokens += sum(t.num_action_tokens for t in trajectories)
+        if self._vstar is not None:
+            number = self._num_vstar_samples()
+            for goal in goals:
+                progress.vstar_samples[goal.id] = max(number, progress.vstar_samples.get(goal.id, 0))
+
+    def _consumed(self) -> dict[str, float]:
+        """What the run has learnt from so far, as metrics."""
+        progress = self.progress
+        found: dict[str, float] = {
+            "train/episodes": progress.episodes,
+            "train/env_steps": progress.env_steps,
+            "train/tokens": progress.tokens,
+            "vstar/episodes": sum(progress.vstar_samples.values()),
+            "time/gpu_hours": progress.gpu_s / 3600,
+        }
+        if self._vstar is not None:
+            found["system/vstar_episodes_played"] = progress.vstar_played
+        return found
 
     def _collect(self, specs: list[EpisodeSpec]) -> list[Trajectory]:
         share, settings = self._group.share(specs), self._settings
@@ -241,13 +285,19 @@ class Trainer:
         )
 
     def _vstar_of(self, goals: list[Goal]) -> dict[str, float]:
-        vstar, settings, number = self._vstar, self._settings, self._settings.vstar_samples
+        vstar, number = self._vstar, self._num_vstar_samples()
         assert vstar is not None
-        if settings.vstar_adaptive:
-            number = adaptive_samples(number, self.progress.update, settings.num_updates)
+        before = vstar.num_played
         # The main process alone samples; the store has room for one writer a goal.
         (found,) = self._group.gather_from(lambda: [vstar.of(goals, number)] if self._group.is_main else [])
+        self.progress.vstar_played += vstar.num_played - before
         return found
+
+    def _num_vstar_samples(self) -> int:
+        settings = self._settings
+        if not settings.vstar_adaptive:
+            return settings.vstar_samples
+        return adaptive_samples(settings.vstar_samples, self.progress.update, settings.num_updates)
 
     def _learn(
         self,
@@ -256,7 +306,6 @@ class Trainer:
         metrics: dict[str, float],
         timings: dict[str, float],
     ) -> None:
-        self._group.check(self._stop)
         if not trajectories:
             raise UserError(
                 "no episode of the collection has a turn: the first page does not fit the context",
@@ -281,7 +330,9 @@ class Trainer:
         failed = self._health.look(metrics)
         self.progress.health = self._health.state()
         flags = {f"health/{name}": 1.0 for name in failed}
-        self._tracker.metrics(update, metrics | flags | timings | {"time/train_s": self.progress.train_s})
+        self._tracker.metrics(
+            update, metrics | flags | timings | self._consumed() | {"time/train_s": self.progress.train_s}
+        )
         self._tracker.flush()
         if self._group.is_main:
             with self._updates_log.open("a") as log:

@@ -31,6 +31,9 @@ class VstarSource:
         temperature, top_p: of their sampling.
         estimator: "soft", "max" or "mean".
         beta: temperature of the soft maximum, return units.
+
+    Attributes:
+        num_played: reference episodes that this object played; the rest were in the store.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class VstarSource:
         self._goals = {goal.id: goal for goal in goals}
         self._seed, self._temperature, self._top_p = seed, temperature, top_p
         self._estimator, self._beta = estimator, beta
+        self.num_played = 0
 
     def of(self, goals: Sequence[Goal], num_samples: int) -> dict[str, float]:
         """V* of each goal from its first num_samples reference returns, return units."""
@@ -74,6 +78,7 @@ class VstarSource:
                 played = self._collector.collect(specs, temperature=self._temperature, top_p=self._top_p)
             finally:
                 self._collector.agent = policy
+        self.num_played += len(played)
         return [
             Sample(goal, index, trajectory.episode_return, trajectory.score)
             for (goal, index), trajectory in zip(pairs, played, strict=True)

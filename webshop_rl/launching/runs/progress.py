@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from webshop_rl.budget import planned_updates_of
 from webshop_rl.launching.runs.folder import LOG, SIGNATURE
 from webshop_rl.storage.files import read_json
 from webshop_rl.tracking.rows import JOURNAL, decode
@@ -42,7 +43,7 @@ def read_progress(run_dir: Path) -> Progress:
             newest.update(row["metrics"])
             update = max(update, int(row["step"]))
     success = next((newest[key] for key in _SUCCESS if key in newest), None)
-    return Progress(update, int(fields.get("num_updates") or 0), success)
+    return Progress(update, planned_updates_of(fields) if fields else 0, success)
 
 
 def last_log_line(run_dir: Path, name: str = LOG) -> str:
