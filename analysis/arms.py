@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.load import Run
+from analysis.plan import SEED_KEYS
 
-# What makes another replicate of the same arm.
-SEED_KEYS = ("seed", "model.init_seed", "vstar.seed")
 # What determines reference returns, and so who shares them; the rest of these groups does not.
 _REFERENCE_GROUPS = ("env.", "model.", "rollout.")
 _NOT_REFERENCE = ("model.lr_scale", "model.gradient_checkpointing", "rollout.batch_size")

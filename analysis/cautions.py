@@ -36,14 +36,19 @@ def cautions(sweep: Sweep, arms: Sequence[Arm], comparisons: Sequence[Comparison
 def _lost(sweep: Sweep, arms: Sequence[Arm]) -> list[str]:
     found = []
     for arm in arms:
-        lost = len(arm.runs) - len(arm.finished)
+        going = sum(run.going for run in arm.runs)
+        if going:
+            found.append(f"{arm.label}: {_runs(going)} of {len(arm.runs)} not over; its numbers will change.")
+        lost = len(arm.runs) - len(arm.finished) - going
         if lost and arm.finished:
             found.append(
                 f"{arm.label}: {lost} of {len(arm.runs)} runs did not finish; its numbers are those of the "
                 "rest, which may flatter it."
             )
-        elif lost:
+        elif lost and not going:
             found.append(f"{arm.label}: no run finished, so it is in no comparison.")
+    for overrides, num in sweep.arms_to_come.items():
+        found.append(f"{overrides or 'The sweep'}: no run yet ({num} to come), so it is in no comparison.")
     for status, num in sweep.unrecorded.items():
         found.append(
             f"The launcher counted {num} {status.lower()} more than MLflow holds: ended before they could be "

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.arms import SEED_KEYS, Arm
+from analysis.arms import Arm
 from analysis.comparison import METRICS, Comparison
+from analysis.plan import SEED_KEYS
 from analysis.statistics import Estimate
 from analysis.verdict import finding
 from webshop_rl.tracking.names import CONSUMED

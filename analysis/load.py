@@ -6,13 +6,14 @@ import difflib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analysis.errors import ReportError
+from analysis.plan import Missing, missing, read_plan
 from analysis.tracker import read_artifact, told_in_one_line
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class Run:
         return self.tags.get("folder", self.signature).rstrip("/").rpartition("/")[2]
 
     @property
+    def going(self) -> bool:
+        """Whether it is at work, or waits to be resumed."""
+        return self.status in ("RUNNING", "SCHEDULED")
+
+    @property
     def finished(self) -> bool:
         """Whether it ended well and was tested: only then do its numbers enter a comparison."""
         tested = all(math.isfinite(self.metrics.get(f"test/{m}", math.nan)) for m in ("success", "score"))
@@ -78,6 +84,8 @@ class Sweep:
         runs: one a signature, the newest, in order of their start.
         replaced: older runs of the same signatures (rerun=true), which are left out.
         unrecorded: by status, runs that the launcher counted and MLflow does not have.
+        to_come: number of runs that the sweep lists and that have not started.
+        arms_to_come: the same of arms of which no run is recorded, by their overrides.
     """
 
     name: str
@@ -86,15 +94,23 @@ class Sweep:
     runs: Sequence[Run]
     replaced: Sequence[Run]
     unrecorded: Mapping[str, int]
+    to_come: int = 0
+    arms_to_come: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def over(self) -> bool:
+        """Whether no run is at work, waiting to resume, or still to start."""
+        return not self.to_come and not any(run.going for run in self.runs)
 
 
-def load_sweep(client: MlflowClient, uri: str, name: str | None) -> Sweep:
+def load_sweep(client: MlflowClient, uri: str, name: str | None, *, root: Path | None = None) -> Sweep:
     """Every run of a sweep, whatever its state.
 
     Args:
         client: from tracker.open_tracker.
         uri: its address.
         name: of the sweep, or the id of its parent run in MLflow.
+        root: folder of the runs, whose sweeps/ lists what was planned; else the tracker is asked.
     Raises: ReportError if there is no such sweep, or several of this name.
     """
     with told_in_one_line(uri):
@@ -104,6 +120,7 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None) -> Sweep:
         sweep = parent.data.tags["sweep"]
         own = _search(client, experiments, f"tags.`{_PARENT}` = '{parent.info.run_id}'")
         shared = _search(client, experiments, f"tags.`sweep.{sweep}` = 'shared'")
+        plan = read_plan(client, parent, sweep, root)
         same_name = [p for p in parents if p.data.tags.get("sweep") == sweep]
     if len(same_name) > 1 and own:
         # The mark of adoption has the sweep's name alone; the root tells two of one name apart.
@@ -115,7 +132,14 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None) -> Sweep:
     newest = {run.signature: run for run in ordered}
     chosen = [run for run in ordered if newest[run.signature] is run]
     replaced = [run for run in ordered if newest[run.signature] is not run]
-    return Sweep(sweep, uri, parent.info.status, chosen, replaced, _unrecorded(parent.data.tags, chosen))
+    if plan is None:
+        unrecorded, absent = _unrecorded(parent.data.tags, chosen), Missing()
+    else:
+        absent = missing(plan, [run.signature for run in chosen])
+        unrecorded = {"FAILED": absent.failed} if absent.failed else {}
+    return Sweep(
+        sweep, uri, parent.info.status, chosen, replaced, unrecorded, absent.to_come, absent.arms_to_come
+    )
 
 
 def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def write_report(
         replay(root)
     address = tracker_uri(root, uri)
     client = open_tracker(address)
-    sweep = load_sweep(client, address, name)
+    sweep = load_sweep(client, address, name, root=root if uri is None else None)
     folder = _folder(out or root / "reports" / re.sub(r"[^A-Za-z0-9_.-]", "_", sweep.name).lstrip("."))
     arms = arms_of(sweep.runs)
     curves = load_curves(client, address, sweep.runs, (*figures.CURVES, *AXES[x].metrics))

@@ -60,11 +60,20 @@ def finding(pair: Pair, comparison: Comparison) -> str:
 
 def _ended(sweep: Sweep) -> str:
     finished = sum(run.finished for run in sweep.runs)
-    total = len(sweep.runs) + sum(sweep.unrecorded.values())
+    recorded = len(sweep.runs) + sum(sweep.unrecorded.values())
     failed = sum(run.status == "FAILED" for run in sweep.runs) + sweep.unrecorded.get("FAILED", 0)
-    unfinished = total - finished - failed
-    rest = [f"{n} {what}" for n, what in ((failed, "failed"), (unfinished, "did not finish")) if n]
-    return f"{finished} of {total} runs finished{' (' + ', '.join(rest) + ')' if rest else ''}."
+    running = sum(run.status == "RUNNING" for run in sweep.runs)
+    waiting = sum(run.status == "SCHEDULED" for run in sweep.runs)
+    counted = {
+        "running": running,
+        "waiting to resume": waiting,
+        "to come": sweep.to_come,
+        "failed": failed,
+        "did not finish": recorded - finished - failed - running - waiting,
+    }
+    rest = ", ".join(f"{num} {what}" for what, num in counted.items() if num)
+    said = f"{finished} of {recorded + sweep.to_come} runs finished{f' ({rest})' if rest else ''}"
+    return f"{said}." if sweep.over else f"PRELIMINARY, the sweep is not over: {said}."
 
 
 def _leader(comparison: Comparison) -> list[str]:

@@ -20,10 +20,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.load import load_sweep
 from analysis.report import main
+from analysis.tracker import open_tracker as open_analysis
+from analysis.verdict import verdict
 from webshop_rl.launching.runs.state import State
+from webshop_rl.launching.sweeps.manifest import Listed, write_manifest
 from webshop_rl.launching.sweeps.record import record_sweep
 from webshop_rl.tracking.config import TrackingSettings, default_uri
+from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.tracker import open_tracker
 
 NUM_UPDATES = 12
@@ -371,6 +376,45 @@ def test_a_folder_that_cannot_be_written_is_one_line(root, tmp_path, capsys):
     (tmp_path / "taken").write_text("")
     line = failing(capsys, "--root", str(root), "--sweep", "lone", "--out", str(tmp_path / "taken" / "x"))
     assert "cannot be written" in line
+
+
+def _ended(root: Path, sweep: str) -> str:
+    """The first sentence of the verdict, as the report takes it from the records."""
+    uri = default_uri(root)
+    return verdict(load_sweep(open_analysis(uri), uri, sweep, root=root), [])
+
+
+def test_a_sweep_is_counted_by_its_plan_stopped_and_launched_again(tmp_path):
+    one, two, three, four = (Written("apo_pg", seed, 0.8) for seed in range(4))
+    two.status = "KILLED"
+    listed = [Listed(w.name, w.signature, (f"seed={w.seed}",)) for w in (one, two, three, four)]
+    write_manifest(tmp_path, "stopped", listed, [])
+    # One done, Ctrl-C into the second, two not started.
+    record(tmp_path, "stopped", [one, two])
+    assert _ended(tmp_path, "stopped").startswith(
+        "PRELIMINARY, the sweep is not over: 1 of 4 runs finished (2 to come, 1 did not finish)."
+    )
+    # Launched again: the parent still counts one interrupted run, which goes on, and the last is at work.
+    _resume(tmp_path, "stopped", two)
+    _record_run(tmp_path, "stopped", three)
+    last = tmp_path / "runs" / four.name
+    tags = {"signature": four.signature, "folder": str(last)}
+    settings = settings_of(tmp_path)
+    with open_tracker(
+        last, settings.without_tracker(), run_name="x", params={"seed": 3}, tags=tags, sweep="stopped"
+    ):
+        for folder in (tmp_path / "runs").iterdir():
+            Mirror(folder, settings).sync()
+        assert _ended(tmp_path, "stopped").startswith(
+            "PRELIMINARY, the sweep is not over: 3 of 4 runs finished (1 running)."
+        )
+
+
+def _resume(root: Path, sweep: str, run: Written) -> None:
+    folder = root / "runs" / run.name
+    settings = settings_of(root).without_tracker()
+    with open_tracker(folder, settings, run_name=run.name, params={}, tags={}, sweep=sweep) as tracker:
+        tracker.metrics(NUM_UPDATES, {"test/score": 0.8, "test/success": 0.8})
 
 
 def test_two_sweeps_of_one_name_are_told_apart_by_their_ids(root, tmp_path, capsys):

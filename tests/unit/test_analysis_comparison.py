@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from analysis_runs import make_run, make_sweep
@@ -9,6 +11,7 @@ from analysis.cautions import cautions
 from analysis.comparison import MAX_ALL_PAIRS, Comparison, compare
 from analysis.goals import GoalScores, mean_of
 from analysis.load import Run
+from analysis.plan import Planned, missing
 from analysis.tables import comparison_table, pairs_table, unfinished_table
 from analysis.verdict import interval, verdict
 
@@ -189,7 +192,9 @@ def test_failures_are_counted_listed_and_warned_of():
     going = make_run("b", 6, status="RUNNING", metrics={"val/success": 0.25})
     runs = [*runs_of(FAR), broken, going, make_run("c", 0, status="FAILED")]
     words = said(runs, unrecorded={"FAILED": 2})
-    assert words.startswith("8 of 13 runs finished (4 failed, 1 did not finish).")
+    assert words.startswith(
+        "PRELIMINARY, the sweep is not over: 8 of 13 runs finished (1 running, 4 failed)."
+    )
     table = unfinished_table(
         make_sweep(runs, unrecorded={"FAILED": 2}), arms_of(runs), {going.run_id: 7, broken.run_id: 8}
     )
@@ -200,10 +205,32 @@ def test_failures_are_counted_listed_and_warned_of():
     assert ["algo=c", "0", "failed", "0/20", "-", "no error recorded"] in cells
     assert cells[-1][-1] == "2 not in MLflow"
     words = warned(runs, unrecorded={"FAILED": 2})
-    assert "algo=b: 2 of 6 runs did not finish" in words
+    assert "algo=b: 1 run of 6 not over; its numbers will change." in words
+    assert "algo=b: 1 of 6 runs did not finish" in words
     assert "algo=c: no run finished" in words
     assert "counted 2 failed more than MLflow holds" in words
     assert unfinished_table(make_sweep(runs_of(FAR)), arms_of(runs_of(FAR)), {}) is None
+
+
+def test_a_sweep_that_is_not_over_is_preliminary_and_names_what_is_to_come():
+    # 3 algorithms x 8 seeds: of a all are done, of b two and one is running, of c none has started.
+    plan = [Planned(f"{a}{s}", f"{a}-5e-06-{s}", (f"algo={a}", f"seed={s}")) for a in "abc" for s in range(8)]
+    done = [make_run("a", seed, 0.5 + seed / 100) for seed in range(8)]
+    done += [make_run("b", seed, 0.4 + seed / 100) for seed in range(2)]
+    runs = [*done, make_run("b", 2, status="RUNNING")]
+    absent = missing(plan, [run.signature for run in runs])
+    fields = {"to_come": absent.to_come, "arms_to_come": absent.arms_to_come}
+    assert said(runs, **fields).startswith(
+        "PRELIMINARY, the sweep is not over: 10 of 24 runs finished (1 running, 13 to come)."
+    )
+    words = warned(runs, **fields)
+    assert "algo=c: no run yet (8 to come), so it is in no comparison." in words
+    assert "did not finish" not in words
+    assert "may flatter" not in words
+    # One of c failed before it could be recorded.
+    plan[-1] = replace(plan[-1], failed=True)
+    absent = missing(plan, [run.signature for run in runs])
+    assert (absent.failed, absent.to_come, absent.arms_to_come) == (1, 12, {"algo=c": 7})
 
 
 def test_a_sweep_without_a_finished_run_says_so():

@@ -16,14 +16,13 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
 
 from webshop_rl.storage.files import replace_file
 from webshop_rl.storage.lock import FolderLock
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import TrackingSettings, sqlite_path
 from webshop_rl.tracking.database import create_database, forget_ready, holds_run
-from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run
+from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run, stores_here
 from webshop_rl.tracking.rows import JOURNAL, Row, scan
 from webshop_rl.tracking.traces import send_traces
 
@@ -199,7 +198,7 @@ class Mirror:
                     path=path,
                     ts_ms=row["ts_ms"],
                 )
-            elif _reachable(client.get_run(run_id).info.artifact_uri):
+            elif stores_here(client.get_run(run_id).info.artifact_uri):
                 client.log_artifact(run_id, str(path), row["folder"] or None)
             else:
                 log.warning("MLflow keeps files on another machine: %s stays in the run's folder", path)
@@ -266,12 +265,3 @@ def _cut(value: str, limit: int) -> str:
         return value
     note = f"... [cut: {len(value)} characters]"
     return value[: limit - len(note)] + note
-
-
-def _reachable(artifact_uri: str) -> bool:
-    """Whether a local artifact folder of the tracker is one this machine has, too."""
-    parsed = urlparse(artifact_uri)
-    if parsed.scheme not in ("", "file"):
-        return True
-    # <mlartifacts>/<experiment>/<run>/artifacts: the first file makes all but the root folder.
-    return Path(unquote(parsed.path)).parents[3].exists()

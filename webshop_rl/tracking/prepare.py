@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlparse
 
 from webshop_rl.errors import UserError
 from webshop_rl.storage.files import create_file, read_original, write_original
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PARENT_TAG = "webshop_rl.sweep_uid"
+# Under <root>/sweeps/<sweep>/, as launching.sweeps.manifest writes it.
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def parent_run(settings: TrackingSettings, sweep: str, tags: dict[str, str] | No
         if found is None:
             marks = {PARENT_TAG: uid, "sweep": sweep, **(tags or {})}
             found = client.create_run(info.experiment_id, tags=marks, run_name=sweep).info.run_id
+            store_manifest(client, settings, sweep, found)
         elif tags:
             for key, value in tags.items():
                 client.set_tag(found, key, value)
@@ -115,6 +119,22 @@ def finish_parent_run(settings: TrackingSettings, run_id: str, status: str) -> N
     """Set the parent's final status: FINISHED, FAILED or KILLED."""
     with told_as_user_error(settings.uri):
         connect(settings.uri, timeout_s=settings.timeout_s).set_terminated(run_id, status)
+
+
+def store_manifest(client: MlflowClient, settings: TrackingSettings, sweep: str, run_id: str) -> None:
+    """Store what the sweep lists as a file of its parent run, for who reads the tracker from elsewhere."""
+    path = settings.root / "sweeps" / sweep / MANIFEST
+    if path.is_file() and stores_here(client.get_run(run_id).info.artifact_uri):
+        client.log_artifact(run_id, str(path))
+
+
+def stores_here(artifact_uri: str) -> bool:
+    """Whether files can be stored at an address from here; not in a folder that this machine has not."""
+    parsed = urlparse(artifact_uri)
+    if parsed.scheme not in ("", "file"):
+        return True
+    # <mlartifacts>/<experiment>/<run>/artifacts: the first file makes all but the root folder.
+    return Path(unquote(parsed.path)).parents[3].exists()
 
 
 def find_run(client: MlflowClient, experiment_id: str, tag: str, value: str) -> str | None:

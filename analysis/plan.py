@@ -1,0 +1,101 @@
+"""What a sweep was to execute: its manifest, beside what MLflow has recorded."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.tracker import read_artifact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# What makes another replicate of the same arm.
+SEED_KEYS = ("seed", "model.init_seed", "vstar.seed")
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run that a sweep lists.
+
+    Attributes:
+        run: name of its folder.
+        overrides: what tells it from the others of the sweep, as typed.
+        failed: whether it failed, by its own folder.
+    """
+
+    run: str
+    signature: str
+    overrides: tuple[str, ...]
+    failed: bool = False
+
+    @property
+    def arm(self) -> str:
+        """Its overrides without seeds."""
+        return " ".join(o for o in self.overrides if o.lstrip("+").partition("=")[0] not in SEED_KEYS)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Runs of a sweep that MLflow does not have.
+
+    Attributes:
+        failed: how many failed before they were recorded.
+        to_come: how many have not started.
+        arms_to_come: of arms without any recorded run, by their overrides: how many have not started.
+    """
+
+    failed: int = 0
+    to_come: int = 0
+    arms_to_come: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_plan(client: MlflowClient, parent: Any, sweep: str, root: Path | None) -> list[Planned] | None:
+    """The runs that a sweep lists; None if neither the root nor the tracker has its manifest.
+
+    Args:
+        client: from tracker.open_tracker.
+        parent: the sweep's parent run.
+        root: folder of the runs, None to ask the tracker.
+    """
+    path = None if root is None else root / "sweeps" / sweep / MANIFEST
+    if path is not None and path.is_file():
+        text: str | None = path.read_text(encoding="utf-8")
+    else:
+        text = read_artifact(client, parent, MANIFEST)
+    try:
+        listed = json.loads(text or "")["runs"]
+        return [
+            Planned(r["run"], r["signature"], tuple(r["overrides"]), _failed(root, r["run"])) for r in listed
+        ]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def missing(plan: Sequence[Planned], recorded: Iterable[str]) -> Missing:
+    """What of a plan is not recorded.
+
+    Args:
+        recorded: signatures of the runs that MLflow has.
+    """
+    known = set(recorded)
+    absent = [planned for planned in plan if planned.signature not in known]
+    waiting = [planned for planned in absent if not planned.failed]
+    begun = {planned.arm for planned in plan if planned.signature in known}
+    arms = Counter(planned.arm for planned in waiting if planned.arm not in begun)
+    return Missing(len(absent) - len(waiting), len(waiting), dict(arms))
+
+
+def _failed(root: Path | None, run: str) -> bool:
+    if root is None:
+        return False
+    try:
+        status = json.loads((root / "runs" / run / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(status, dict) and status.get("state") == "failed"
