@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from webshop_rl.budget import planned_updates_of
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.envs.types import Shop
-from webshop_rl.launching.runs.folder import CONFIG, RESULT, SIGNATURE
+from webshop_rl.launching.runs.folder import CONFIG, RESULT, SIGNATURE, VSTAR, vstar_folder
+from webshop_rl.launching.runs.signature import acting_signature
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
@@ -37,7 +38,7 @@ from webshop_rl.training.processes import Processes, processes
 from webshop_rl.training.reference import Reference
 from webshop_rl.training.threads import settle_threads
 from webshop_rl.training.trainer import LoopSettings, Trainer
-from webshop_rl.training.vstar import VstarSource
+from webshop_rl.training.vstar import Provenance, VstarSource
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class RunParts:
     group: Processes
     display: RunDisplay
     test_specs: list[EpisodeSpec]
+    vstar: Provenance | None
 
 
 def run_experiment(run_dir: Path) -> float:
@@ -172,18 +174,9 @@ def _build(
     )
     vstar = None
     if algorithm.needs_vstar and reference is not None:
-        vstar = VstarSource(
-            folder.parent.parent / "vstar",
-            acting.key(agent, shop),
-            acting.collector(agent, shop, interrupted=stop.check, report=display.playing),
-            reference,
-            shop.goals("train"),
-            seed=cfg.vstar.seed,
-            temperature=cfg.rollout.temperature,
-            top_p=cfg.rollout.top_p,
-            estimator=cfg.algo.vstar_estimator,
-            beta=cfg.algo.vstar_beta,
-        )
+        players = acting.collector(agent, shop, interrupted=stop.check, report=display.playing)
+        vstar = _vstar(cfg, folder, acting.key(agent, shop), players, reference)
+        _record_provenance(vstar.provenance, folder, tracker, group, display)
     trainer = Trainer(
         collector=collector,
         learner=learner,
@@ -200,7 +193,51 @@ def _build(
         num_gpus=group.size if agent.network.device.type == "cuda" else 0,
     )
     specs = evaluation_specs(shop.goals("test"), cfg.evaluation.test_episodes, cfg.evaluation.seed)
-    return RunParts(cfg, folder, shop, collector, trainer, learner, tracker, group, display, specs)
+    return RunParts(
+        cfg=cfg,
+        folder=folder,
+        shop=shop,
+        collector=collector,
+        trainer=trainer,
+        learner=learner,
+        tracker=tracker,
+        group=group,
+        display=display,
+        test_specs=specs,
+        vstar=vstar.provenance if vstar else None,
+    )
+
+
+def _vstar(
+    cfg: DictConfig, folder: Path, key: dict[str, str], collector: Collector, reference: Reference
+) -> VstarSource:
+    before, identity = read_json(folder / VSTAR), read_json(folder / SIGNATURE) or {}
+    return VstarSource(
+        vstar_folder(folder.parent.parent),
+        key,
+        collector,
+        reference,
+        collector.shop.goals("train"),
+        seed=cfg.vstar.seed,
+        temperature=cfg.rollout.temperature,
+        top_p=cfg.rollout.top_p,
+        estimator=cfg.algo.vstar_estimator,
+        beta=cfg.algo.vstar_beta,
+        reuse=cfg.on_code_change == "reuse",
+        before=None if before is None else Provenance(**before),
+        configuration=acting_signature(identity["fields"]) if "fields" in identity else "",
+    )
+
+
+def _record_provenance(
+    provenance: Provenance, folder: Path, tracker: NullTracker, group: Processes, display: RunDisplay
+) -> None:
+    """Keep which code V*'s samples are from: for the next attempt, and for whoever compares runs."""
+    if group.is_main:
+        replace_file(folder / VSTAR, json.dumps(asdict(provenance)), durable=False)
+    tracker.tags({"vstar_code": provenance.code, "vstar_reused_code": provenance.reused_code})
+    if provenance.reused_key:
+        display.say(f"warning: V* reuses reference returns of other code ({provenance.reused_code})")
 
 
 def _loop_settings(cfg: DictConfig) -> LoopSettings:
@@ -280,6 +317,7 @@ def _result(parts: RunParts, arms: dict[str, list[dict[str, Any]]], best: Checkp
             }
     num_goals = len({record["goal"] for record in arms["test"]})
     return {
+        **({"vstar": asdict(parts.vstar)} if parts.vstar else {}),
         "title": f"{cfg.env.name}, {cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}: "
         f"{len(arms['test'])} test episodes, {num_goals} goals ({split_label(parts.shop, 'test')})",
         "objective": means["test"]["score"],

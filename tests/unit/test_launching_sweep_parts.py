@@ -11,7 +11,7 @@ from rich.console import Console
 
 from webshop_rl.errors import UserError
 from webshop_rl.launching.local.slots import local_slots
-from webshop_rl.launching.runs.code import code_digest, snapshot
+from webshop_rl.launching.runs.code import snapshot
 from webshop_rl.launching.runs.progress import Progress, read_progress, time_left_s
 from webshop_rl.launching.runs.state import RunStatus, State
 from webshop_rl.launching.stop import StopRequests
@@ -25,6 +25,7 @@ from webshop_rl.launching.sweeps.manifest import (
     write_manifest,
 )
 from webshop_rl.launching.sweeps.table import RunView, SweepTable, duration, render
+from webshop_rl.source import code_digest
 
 
 def _hardware(**changes: object) -> SimpleNamespace:

@@ -20,11 +20,12 @@ from webshop_rl.errors import UserError
 from webshop_rl.evaluate.configuration import Configured, Request
 from webshop_rl.evaluate.target import Kind, Target
 from webshop_rl.experiment import run_tags
-from webshop_rl.launching.runs.code import code_digest, git_state
+from webshop_rl.launching.runs.code import git_state
 from webshop_rl.launching.runs.folder import CHECKPOINTS, CONFIG, RESULT, SIGNATURE
 from webshop_rl.models.agent import Agent
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
+from webshop_rl.source import code_digest
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.tracking.config import resolve
 from webshop_rl.tracking.tracker import open_tracker

@@ -17,11 +17,13 @@ from webshop_rl.launching.runs.observe import observe
 from webshop_rl.launching.runs.plan import Action, Planned, plan
 from webshop_rl.launching.runs.prepare import prepare
 from webshop_rl.launching.runs.presence import planning
+from webshop_rl.launching.runs.reference_returns import check_reference_returns
 from webshop_rl.launching.runs.results import objective
 from webshop_rl.launching.runs.state import State
 from webshop_rl.launching.runs.worker import Interrupted, LeftAlone, RunFailed, execute
 from webshop_rl.launching.sweeps.execute import execute_sweep
 from webshop_rl.launching.sweeps.sweep import Sweep, sweep_of
+from webshop_rl.source import acting_code_digest
 from webshop_rl.storage.files import read_json
 from webshop_rl.tracking.prepare import check_tracker
 
@@ -42,6 +44,12 @@ def run_single(cfg: DictConfig) -> float:
     check_tracker(sweep.tracking)
     with planning(sweep.root):
         planned = _plan(sweep, composed)
+        check_reference_returns(
+            sweep.root,
+            [(composed, planned)],
+            code=acting_code_digest(sweep.source),
+            on_code_change=sweep.wishes.on_code_change,
+        )
         if planned.executes:
             prepare(composed, planned, sweep=None, code=sweep.code)
     console = Console(markup=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,65 @@ import numpy as np
 from webshop_rl.envs.types import Goal
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
+from webshop_rl.source import acting_code_digest
 from webshop_rl.training.reference import Reference
 from webshop_rl.values.ensure import ensure_returns
 from webshop_rl.values.estimator import estimate
-from webshop_rl.values.store import ReturnStore, Sample
+from webshop_rl.values.store import KeyedReturns, ReturnStore, Sample
 
-FORMAT = "1"  # raise it when the same key would give other returns
+
+@dataclass(frozen=True)
+class Provenance:
+    """Which code V*'s reference returns are from.
+
+    Attributes:
+        code: digest of the code that samples what is missing (source.acting_code_digest).
+        reused_key: the store's folder of older samples that were taken over, "" for none.
+        reused_code: digest of the code that those were sampled with.
+    """
+
+    code: str
+    reused_key: str = ""
+    reused_code: str = ""
+
+
+def open_returns(
+    root: Path, key: Mapping[str, str], *, reuse: bool, before: Provenance | None
+) -> tuple[KeyedReturns, Provenance]:
+    """The reference returns under a key and the code at hand, or, to reuse, a copy of other code's.
+
+    Samples of other code are copied under a key that names both, never added to: what lies under a key
+    stays what its key says.
+
+    Args:
+        root: folder of the store.
+        key: what determines a sample besides the code, goal and index.
+        reuse: whether samples of other code do where this code has none.
+        before: of the run's last attempt, which the same code continues from the same samples.
+    """
+    store, code = ReturnStore(root), acting_code_digest()
+    own = {**key, "code": code}
+    others = _of_other_code(store, own)
+    if before is not None and before.code == code:
+        base = next((other for other in others if other.folder.name == before.reused_key), None)
+        provenance = before
+    else:
+        base = None
+        if reuse and store.open(own).empty:
+            used = [other for other in others if before is not None and other.key["code"] == before.code]
+            base = next(reversed(used or others), None)
+        provenance = Provenance(code, base.folder.name, base.key["code"]) if base else Provenance(code)
+    if not provenance.reused_key:
+        return store.open(own), provenance
+    returns = store.open(own | {"reuses": provenance.reused_key})
+    if base is not None:
+        returns.adopt(base)
+    return returns, provenance
+
+
+def _of_other_code(store: ReturnStore, key: Mapping[str, str]) -> list[KeyedReturns]:
+    others = store.others(key, apart=("code", "reuses"))
+    return [other for other in others if other.key.get("code", key["code"]) != key["code"]]
 
 
 class VstarSource:
@@ -23,7 +77,7 @@ class VstarSource:
 
     Args:
         root: folder of the store.
-        key: what determines a reference return besides goal and sample index.
+        key: what determines a reference return besides goal, sample index, sampling and code.
         collector: plays the episodes; its agent is exchanged for the reference policy.
         reference: the reference policy.
         goals: every goal that may be asked for.
@@ -31,9 +85,12 @@ class VstarSource:
         temperature, top_p: of their sampling.
         estimator: "soft", "max" or "mean".
         beta: temperature of the soft maximum, return units.
+        reuse, before: see open_returns.
+        configuration: digest of the run's configuration, so that a launch finds what it would share.
 
     Attributes:
         num_played: reference episodes that this object played; the rest were in the store.
+        provenance: which code the reference returns are from.
     """
 
     def __init__(
@@ -49,9 +106,14 @@ class VstarSource:
         top_p: float,
         estimator: str,
         beta: float,
+        reuse: bool = False,
+        before: Provenance | None = None,
+        configuration: str = "",
     ) -> None:
         identity = key | {"seed": str(seed), "temperature": str(temperature), "top_p": str(top_p)}
-        self._store = ReturnStore(root).open(identity | {"format": FORMAT})
+        self._store, self.provenance = open_returns(root, identity, reuse=reuse, before=before)
+        if configuration:
+            self._store.note_configuration(configuration)
         self._collector, self._reference = collector, reference
         self._goals = {goal.id: goal for goal in goals}
         self._seed, self._temperature, self._top_p = seed, temperature, top_p

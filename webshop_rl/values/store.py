@@ -1,8 +1,9 @@
 """The store of reference returns: what each reference sample of each goal earned.
 
-    root/<digest of the key>/key.json                what determines the samples, for people
+    root/<digest of the key>/key.json                what determines the samples, the code among it
                              returns/<shard>.jsonl   {"goal", "index", "return", "score"} a line
                              claims/<goal>.lock/     who is sampling that goal now
+                             configurations/<digest> an empty file for each configuration that used them
 
 Raw returns are stored, not V*: another beta costs nothing and more samples extend what is there. A
 sample is determined by the key, the goal and its index; the same one stored twice counts once.
@@ -21,10 +22,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from webshop_rl.errors import UserError
-from webshop_rl.storage.files import replace_file
+from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.lock import STALE_S
 from webshop_rl.values.claims import claim_goals
 from webshop_rl.values.shards import list_shards, read_shard, write_shard
+
+_CONFIGURATIONS = "configurations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,39 @@ class ReturnStore:
                 remedy="name a folder you may write to",
             ) from error
 
+    def others(self, key: Mapping[str, str], *, apart: Iterable[str]) -> list[KeyedReturns]:
+        """Samples under keys that differ from this one in nothing but the fields `apart`.
+
+        Returns: those that have samples; the ones added to last come last.
+        """
+        free = set(apart)
+        same = {name: value for name, value in key.items() if name not in free}
+        return [
+            KeyedReturns(folder)
+            for folder, found in self._sampled()
+            if found != dict(key) and {n: v for n, v in found.items() if n not in free} == same
+        ]
+
+    def keys_used_by(self, configuration: str) -> list[dict[str, str]]:
+        """The keys under which runs of a configuration (KeyedReturns.note_configuration) have samples."""
+        return [key for folder, key in self._sampled() if (folder / _CONFIGURATIONS / configuration).exists()]
+
+    def _sampled(self) -> list[tuple[Path, dict[str, str]]]:
+        """Folder and key of all that have samples, by the time of their last shard."""
+        found = []
+        for folder in self.root.glob("*"):
+            shards = list_shards(folder / "returns")
+            if shards:
+                found.append((shards[-1].name, folder, read_json(folder / "key.json") or {}))
+        return [(folder, key) for _, folder, key in sorted(found, key=lambda entry: entry[:2])]
+
 
 class KeyedReturns:
     """The reference returns under one key; what other processes add shows after refresh."""
 
     def __init__(self, folder: Path, *, stale_s: float = STALE_S) -> None:
         self.folder = folder
+        self.key: dict[str, str] = read_json(folder / "key.json") or {}
         self._stale_s = stale_s
         self._entries: dict[str, dict[int, _Entry]] = {}
         self._read: dict[str, tuple[int, int] | None] = {}  # None: read whole, never to be read again
@@ -114,6 +144,28 @@ class KeyedReturns:
     def refresh(self) -> int:
         """Read what others have added. Returns: how many samples are new."""
         return sum(self._load(path) for path in list_shards(self.folder / "returns"))
+
+    def adopt(self, other: KeyedReturns) -> None:
+        """Store what another key has and this one lacks."""
+        self.add(
+            [
+                Sample(goal, index, entry.episode_return, entry.score)
+                for goal, entries in other._entries.items()
+                for index, entry in entries.items()
+                if index not in self._entries.get(goal, {})
+            ]
+        )
+
+    def note_configuration(self, configuration: str) -> None:
+        """Note that runs of this configuration use the samples; see ReturnStore.keys_used_by."""
+        folder = self.folder / _CONFIGURATIONS
+        folder.mkdir(exist_ok=True)
+        (folder / configuration).touch()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no sample."""
+        return not self._entries
 
     def claim(
         self, goals: Iterable[str], *, limit: int | None = None, force: bool = False

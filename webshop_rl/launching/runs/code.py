@@ -1,40 +1,15 @@
-"""Which code a run was made with, and a copy of it that no later edit can reach."""
+"""The commit a run was made with, and a copy of its code that no later edit can reach."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 from webshop_rl.errors import UserError
-
-DIGEST_CHARS = 12
-PACKAGE = Path(__file__).resolve().parents[2]
-SOURCE = PACKAGE.parent
-
-
-def code_files(source: Path = SOURCE) -> Iterator[Path]:
-    """The files that decide what a run does: all of the package, and launch.py beside it."""
-    package = source / PACKAGE.name
-    for path in sorted(package.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
-            yield path
-    if (source / "launch.py").is_file():
-        yield source / "launch.py"
-
-
-@functools.cache
-def code_digest(source: Path = SOURCE) -> str:
-    """Hex digest of the code, as it is at the first call of this process."""
-    digest = hashlib.sha256()
-    for path in code_files(source):
-        digest.update(f"{path.relative_to(source).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:DIGEST_CHARS]
+from webshop_rl.source import SOURCE, code_digest, code_files
 
 
 @functools.cache

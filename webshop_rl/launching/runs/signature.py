@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,15 @@ OUTSIDE = (
     "retry",
     "rerun",
     "on_code_change",
+)
+# What decides an episode of the reference policy, less what is known not to (memory, the learner's side).
+_ACTING = ("env", "model", "rollout", "vstar.seed")
+_NOT_ACTING = (
+    "rollout.batch_size",
+    "model.lr_scale",
+    "model.micro_batch_tokens",
+    "model.gradient_checkpointing",
+    "model.lora",
 )
 _LOCATION_SUFFIXES = ("_dir", "_path", "_file")
 
@@ -79,8 +88,18 @@ def signature_of(fields: Mapping[str, Scalar]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:SIGNATURE_CHARS]
 
 
+def acting_signature(fields: Mapping[str, Scalar]) -> str:
+    """Digest of what decides an episode of the reference policy: equal for runs that share V*'s samples."""
+    acting = {key: value for key, value in fields.items() if _within(key, _ACTING)}
+    return signature_of({key: value for key, value in acting.items() if not _within(key, _NOT_ACTING)})
+
+
 def _outside(key: str) -> bool:
-    return any(key == outside or key.startswith(f"{outside}.") for outside in OUTSIDE)
+    return _within(key, OUTSIDE)
+
+
+def _within(key: str, sections: Sequence[str]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
 def _held_by(key: str, value: str, root: Path) -> str:

@@ -23,6 +23,7 @@ from webshop_rl.launching.runs.observe import observe
 from webshop_rl.launching.runs.plan import Action, Planned, latest_folder, plan_all
 from webshop_rl.launching.runs.prepare import prepare
 from webshop_rl.launching.runs.presence import alive_as_launcher, lost_launcher, planning
+from webshop_rl.launching.runs.reference_returns import check_reference_returns
 from webshop_rl.launching.runs.state import GOING, RunStatus, State, held_by_job, jobs_of
 from webshop_rl.launching.slurm.queue import SlurmQueue
 from webshop_rl.launching.slurm.submit import answering_controller, withdraw
@@ -35,6 +36,7 @@ from webshop_rl.launching.sweeps.manifest import Listed, split_common, write_man
 from webshop_rl.launching.sweeps.record import record_sweep
 from webshop_rl.launching.sweeps.sweep import Sweep
 from webshop_rl.launching.sweeps.table import RunView, SweepTable, view_run
+from webshop_rl.source import acting_code_digest
 from webshop_rl.tracking.prepare import check_tracker
 
 # Below a sweep's folder: one folder for each submission, for submitit's files.
@@ -116,6 +118,12 @@ def _plan(sweep: Sweep, composed: Sequence[ComposedRun], stop: StopRequests) -> 
         code=sweep.code,
         wishes=sweep.wishes,
         observe=lambda folder: observe(sweep.root, folder, jobs),
+    )
+    check_reference_returns(
+        sweep.root,
+        list(zip(distinct, planned, strict=True)),
+        code=acting_code_digest(sweep.source),
+        on_code_change=sweep.wishes.on_code_change,
     )
     common, own = split_common([run.overrides for run in distinct])
     if not sweep.settings.dry_run:

@@ -9,11 +9,11 @@ from omegaconf import OmegaConf
 
 from webshop_rl.launching.config import HardwareConfig, SweepConfig
 from webshop_rl.launching.executors import resolve_executor
-from webshop_rl.launching.runs.code import SOURCE, code_digest
 from webshop_rl.launching.runs.compose import ComposedRun
 from webshop_rl.launching.runs.plan import Wishes
 from webshop_rl.launching.runs.worker import ENTRY
 from webshop_rl.launching.sweeps.manifest import check_name
+from webshop_rl.source import SOURCE, code_digest
 from webshop_rl.tracking.config import TrackingSettings, resolve
 
 
