@@ -20,8 +20,10 @@ QUICK = ("debug=quick", "num_updates=1", "model.hidden_size=32", "model.num_laye
 
 
 def launch(source: Path, root: Path, *overrides: str) -> tuple[int, str]:
+    flags = [word for word in overrides if word.startswith("-")]
+    keys = [*QUICK, "tracking=journal", f"root={root}", *(w for w in overrides if w not in flags)]
     done = subprocess.run(
-        [sys.executable, str(source / "launch.py"), *QUICK, "tracking=journal", f"root={root}", *overrides],
+        [sys.executable, str(source / "launch.py"), *flags, *keys],
         capture_output=True,
         text=True,
         timeout=120,
