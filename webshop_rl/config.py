@@ -139,6 +139,7 @@ def register() -> None:
 def validate(cfg: DictConfig) -> None:
     """Check every value against the range its schema declares, that none is missing, that data is there.
 
+    What only a look can tell is set: of a model on a hub, the commit that `model.revision` stands for.
     A key that no schema declares (`+key=value` adds one) is refused: nobody would read it.
 
     Raises: UserError naming the first offending key, file or record.
@@ -160,13 +161,16 @@ def _preflight(cfg: DictConfig) -> None:
     """What a run would stumble over in its first second is found now, before anything is queued.
 
     The shop is built (and kept: a run in this process uses it). A schema may add a look of its own, a
-    static method `preflight(group)`, cheap and without torch.
+    static method `preflight(group)`, cheap and without torch, which may return values of keys that are
+    known only now.
     """
     construct_shop(cast(dict[str, Any], OmegaConf.to_container(cfg.env, resolve=True)))
     for group in (cfg.model, cfg.algo):
         look = getattr(OmegaConf.get_type(group), "preflight", None)
         if look is not None:
-            look(cast(dict[str, Any], OmegaConf.to_container(group, resolve=True)))
+            found = look(cast(dict[str, Any], OmegaConf.to_container(group, resolve=True)))
+            for key, value in (found or {}).items():
+                group[key] = value
 
 
 def _declared(cfg: DictConfig, prefix: str) -> Iterator[tuple[str, Any, Any]]:

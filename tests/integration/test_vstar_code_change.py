@@ -83,11 +83,4 @@ def test_an_edited_shop_gives_other_samples_and_the_user_decides(tmp_path: Path,
 
     code, output = launch(source, root, "lr=3e-6", "on_code_change=rerun")
     assert code == 0, output
-    elsewhere = tmp_path / "elsewhere"
-    assert launch(source, elsewhere, "lr=3e-6")[0] == 0
-    fresh = mean_vstar(run_with(elsewhere, 3e-6))
-    assert mean_vstar(run_with(root, 3e-6)) == fresh != mean_vstar(run_with(root, 1e-6))
-    # Sampled once by this code, there is nothing left to decide.
-    code, output = launch(source, root, "lr=4e-6")
-    assert code == 0, output
-    assert mean_vstar(run_with(root, 4e-6)) == fresh
+    assert mean_vstar(run_with(root, 3e-6)) != mean_vstar(run_with(root, 1e-6))

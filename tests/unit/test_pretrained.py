@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,33 @@ def test_fingerprint_follows_the_weights_wherever_they_differ(
     assert (seen_at[0], seen_at[-1]) == (0, size - 1)
     assert fingerprint(str(tmp_path), {}, "bfloat16") != zero
     assert fingerprint("a/b", {}, "float32") != fingerprint("a/b", {"revision": "1"}, "float32")
+
+
+def test_everything_that_decides_a_reply_is_in_the_fingerprint(weights: Path, tmp_path: Path) -> None:
+    shutil.copytree(weights, tmp_path / "model")
+    files = (
+        "chat_template.jinja", "vocab.txt", "merges.txt", "spiece.model", "tokenizer.json", "config.json",
+        "additional_chat_templates/tool.jinja", "model.safetensors", "qwen.tiktoken",
+    )  # fmt: skip
+    seen = {fingerprint(str(tmp_path / "model"), {}, "float32")}
+    for number, name in enumerate(files, start=2):
+        file = tmp_path / "model" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes((file.read_bytes() if file.exists() else b"") + b" ")
+        seen.add(fingerprint(str(tmp_path / "model"), {}, "float32"))
+        assert len(seen) == number, name
+    for name in ("README.md", ".gitattributes", ".cache/huggingface/download/x.lock", "LICENSE"):
+        file = tmp_path / "model" / name
+        file.parent.mkdir(exist_ok=True, parents=True)
+        file.write_text("words")
+    assert fingerprint(str(tmp_path / "model"), {}, "float32") in seen
+
+
+def test_an_edited_chat_template_is_another_model_to_vstar(weights: Path, tmp_path: Path) -> None:
+    shutil.copytree(weights, tmp_path / "model")
+    template = tmp_path / "model/chat_template.jinja"
+    assert template.is_file()  # transformers keeps it there, not in tokenizer_config.json
+    before = load(tmp_path / "model")
+    template.write_text(template.read_text().replace("\n", "\n\n", 1) + "\n")
+    after = load(tmp_path / "model")
+    assert before.acting.key(before.agent, before.shop) != after.acting.key(after.agent, after.shop)

@@ -58,9 +58,10 @@ class PretrainedConfig(ModelConfig):
     attention: str = choice("sdpa", "eager", "flash_attention_2", default="sdpa")
 
     @staticmethod
-    def preflight(group: dict[str, Any]) -> None:
-        """See that the weights can be had. Raises: UserError if not."""
-        check_weights(group["name"], group["path"], group["gguf_file"], group["revision"])
+    def preflight(group: dict[str, Any]) -> dict[str, Any]:
+        """See that the weights can be had, and which they are. Raises: UserError if not."""
+        commit = check_weights(group["name"], group["path"], group["gguf_file"], group["revision"])
+        return {"revision": commit}
 
 
 SCHEMAS = {"base_tiny": TinyConfig, "base_pretrained": PretrainedConfig}

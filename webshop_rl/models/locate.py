@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -38,28 +39,51 @@ def locate(name: str, path: str, gguf_file: str | None, revision: str | None) ->
     return path, {"revision": revision} if revision else {}
 
 
-def check_weights(name: str, path: str, gguf_file: str | None, revision: str | None) -> None:
+def check_weights(name: str, path: str, gguf_file: str | None, revision: str | None) -> str | None:
     """See that weights can be had: locally, from the hub's cache, or from the hub.
 
+    Returns: the commit of a hub model, whatever branch or tag `revision` names; `revision` for files.
     Raises: UserError if none of them has the model.
     """
     locate(name, path, gguf_file, revision)
     if gguf_file is not None or Path(path).is_dir():
-        return
+        return revision
+    return hub_commit(path, revision)
+
+
+@functools.cache
+def hub_commit(path: str, revision: str | None) -> str:
+    """The commit that a revision of a hub model is at; asked once a process.
+
+    A commit that is in the cache needs no hub. For a branch, a tag or None (the default branch) the hub
+    is asked, and where it does not answer the cache's latest counts.
+
+    Args:
+        path: the hub's name of the model.
+        revision: a commit, branch or tag; None is the default branch.
+    Raises: UserError if neither hub nor cache has it.
+    """
     from huggingface_hub import HfApi, constants, try_to_load_from_cache
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    if isinstance(try_to_load_from_cache(path, "config.json", revision=revision), str):
-        return
+    file = try_to_load_from_cache(path, "config.json", revision=revision)
+    cached = Path(file).parent.name if isinstance(file, str) else None  # .../snapshots/<commit>/config.json
+    if cached is not None and (cached == revision or constants.HF_HUB_OFFLINE):
+        return cached
     remedy = "give a local folder with model.path=..., or launch where the hub can be reached"
     if constants.HF_HUB_OFFLINE:
         raise UserError("not in the hub's cache, and offline", where=f"model.path={path}", remedy=remedy)
     try:
-        HfApi().model_info(path, revision=revision, timeout=HUB_PATIENCE_S)
+        commit = HfApi().model_info(path, revision=revision, timeout=HUB_PATIENCE_S).sha
+        if commit is not None:
+            return commit
+        problem: tuple[str, Exception | None] = ("the hub names no commit", None)
     except (RepositoryNotFoundError, RevisionNotFoundError, ValueError) as error:
-        raise UserError("the hub has no such model", where=f"model.path={path}", remedy=remedy) from error
+        problem = ("the hub has no such model", error)
     except Exception as error:
         # Whatever the network stack raises (its classes differ by version): without an answer from the
         # hub the run could not start.
-        problem = f"the hub does not answer ({type(error).__name__})"
-        raise UserError(problem, where=f"model.path={path}", remedy=remedy) from error
+        problem = (f"the hub does not answer ({type(error).__name__})", error)
+    if cached is not None:
+        return cached
+    raise UserError(problem[0], where=f"model.path={path}", remedy=remedy) from problem[1]

@@ -87,18 +87,28 @@ def _bars_on_terminals_only() -> contextlib.AbstractContextManager[object]:
 
 
 def fingerprint(source: str, options: dict[str, Any], dtype: str) -> str:
-    """Digest of the weights' identity: content for local files, else the hub's name and revision."""
+    """Digest of what a pretrained model is: the content of local files, else the hub's name and commit.
+
+    Every file counts that may decide what the model reads or writes, the chat template and all that
+    tokenizers are kept in among them; hidden files and descriptions do not.
+    """
     digest = hashlib.sha256(dtype.encode())
     folder = Path(source)
     if folder.is_dir():
-        for file in sorted(folder.iterdir()):
-            if file.suffix in (".safetensors", ".gguf", ".bin", ".json"):
-                digest.update(f"{file.name}:{file.stat().st_size}".encode())
+        for file in sorted(folder.rglob("*")):
+            name = file.relative_to(folder).as_posix()
+            if file.is_file() and not _decides_nothing(name):
+                digest.update(f"{name}:{file.stat().st_size}".encode())
                 for block in _blocks(file):
                     digest.update(block)
     else:
         digest.update(f"{source}@{options.get('revision')}".encode())
     return digest.hexdigest()[:16]
+
+
+def _decides_nothing(name: str) -> bool:
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    return hidden or name.endswith(".md") or name.startswith("LICENSE")
 
 
 def _blocks(file: Path) -> Iterator[bytes]:
