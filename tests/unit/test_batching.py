@@ -71,7 +71,7 @@ def test_segments_count_padded_each() -> None:
 
 def test_values_stand_before_steps_and_the_last_page_apart() -> None:
     """A second segment goes on counting turns; a page behind the last reply is read too."""
-    made = trajectory("g", (2, 0.0), (1, 0.0))
+    made = trajectory("g", (2, 0.0), (1, 0.0), end=EndReason.MAX_STEPS)
     second = Segment()
     second.append_context([1, 1])
     second.append_action(2, 0.0, 2, None)
@@ -93,11 +93,14 @@ def test_values_stand_before_steps_and_the_last_page_apart() -> None:
     assert last.tolist() == [5.0]
 
 
-def test_values_without_a_last_page_leave_0_there() -> None:
+def test_without_a_last_page_a_truncated_episode_is_read_at_its_last_token() -> None:
     packed = pack(PAIR, num_tokens=3, num_turns=2, pad=0, device=torch.device("cpu"))
-    before, last = packed.values(torch.tensor([1.0, 2.0, 3.0]))
+    # The second trajectory: 3 context tokens, 1 of a reply, and no room for a page.
+    assert packed.inputs.value_row.tolist() == [0, 0, 1, 1]
+    assert packed.inputs.value_position.tolist() == [2, 7, 2, 3]
+    before, last = packed.values(torch.tensor([1.0, 2.0, 3.0, 4.0]))
     assert before.tolist() == [[1.0, 2.0], [3.0, 0.0]]
-    assert last.tolist() == [0.0, 0.0]
+    assert last.tolist() == [0.0, 4.0]
 
 
 def test_forced_tokens_are_no_decisions_and_stay_0() -> None:

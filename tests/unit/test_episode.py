@@ -23,6 +23,11 @@ def act(parts: Parts, actions: list[str], *, keep_last_page: bool = False, think
         parts.agent.context_tokens,
         keep_last_page=keep_last_page,
     )
+    return play(parts, episode, actions)
+
+
+def play(parts: Parts, episode: Episode, actions: list[str]) -> Episode:
+    """Send these actions token by token."""
     codec = parts.agent.codec
     for action in actions:
         wanted = [*codec.encode(action), codec.end]
@@ -123,6 +128,38 @@ def test_a_transcript_that_outgrew_the_context_ends_and_says_so() -> None:
     assert episode.finished
     assert episode.trajectory.end == EndReason.CONTEXT
     assert not episode.trajectory.terminated
+
+
+@pytest.mark.parametrize("context_tokens", [38, 27, 22])
+def test_the_page_that_outgrew_the_context_is_kept_for_a_critic(context_tokens: int) -> None:
+    """Page 1 is 13 tokens after the 18 of page 0 and its reply: whole, cut, and with no room at all."""
+    parts = build()
+    codec = parts.agent.codec
+    parts.agent.context_tokens = 38
+    spec = EpisodeSpec(parts.shop.goals("train")[0], 0, seed=7)
+    session, acting = parts.shop.session(), parts.acting
+    episode = Episode(spec, session, acting.prompter, acting.settings, 38, keep_last_page=True)
+    episode._context_tokens = context_tokens  # the first page was read, then the room shrank
+    play(parts, episode, ["search[red]"])
+    assert episode.trajectory.end == EndReason.CONTEXT
+    (segment,) = episode.trajectory.segments
+    after = segment.tokens[18:]
+    whole = [
+        codec.encode("<page>")[0],
+        *codec.encode("back to search [SEP] results: 1 [SEP] 1 red shoes $45"),
+        codec.encode("<act>")[0],
+    ]
+    assert len(segment.tokens) <= context_tokens
+    assert not any(segment.action[18:])
+    if context_tokens == 38:
+        assert after == whole
+    elif context_tokens == 27:
+        # The frame stays, so that the critic reads where it always does.
+        assert (after[0], after[-1]) == (whole[0], whole[-1])
+        assert 2 < len(after) <= 9
+        assert after[1:3] == whole[1:3]
+    else:
+        assert after == []
 
 
 def test_a_first_page_that_does_not_fit_gives_an_episode_without_turns() -> None:

@@ -13,6 +13,7 @@ from shop5_parts import Parts, build
 from torch import Tensor
 
 from webshop_rl.algos.batch import LossOutput
+from webshop_rl.envs.types import EndReason
 from webshop_rl.errors import UserError
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.learner import Learner, out_of_memory_advice
@@ -138,6 +139,31 @@ def test_a_step_on_fresh_trajectories_starts_where_the_sampler_was() -> None:
     assert first.metrics["algo/ratio_mean"] == pytest.approx(1, abs=1e-4)
     assert first.metrics["algo/kl_behaviour"] == pytest.approx(0, abs=1e-6)
     assert second.metrics["algo/kl_behaviour"] > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("overflow", "context_tokens"),
+    [("truncate", 36), ("truncate", 64), ("truncate", 128), ("drop_oldest", 36), ("drop_oldest", 48)],
+)
+def test_an_episode_that_outgrew_the_context_goes_on_with_v(overflow: str, context_tokens: int) -> None:
+    """A critic that says 5 everywhere: every truncated episode's last value is 5, whatever cut it off."""
+    parts = build(
+        "algo=ppo", "algo.bootstrap_truncated=true", "env.distractors=4", "env.max_steps=6",
+        f"rollout.context_overflow={overflow}", "rollout.max_query_words=2",
+    )  # fmt: skip
+    parts.agent.context_tokens = context_tokens
+    head = parts.agent.network.value_head
+    assert head is not None
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.fill_(5.0)
+    trajectories = [t for t in parts.collect(24) if t.turns]
+    batch = parts.learner()._prepare(trajectories, None)
+    assert batch.last_value is not None
+    assert sum(t.end is EndReason.CONTEXT for t in trajectories) >= 10
+    truncated = batch.last_value[~batch.terminated]
+    assert truncated.tolist() == [5.0] * len(truncated)
+    assert max(len(s.tokens) for t in trajectories for s in t.segments) <= context_tokens
 
 
 @pytest.mark.parametrize("level", ["turn", "token"])

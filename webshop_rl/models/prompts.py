@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from webshop_rl.envs.types import Goal, Page
 from webshop_rl.models.codec import Codec
@@ -104,6 +104,16 @@ class Prompter:
     def page(self, view: View, *, reply_ended: bool) -> list[int]:
         """Context tokens between two replies."""
         return self.codec.frame_page(self._fit(view.text), reply_ended=reply_ended)
+
+    def page_within(self, view: View, room_tokens: int, *, reply_ended: bool) -> list[int]:
+        """`page`, its text cut to fit into room_tokens; [] if not even its frame fits."""
+        tokens = self.page(view, reply_ended=reply_ended)
+        if len(tokens) <= room_tokens:
+            return tokens
+        frame = len(self.codec.frame_page(_CUT, reply_ended=reply_ended))
+        cut = replace(self, max_page_tokens=max(0, room_tokens - frame))
+        tokens = cut.page(view, reply_ended=reply_ended)
+        return tokens if len(tokens) <= room_tokens else []
 
     def _fit(self, text: str) -> str:
         # About one token a character at worst: only texts that may be too long are counted.

@@ -59,7 +59,8 @@ class Episode:
         prompter: pages to tokens.
         settings: how replies are decoded.
         context_tokens: longest segment.
-        keep_last_page: append the page after a truncation, where a critic may bootstrap from.
+        keep_last_page: append the page after a truncation, cut to what is left of the context, where a
+            critic may bootstrap from.
     """
 
     def __init__(
@@ -141,11 +142,8 @@ class Episode:
     def _end(self, step: Step) -> None:
         self.finished = True
         self.trajectory.end = EndReason.BOUGHT if step.terminated else EndReason.MAX_STEPS
-        if step.truncated and self._keep_last_page:
-            view = self._prompter.view(step.page, first=False)
-            tokens = self._prompter.page(view, reply_ended=not self._reply.cut)
-            if len(self._segment.tokens) + len(tokens) <= self._context_tokens:
-                self._segment.append_context(tokens)
+        if step.truncated:
+            self._keep_page(step.page)
 
     def _read(self, page: Page) -> None:
         """Append the next page, or deal with a transcript that outgrew the context."""
@@ -156,7 +154,7 @@ class Episode:
             if self._settings.context_overflow == "drop_oldest":
                 self._begin_segment(self._prompter.view(page, first=True))
             else:
-                self._out_of_context()
+                self._out_of_context(page)
             return
         self._segment.append_context(tokens)
         self.pending += tokens
@@ -167,7 +165,7 @@ class Episode:
         tokens = self._prompter.opening(self.trajectory.goal, view)
         reply = self._new_reply(view)
         if len(tokens) + reply.max_tokens > self._context_tokens:
-            self._out_of_context()
+            self._out_of_context(view.page)
             return
         self.trajectory.segments.append(Segment())
         self.restarted = len(self.trajectory.segments) > 1
@@ -175,9 +173,19 @@ class Episode:
         self.pending = list(tokens)
         self._begin_reply(view, reply)
 
-    def _out_of_context(self) -> None:
+    def _out_of_context(self, page: Page) -> None:
         self.finished = True
         self.trajectory.end = EndReason.CONTEXT
+        if self.trajectory.turns:
+            self._keep_page(page)
+
+    def _keep_page(self, page: Page) -> None:
+        """The page after a truncation, as far as it fits; the policy never reads it."""
+        if not self._keep_last_page:
+            return
+        view = self._prompter.view(page, first=False)
+        room = self._context_tokens - len(self._segment.tokens)
+        self._segment.append_context(self._prompter.page_within(view, room, reply_ended=not self._reply.cut))
 
     def _begin_reply(self, view: View, reply: Reply) -> None:
         self._view, self._reply, self.at_page = view, reply, True

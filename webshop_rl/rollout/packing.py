@@ -24,7 +24,8 @@ class Packed:
             and those of a nucleus of one stay 0.
         num_steps: steps the critic looks at: K turns, or T action tokens.
         value_row, value_column: place of each critic reading in [b, num_steps + 1]; the last column is
-            the page after the last turn, read where an episode was truncated.
+            the end of the last segment, read where an episode was truncated: the page after its last
+            turn, or the last token of that turn if the context had no room for a page.
     """
 
     inputs: ScoreInputs
@@ -93,7 +94,7 @@ def pack(
             columns[b] += 1
     for s, (b, segment) in enumerate(segments):
         is_last = s + 1 == len(segments) or segments[s + 1][0] != b
-        if is_last and not segment.action[-1]:
+        if is_last and not trajectories[b].terminated:
             readings.append((s, len(segment.tokens) - 1, b, num_steps))
     row, position, target, token_row, token_column = _columns(decisions, 5, device)
     reading_row, reading_position, value_row, value_column = _columns(readings, 4, device)

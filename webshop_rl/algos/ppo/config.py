@@ -16,7 +16,8 @@ class PpoConfig(AlgoConfig):
         level: turn (a step is a turn) | token (a step is an action token).
         gamma: discount per step.
         gae_lambda: decay of the advantage estimator per step.
-        bootstrap_truncated: whether a truncated episode's return goes on with V of its last page.
+        bootstrap_truncated: whether a truncated episode's return (out of steps or context) goes on with V of
+            its last page.
         clip_eps: half-width of the clip on the token ratio.
         value_coef: weight of the critic's loss, which is a mean over steps.
         value_clip: half-width of the clip on the critic's move, return units; null for none.
