@@ -12,27 +12,58 @@ from typing import Any
 
 import pytest
 
-from webshop_rl.envs.parity.__main__ import Checkers, main
-from webshop_rl.envs.parity.corpus import KINDS, Row, read_corpus
-from webshop_rl.envs.parity.given import GIVEN_FIELDS, checksum, pack, published
-from webshop_rl.envs.parity.published import CHECKSUMS
+from webshop_rl.envs.parity.__main__ import main
+from webshop_rl.envs.parity.answers import ANSWERS, compare
+from webshop_rl.envs.parity.corpus import Row, read_corpus
+from webshop_rl.envs.parity.reference import Reference
 from webshop_rl.envs.scripted import POLICIES, run_episode
 from webshop_rl.envs.webshop.shop import WebShop
 
 Path_ = tuple[str | int, ...]
 ROWS_PER_KIND = 6
-MUTATIONS_PER_KIND = 1500
+MUTATIONS_PER_KIND = 600
 MISSING = object()
+
+# The fields of each kind of row: what was asked, and where the row came from. All others are answers.
+INPUTS = {
+    "goals": {"kind", "index"},
+    "prices": {"asin"},
+    "rewards": {"kind", "goal_index", "asin", "options", "price"},
+    "searches": {"query"},
+    "analysis": {"asin"},
+    "trajectories": {"human_goals", "goal_index", "action"},
+    "trajectories_rich": {"human_goals", "goal_index", "action"},
+}
+LABELS = {"rewards": {"case", "id"}, "searches": {"source", "id"}, "trajectories": {"policy", "id"}}
+LABELS |= {"trajectories_rich": {"id"}, "goals": set(), "prices": set(), "analysis": set()}
+KINDS = list(INPUTS)
+GOAL = "asin attributes goal_options price_upper query product_category"
+INFO = "r_type r_att w_att query_match category_match title_score r_option w_option r_price w_price"
+STEP = "obs reward done"
+ACTIONS = ("available_actions.has_search_bar", "available_actions.clickables")
+ANSWERED = {
+    "goals": f"{GOAL} instruction_text weight category name",
+    "prices": "pricing price_tag price",
+    "rewards": " ".join(
+        ["reward", *(f"info.{f}" for f in INFO.split()), *(f"goal.{f}" for f in GOAL.split())]
+    ),
+    "searches": "asins scores tokens",
+    "analysis": "tokens",
+    "trajectories": " ".join(
+        [f"initial.{f}" for f in ("obs", *ACTIONS)] + [f"steps.{f}" for f in (*STEP.split(), *ACTIONS)]
+    ),
+    "trajectories_rich": " ".join(["initial_obs", *(f"steps.{f}" for f in STEP.split())]),
+}
 
 
 @pytest.fixture(scope="module")
 def corpus(webshop_parity_dir: Path) -> dict[str, list[Row]]:
-    return {kind: files[0] for kind, files in read_corpus(webshop_parity_dir).items()}
+    return read_corpus(webshop_parity_dir, KINDS)
 
 
 @pytest.fixture(scope="module")
-def checkers(webshop_parity_dir: Path, webshop_data_dir: Path) -> Checkers:
-    return Checkers(read_corpus(webshop_parity_dir), str(webshop_data_dir))
+def reference(webshop_data_dir: Path) -> Reference:
+    return Reference(str(webshop_data_dir))
 
 
 def test_every_recorded_row_matches(
@@ -40,10 +71,17 @@ def test_every_recorded_row_matches(
 ) -> None:
     assert main([str(webshop_parity_dir), "--data-dir", str(webshop_data_dir)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(KINDS)
+    assert [line.split()[0] for line in lines] == KINDS == list(ANSWERS)
     for line in lines:
         matching, rows = line.split()[1].split("/")
         assert matching == rows
+
+
+def test_the_sample_that_users_have_matches(
+    webshop_data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(Path(__file__).with_name("sample")), "--data-dir", str(webshop_data_dir)]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == KINDS
 
 
 def _fields(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
@@ -73,16 +111,7 @@ def _changed(value: Any) -> list[Any]:
             str(value),
         ]
     elif isinstance(value, str):
-        other = [
-            value + "x",
-            "x" + value,
-            value + " ",
-            value + "!",
-            value[:-1],
-            value[::-1],
-            value.upper(),
-            "",
-        ]
+        other = [value + "x", "x" + value, value + " ", value[:-1], value[::-1], value.upper(), ""]
     elif isinstance(value, list):
         other = [value[:-1], value[1:], value + value[-1:], [*value, "x"], value[::-1]]
     elif isinstance(value, dict):
@@ -106,93 +135,74 @@ def _with(content: dict[str, Any], path: Path_, value: Any) -> dict[str, Any]:
     return altered
 
 
-def _mutations(rows: list[Row], rng: random.Random) -> Iterator[tuple[int, Path_, Any, dict[str, Any]]]:
-    chosen = sorted({0, len(rows) - 1, *rng.sample(range(len(rows)), k=ROWS_PER_KIND)})
-    every = [
-        (index, path, value)
-        for index in chosen
-        for path, old in _fields(rows[index].content)
-        if path
-        for value in _changed(old)
-    ]
-    for index, path, value in rng.sample(every, k=min(MUTATIONS_PER_KIND, len(every))):
-        yield index, path, value, _with(rows[index].content, path, value)
+def _is_answer(kind: str, path: Path_) -> bool:
+    """Whether a field is the original's: neither a label nor an input, as steps are for their actions."""
+    if path[0] == "steps":
+        return len(path) > 2 and path[2] != "action"
+    return path[0] not in INPUTS[kind] | LABELS[kind]
+
+
+def _mutations(
+    kind: str, rows: list[Row], rng: random.Random
+) -> Iterator[tuple[str, Path_, Any, dict[str, Any]]]:
+    """Rows with one answer changed: every answer at least once, then many of all changes."""
+    every: dict[tuple[str | int, ...], list[tuple[Row, Path_, Any]]] = {}
+    for row in [rows[0], rows[-1], *rng.sample(rows, k=ROWS_PER_KIND)]:
+        for path, old in _fields(row[1]):
+            if path and _is_answer(kind, path):
+                name = tuple(key for key in path if isinstance(key, str))
+                every.setdefault(name, []).extend((row, path, value) for value in _changed(old))
+    for changes in every.values():
+        for (where, content), path, value in rng.sample(
+            changes, k=min(1 + MUTATIONS_PER_KIND // len(every), len(changes))
+        ):
+            yield where, path, value, _with(content, path, value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_changed_field_is_found(kind: str, corpus: dict[str, list[Row]], checkers: Checkers) -> None:
-    rows = corpus[kind]
-    # One file's verdicts but for the altered row are known: all match. So only that row is compared, and
-    # the rest with it only as far as rows depend on one another.
-    missed = []
-    for index, path, value, altered in _mutations(rows, random.Random(f"mutations of {kind}")):
-        if checkers[kind].compare(altered) is None:
-            file = [*rows]
-            file[index] = Row(rows[index].path, rows[index].line, altered)
-            if not any(checkers[kind].compare_together(file)):
-                missed.append((index, path, value))
+def test_any_changed_answer_is_found(kind: str, corpus: dict[str, list[Row]], reference: Reference) -> None:
+    altered_rows = list(_mutations(kind, corpus[kind], random.Random(f"mutations of {kind}")))
+    missed = [
+        (where, path, value)
+        for where, path, value, altered in altered_rows
+        if compare(kind, altered, reference) is None
+    ]
     assert missed == []
+    fields = {"".join(f".{key}" for key in path if isinstance(key, str)) for _, path, _, _ in altered_rows}
+    assert fields >= {f".{name}" for name in ANSWERED[kind].split()}
 
 
-@pytest.mark.parametrize("field", ["case", "source", "policy"])
-def test_swapped_labels_are_found(field: str, corpus: dict[str, list[Row]], checkers: Checkers) -> None:
-    kind = {"case": "rewards", "source": "searches", "policy": "trajectories"}[field]
-    rows = corpus[kind]
-    labels = sorted({row.content[field] for row in rows})
-    for index in random.Random(field).sample(range(len(rows)), k=20):
-        for label in labels:
-            if label != rows[index].content[field]:
-                altered = rows[index].content | {field: label}
-                file = [*rows]
-                file[index] = Row(rows[index].path, rows[index].line, altered)
-                assert checkers[kind].compare(altered) or any(checkers[kind].compare_together(file)), label
-
-
-def _renumbered(rows: list[Row]) -> list[Row]:
-    """Rows that the published sample does not hold, by their ids."""
-    return [
-        Row(
-            row.path,
-            row.line,
-            row.content | ({"id": row.content["id"] + 5000} if "id" in row.content else {}),
-        )
-        for row in rows
-    ]
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if LABELS[kind]])
+def test_labels_may_be_anything(kind: str, corpus: dict[str, list[Row]], reference: Reference) -> None:
+    for _, content in random.Random(kind).sample(corpus[kind], k=10):
+        for label in LABELS[kind] | {"a label of its own"}:
+            for value in (None, 7, "x", ["x"], {"x": 1.5}):
+                assert compare(kind, content | {label: value}, reference) is None
+        assert compare(kind, {k: v for k, v in content.items() if k not in LABELS[kind]}, reference) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_beyond_the_published_sample_are_held_to_the_rules(
-    kind: str, corpus: dict[str, list[Row]], webshop_data_dir: Path, checkers: Checkers
+def test_what_cannot_be_an_input_is_named(
+    kind: str, corpus: dict[str, list[Row]], reference: Reference
 ) -> None:
-    rows = _renumbered(corpus[kind])
-    if kind in GIVEN_FIELDS:
-        assert not any(checksum(row.content) in published(kind) for row in rows)
-    strangers = Checkers({kind: [rows]}, str(webshop_data_dir), reference=checkers.reference)
-    assert [v.difference for v in strangers[kind].check([rows]) if v.difference] == []
-    # A sample of them, with gaps, is as good.
-    some = [row for number, row in enumerate(rows) if number % 3]
-    assert [v.difference for v in strangers[kind].check([some]) if v.difference] == []
-    # And what follows from the rest of a row is still compared.
-    wrong = {
-        "goals": ("weight",),
-        "prices": ("price",),
-        "rewards": ("info", "r_att"),
-        "searches": ("scores", 0),
-        "analysis": ("tokens", 0),
-        "trajectories": ("steps", 0, "obs"),
-        "trajectories_rich": ("steps", 0, "reward"),
-    }[kind]
-    altered = [Row(rows[1].path, 2, _with(rows[1].content, wrong, "other"))]
-    (verdict,) = strangers[kind].check([altered])
-    assert verdict.difference is not None
-    assert verdict.difference.field.split(" ")[0] == "".join(
-        f"[{key}]" if isinstance(key, int) else f".{key}" for key in wrong
-    ).lstrip(".")
+    _, content = corpus[kind][0]
+    for field in INPUTS[kind]:
+        path: Path_ = ("steps", 0, "action") if field == "action" else (field,)
+        out_of_range = (-1, 10**9) if field.endswith("index") else ()
+        for value in (None, [3], {"x": 3}, MISSING, *out_of_range):
+            difference = compare(kind, _with(content, path, value), reference)
+            assert difference is not None
+            assert difference.startswith("steps: expected" if field == "action" else f"{field}: expected")
 
 
-def test_the_checksums_are_those_of_the_published_rows(corpus: dict[str, list[Row]]) -> None:
-    for kind in GIVEN_FIELDS:
-        assert pack(corpus[kind]) == "".join(CHECKSUMS[kind].split())
+@pytest.mark.parametrize("kind", KINDS)
+def test_order_and_copies_are_no_answers(
+    kind: str, corpus: dict[str, list[Row]], tmp_path: Path, webshop_data_dir: Path
+) -> None:
+    rows = [json.dumps(content) for _, content in corpus[kind][:12]]
+    (tmp_path / f"{kind}.some.jsonl").write_text("\n".join(rows[::-1] + rows[::3]))
+    (tmp_path / f"{kind}.more.jsonl").write_text("\n".join(rows[2:5]))
+    assert _run(tmp_path, webshop_data_dir) == 0
 
 
 def _run(folder: Path, data_dir: Path | str) -> int:
@@ -216,17 +226,6 @@ def test_a_difference_is_named_and_fails(
     )
 
 
-def test_rows_in_two_files_must_agree(
-    tmp_path: Path, webshop_parity_dir: Path, webshop_data_dir: Path
-) -> None:
-    lines = (webshop_parity_dir / "searches.public.jsonl").read_text().splitlines()[:20]
-    for name in ("searches.a.jsonl", "searches.b.jsonl"):
-        (tmp_path / name).write_text("\n".join(lines))
-    assert _run(tmp_path, webshop_data_dir) == 0
-    (tmp_path / "searches.b.jsonl").write_text("\n".join([lines[0], lines[1], lines[1]]))
-    assert _run(tmp_path, webshop_data_dir) == 1
-
-
 def _no_folder(folder: Path) -> None:
     folder.rmdir()
 
@@ -242,9 +241,9 @@ def _writes(name: str, content: bytes) -> Callable[[Path], None]:
     ("prepare", "message"),
     [
         (_no_folder, "no such folder"),
-        (_writes("README.md", b"x"), "holds no .jsonl file"),
+        (_writes("README.md", b"x"), "contains no .jsonl file"),
         (_writes("orders.public.jsonl", b"{}"), "unknown kind 'orders'"),
-        (_writes("goals.public.jsonl", b""), "holds no row"),
+        (_writes("goals.public.jsonl", b""), "contains no row"),
         (_writes("goals.public.jsonl", b'{"a": 1}\n{"a": '), "line 2: not JSON"),
         (_writes("goals.public.jsonl", b"[1]\n"), "line 1: not a JSON object"),
         (_writes("goals.public.jsonl", b"{}\n\n{}\n"), "line 2: not JSON"),

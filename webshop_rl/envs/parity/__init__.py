@@ -1,6 +1,5 @@
-"""Comparison of the WebShop reproduction with records of the original, field by field.
+"""Comparison of the WebShop reproduction with records of the original: `python -m webshop_rl.envs.parity`.
 
-`python -m webshop_rl.envs.parity CORPUS_DIR --data-dir DATA_DIR`. Every field of every row is derived
-anew where it can be, and held to the strictest rule that the kind of row allows where it cannot
-(docs/webshop.md lists those).
+A row gives inputs (a goal and a purchase; a query; a goal and actions) and what the original answered. The
+answers are compared, field by field and with their types. Whatever else a row has says where it came from.
 """

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from webshop_rl.errors import UserError
 
-KINDS = ("goals", "prices", "rewards", "searches", "analysis", "trajectories", "trajectories_rich")
-REMEDY = "pass the folder of the recorded rows, with its .jsonl files as they were delivered"
+REMEDY: Final = "pass the folder of the recorded rows, with its .jsonl files as they were delivered"
+
+Row = tuple[str, dict[str, Any]]  # file and line; the JSON object
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a file.
+class Repeated:
+    """The value of a field that stands twice in one object: equal to nothing that a row may have."""
 
-    Attributes:
-        path: the file; its name up to the first dot is the kind of its rows.
-        line: from 1.
-        content: the JSON object.
-        repeated: a field name that stands twice in one object, if any does; only the last is in content.
-    """
-
-    path: Path
-    line: int
-    content: dict[str, Any]
-    repeated: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.path.name} line {self.line}"
+    def __repr__(self) -> str:
+        return "two fields of this name"
 
 
-Files = dict[str, list[list[Row]]]
-
-
-def read_corpus(folder: Path) -> Files:
-    """The rows of every file, by kind.
+def read_corpus(folder: Path, kinds: Sequence[str]) -> dict[str, list[Row]]:
+    """The rows by kind, in the order of kinds; a file's name up to the first dot is the kind of its rows.
 
     Raises: UserError for a missing or empty folder, an unknown kind, an empty file, a broken line.
     """
@@ -46,16 +30,15 @@ def read_corpus(folder: Path) -> Files:
         raise UserError("no such folder", where=str(folder), remedy=REMEDY)
     paths = sorted(path for path in folder.iterdir() if path.suffix == ".jsonl")
     if not paths:
-        raise UserError("holds no .jsonl file", where=str(folder), remedy=REMEDY)
-    files: Files = {}
+        raise UserError("contains no .jsonl file", where=str(folder), remedy=REMEDY)
+    corpus: dict[str, list[Row]] = {kind: [] for kind in kinds}
     for path in paths:
         kind = path.name.split(".")[0]
-        if kind not in KINDS:
-            raise UserError(
-                f"unknown kind {kind!r}", where=str(path), remedy=f"known kinds: {', '.join(KINDS)}"
-            )
-        files.setdefault(kind, []).append(_read(path))
-    return files
+        if kind not in corpus:
+            known = f"known kinds: {', '.join(kinds)}"
+            raise UserError(f"unknown kind {kind!r}", where=str(path), remedy=known)
+        corpus[kind] += _read(path)
+    return {kind: rows for kind, rows in corpus.items() if rows}
 
 
 def _read(path: Path) -> list[Row]:
@@ -64,24 +47,22 @@ def _read(path: Path) -> list[Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot be read: {error}", where=str(path), remedy=REMEDY) from error
     if lines == [""]:
-        raise UserError("holds no row", where=str(path), remedy=REMEDY)
-    return [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
+        raise UserError("contains no row", where=str(path), remedy=REMEDY)
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        where = f"{path} line {number}"
+        try:
+            content = json.loads(line, object_pairs_hook=_object)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"not JSON: {error}", where=where, remedy=REMEDY) from error
+        if not isinstance(content, dict):
+            raise UserError("not a JSON object", where=where, remedy=REMEDY)
+        rows.append((f"{path.name} line {number}", content))
+    return rows
 
 
-def _parse(path: Path, number: int, line: str) -> Row:
-    repeated: list[str] = []
-
-    def collect(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        content = dict(pairs)
-        if len(content) < len(pairs):
-            names = [name for name, _ in pairs]
-            repeated.append(next(name for name in names if names.count(name) > 1))
-        return content
-
-    try:
-        content = json.loads(line, object_pairs_hook=collect)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"not JSON: {error}", where=f"{path} line {number}", remedy=REMEDY) from error
-    if not isinstance(content, dict):
-        raise UserError("not a JSON object", where=f"{path} line {number}", remedy=REMEDY)
-    return Row(path, number, content, repeated[0] if repeated else None)
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for name, value in pairs:
+        content[name] = Repeated() if name in content else value
+    return content

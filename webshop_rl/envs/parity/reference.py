@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from functools import cached_property
 
 from webshop_rl.envs.webshop.browser import Browser
 from webshop_rl.envs.webshop.goals import WebshopGoal
@@ -14,53 +13,21 @@ NUM_PRODUCTS = 1000
 
 
 class Reference:
-    """The shops that rows are compared with, built when first asked for.
+    """The shops that rows are compared with.
 
     Args:
         data_dir: folder of the original data files.
+    Raises: UserError if the data are missing or broken.
     """
 
     def __init__(self, data_dir: str | None) -> None:
-        self._data_dir = data_dir
+        self.synthetic = WebShop(data_dir=data_dir, num_products=NUM_PRODUCTS, goals="synthetic")
+        self.products = {product.asin: product for product in self.synthetic.products}
+        self.human = WebShop(data_dir=data_dir, num_products=NUM_PRODUCTS, goals="human")
 
-    @cached_property
-    def synthetic(self) -> WebShop:
-        """The shop with synthetic goals."""
-        return WebShop(data_dir=self._data_dir, num_products=NUM_PRODUCTS, goals="synthetic")
-
-    @cached_property
-    def human(self) -> WebShop:
-        """The shop with human goals."""
-        return WebShop(data_dir=self._data_dir, num_products=NUM_PRODUCTS, goals="human")
-
-    @cached_property
-    def instructions(self) -> frozenset[str]:
-        """The lower-cased instructions of all synthetic goals."""
-        return frozenset(goal.instruction.lower() for goal in self.synthetic.goals("all"))
-
-    @cached_property
-    def queries(self) -> frozenset[str]:
-        """The queries of all products."""
-        return frozenset(product.query for product in self.synthetic.products)
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """The place of each product in the catalogue, by ASIN."""
-        return {product.asin: place for place, product in enumerate(self.synthetic.products)}
-
-    def shop(self, kind: object) -> WebShop | None:
-        """The shop with goals of a kind; None if it is no kind."""
-        if kind == "synthetic":
-            return self.synthetic
-        return self.human if kind == "human" else None
-
-    def goal(self, kind: object, index: object) -> WebshopGoal | None:
-        """The goal of a kind at an index; None if there is none."""
-        shop = self.shop(kind)
-        if shop is None or type(index) is not int:
-            return None
-        goals = shop.goals("all")
-        return goals[index] if 0 <= index < len(goals) else None
+    def shop(self, kind: str) -> WebShop:
+        """The shop with goals of a kind, "human" or "synthetic"."""
+        return self.human if kind == "human" else self.synthetic
 
 
 class RecordedBrowser(Browser):
