@@ -26,7 +26,7 @@ def launch(source: Path, root: Path, *overrides: str) -> tuple[int, str]:
         [sys.executable, str(source / "launch.py"), *flags, *keys],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         env={**os.environ, "COLUMNS": "200"},
         cwd=root.parent,
     )
@@ -54,6 +54,7 @@ def source(tmp_path: Path) -> Path:
     return copy_checkout(tmp_path / "checkout")
 
 
+@pytest.mark.timeout(900)
 def test_an_edited_shop_gives_other_samples_and_the_user_decides(tmp_path: Path, source: Path) -> None:
     root = tmp_path / "root"
     code, output = launch(source, root, "lr=1e-6")

@@ -449,3 +449,43 @@ def test_what_a_checkpoint_remembers_is_plain_json(tmp_path: Path) -> None:
     state = json.loads((tmp_path / "checkpoints" / "update_000010" / "state.json").read_text())
     assert (state["update"], state["evaluated"], state["best_update"]) == (10, 10, 10)
     assert len(state["health"]) == 10
+
+
+def test_each_trajectory_is_compared_with_vstar_of_its_own_goal(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path, vstar=True, num_updates=3, goals_per_update=3)
+    seen: list[tuple[list[str], list[float]]] = []
+    learn = attempt.trainer._learner.learn
+
+    def spied(trajectories: Any, vstar: Any, update: int) -> Any:
+        seen.append(([t.goal.id for t in trajectories], vstar))
+        return learn(trajectories, vstar, update)
+
+    values = {goal.id: 0.1 * float(goal.asin) for goal in Shop5().goals("train")}
+    attempt.trainer._learner.learn = spied  # type: ignore[method-assign]
+    attempt.trainer._vstar.of = lambda goals, number: {g.id: values[g.id] for g in goals}  # type: ignore
+    attempt.run()
+    assert len(seen) == 3
+    for goals, vstar in seen:
+        assert vstar == [values[goal] for goal in goals]
+        assert len(set(vstar)) == 3
+
+
+def test_each_update_plays_the_next_goals_and_new_episodes(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path)
+    played: list[list[EpisodeSpec]] = []
+    collect = attempt.collector.collect
+
+    def spied(specs: Any, *, temperature: float, top_p: float = 1.0) -> Any:
+        if temperature > 0:
+            played.append(list(specs))
+        return collect(specs, temperature=temperature, top_p=top_p)
+
+    attempt.collector.collect = spied  # type: ignore[method-assign]
+    attempt.run()
+    # Ten updates of two goals are four passes over the five goals, a group of three each time.
+    assert [len(specs) for specs in played] == [6] * 10
+    goals = [spec.goal.id for specs in played for spec in specs]
+    for one_pass in range(4):
+        each = goals[15 * one_pass : 15 * (one_pass + 1)]
+        assert {goal: each.count(goal) for goal in each} == {g.id: 3 for g in Shop5().goals("train")}
+    assert len({spec.seed for specs in played for spec in specs}) == 60

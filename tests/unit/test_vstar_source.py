@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 import torch
 from shop5_parts import Parts, build
 
+from webshop_rl.envs.types import Goal
+from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
 from webshop_rl.training.reference import Reference
 from webshop_rl.training.vstar import VstarSource
 
@@ -31,6 +35,11 @@ def source(parts: Parts, root: Path, **change: Any) -> tuple[VstarSource, list[i
     return VstarSource(root, key, collector, reference, goals, **{**given, **change}), played
 
 
+def stored(source: VstarSource, goals: Sequence[Goal], num_samples: int) -> dict[str, list[float]]:
+    """The returns a source has for each goal, by index."""
+    return {goal.id: [source._store.get(goal.id)[i] for i in range(num_samples)] for goal in goals}
+
+
 def test_samples_are_taken_once_and_more_extend_what_is_there(tmp_path: Path) -> None:
     parts = build()
     goals = parts.shop.goals("train")[:3]
@@ -44,24 +53,56 @@ def test_samples_are_taken_once_and_more_extend_what_is_there(tmp_path: Path) ->
     assert sum(played) == 18
     # Another run, another beta: nothing is paid.
     other, played = source(build("seed=5"), tmp_path, beta=0.1)
-    smaller = other.of(goals, 4)
+    nearer_max = other.of(goals, 4)
     assert played == []
-    assert all(smaller[g] >= found[g] for g in found)  # nearer the maximum
     highest, _ = source(parts, tmp_path, estimator="max")
-    assert all(highest.of(goals, 4)[g] >= smaller[g] for g in found)
+    varied = [g for g, returns in stored(first, goals, 4).items() if len(set(returns)) > 1]
+    assert varied  # where all returns are equal, all estimates are
+    assert all(highest.of(goals, 4)[g] > nearer_max[g] > found[g] for g in varied)
 
 
 def test_it_is_the_reference_that_is_sampled_not_the_policy(tmp_path: Path) -> None:
     parts = build()
     goals = parts.shop.goals("train")
-    fresh, _ = source(parts, tmp_path / "a")
-    moved, played = source(parts, tmp_path / "b")
+    before, _ = source(parts, tmp_path / "before")
+    initial = before.of(goals, 4), stored(before, goals, 4)
+    moved, played = source(parts, tmp_path / "moved")
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in parts.agent.network.parameters():
-            parameter.add_(torch.randn_like(parameter))
-    assert moved.of(goals, 4) == fresh.of(goals, 4)
+            parameter.add_(torch.randn(parameter.shape, generator=generator))
+    assert (moved.of(goals, 4), stored(moved, goals, 4)) == initial
     assert sum(played) == 20
     assert moved._collector.agent is parts.agent  # the policy is put back
+    # The moved policy's own episodes are others: sampling it would have been noticed.
+    policy, _ = source(parts, tmp_path / "policy")
+    policy.of(goals, 4)
+    assert stored(policy, goals, 4) != initial[1]
+
+
+def test_samples_are_the_references_episodes_of_their_goals_as_the_run_samples(tmp_path: Path) -> None:
+    """Each stored return is an episode's that is replayed alone: goal, own seed, temperature, top_p."""
+    parts = build("rollout.temperature=0.7", "rollout.top_p=0.9")
+    goals = parts.shop.goals("train")
+    taken, _ = source(parts, tmp_path, seed=3, temperature=0.7, top_p=0.9, beta=0.5)
+    found = taken.of(goals, 6)
+    returns = stored(taken, goals, 6)
+
+    def replayed(temperature: float, top_p: float) -> dict[str, list[float]]:
+        play = functools.partial(parts.collector.collect, temperature=temperature, top_p=top_p)
+        specs = {
+            goal.id: [EpisodeSpec(goal, i, episode_seed("vstar", 3, goal.id, i)) for i in range(6)]
+            for goal in goals
+        }
+        return {goal: [play([spec])[0].episode_return for spec in each] for goal, each in specs.items()}
+
+    assert returns == replayed(0.7, 0.9)
+    # Each setting matters to these episodes, and so does the sample's index.
+    assert returns != replayed(1.0, 0.9)
+    assert returns != replayed(0.7, 1.0)
+    assert any(len(set(each)) > 1 for each in returns.values())
+    for goal, each in returns.items():
+        assert found[goal] == pytest.approx(0.5 * math.log(np.mean(np.exp(np.array(each) / 0.5))))
 
 
 @pytest.mark.parametrize(
