@@ -33,7 +33,7 @@ RUNS = {
         "algo=apo_pg", "rollout.decoding=free", "rollout.max_reply_tokens=10", "rollout.think=true",
         "rollout.max_think_tokens=5", "rollout.temperature=0.7", "rollout.top_p=0.9",
         "rollout.invalid_penalty=0.1", "rollout.context_overflow=drop_oldest", "model.context_tokens=100",
-        "model.lora.enabled=true", "model.lora.dropout=0.1", "algo.num_epochs=2", "algo.kl_coef=0.01",
+        "model.lora.enabled=true", "algo.num_epochs=2", "algo.kl_coef=0.01",
         "algo.entropy_coef=0.01", "algo.group_size=4", "env.max_steps=5",
     ),
 }  # fmt: skip

@@ -15,6 +15,7 @@ from torch import Tensor
 from webshop_rl.algos.batch import LossOutput
 from webshop_rl.envs.types import EndReason
 from webshop_rl.errors import UserError
+from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.learner import Learner, out_of_memory_advice
 from webshop_rl.training.optimiser import OptimSettings, build_optimiser, schedule_factor, set_lr
@@ -250,17 +251,21 @@ def test_the_gradient_is_clipped_and_its_norm_before_is_reported() -> None:
     assert norm == pytest.approx(0.01, rel=1e-3)
 
 
-def test_dropout_is_a_function_of_the_step() -> None:
-    def weights(update: int, disturbance: int) -> list[Tensor]:
-        parts = build("model.lora.enabled=true", "model.lora.dropout=0.5", "algo=ppo", "algo.num_epochs=1")
-        trajectories = parts.collect(4)
-        torch.manual_seed(disturbance)
-        next(parts.learner().learn(trajectories, None, update))
-        return [p.detach().clone() for p in parts.agent.network.parameters() if p.requires_grad]
-
-    one, same, other = weights(3, 1), weights(3, 2), weights(4, 1)
-    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+def test_learning_draws_no_random_number() -> None:
+    """A network that brings dropout of its own, and adapters, learn in any micro-batches what was sampled."""
+    parts = build("algo=ppo", "algo.num_epochs=2", "model.lora.enabled=true")
+    model = parts.agent.network.model
+    for module in model.modules():
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.3
+    parts.agent.network = PolicyNetwork(model, parts.agent.network.vocab_size, critic=True)
+    trajectories = parts.collect(8)
+    metrics, whole = step(parts, trajectories, micro_batch_tokens=10**6)
+    torch.manual_seed(5)
+    split_metrics, split = step(parts, trajectories, micro_batch_tokens=100)
+    assert_same(whole, split)
+    assert split_metrics == pytest.approx(metrics, rel=1e-4, abs=1e-6)
+    assert metrics["algo/kl_behaviour"] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_reference_of_adapters_is_the_policy_without_them() -> None:

@@ -139,7 +139,6 @@ def test_a_typo_or_a_wrong_type_does_not_compose(override: str) -> None:
         ("algo.adv_norm=rank", "algo.adv_norm"),
         ("model.lr_scale=0", "model.lr_scale"),
         ("model.lora.rank=0", "model.lora.rank"),
-        ("model.lora.dropout=1", "model.lora.dropout"),
         ("model.dtype=float16", "model.dtype"),
         ("model.product_labels=name", "model.product_labels"),
     ],
@@ -148,6 +147,12 @@ def test_a_value_out_of_range_is_named_with_its_range(override: str, key: str) -
     with pytest.raises(UserError, match=rf"^{re.escape(key)}: .*(must be|not a number)") as caught:
         validate(composed(override))
     assert "\n" not in str(caught.value)
+
+
+def test_adapters_have_no_dropout() -> None:
+    """The sampler draws none, so the learner would learn for another policy."""
+    with pytest.raises(UserError, match=r"^model\.lora\.dropout: there is no such key"):
+        validate(composed("+model.lora.dropout=0.1"))
 
 
 def test_data_that_is_not_named_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,6 @@ def add_lora(model: torch.nn.Module, settings: dict[str, object], seed: int) -> 
             LoraConfig(
                 r=settings["rank"],
                 lora_alpha=settings["alpha"],
-                lora_dropout=settings["dropout"],
                 target_modules=settings["target_modules"],
                 task_type="CAUSAL_LM",
             ),

@@ -11,12 +11,15 @@ from webshop_rl.ranges import choice, ranged
 
 @dataclass
 class LoraConfig:
-    """Low-rank adapters; the reference policy is then the same weights with the adapter off."""
+    """Low-rank adapters; the reference policy is then the same weights with the adapter off.
+
+    There is no dropout: a policy samples without it, so with it the learner would take the gradient of
+    another policy than the one that acted, and another at each size of micro-batch and number of processes.
+    """
 
     enabled: bool = False
     rank: int = ranged(16, ge=1)
     alpha: float = ranged(32.0, gt=0)
-    dropout: float = ranged(0.0, ge=0, lt=1)
     target_modules: Any = "all-linear"
 
 

@@ -50,7 +50,7 @@ class ScoreOutputs:
 
 
 class PolicyNetwork(nn.Module):
-    """A Hugging Face causal model plus an optional value head.
+    """A Hugging Face causal model plus an optional value head; its dropout, if it has any, is off for good.
 
     Args:
         model: the causal LM (possibly wrapped by peft).
@@ -62,6 +62,7 @@ class PolicyNetwork(nn.Module):
         super().__init__()
         self.model = model
         self.vocab_size = vocab_size
+        _turn_off_dropout(model)
         hidden_size = int(model.config.hidden_size)
         self.value_head = nn.Linear(hidden_size, 1) if critic else None
         if self.value_head is not None:
@@ -129,6 +130,16 @@ class PolicyNetwork(nn.Module):
         # -inf * 0 is NaN, in the gradient too: masked-out entries are replaced before the product.
         finite = log_p.masked_fill(torch.isneginf(log_p), 0.0)
         return chosen, -(finite * log_p.exp()).sum(dim=1)
+
+
+def _turn_off_dropout(model: nn.Module) -> None:
+    """Set every dropout of the model to 0: the sampler draws none, and the learner must agree with it."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name, value in list(vars(module).items()):  # attention keeps its rate as a plain number
+            if "dropout" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
 
 
 def decision_logprobs(logits: Tensor, masks: list[TokenMask | None], temperature: float) -> Tensor:

@@ -16,7 +16,6 @@ from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.memory import memory_advice
 from webshop_rl.models.network import PolicyNetwork
-from webshop_rl.rollout.episode import episode_seed
 from webshop_rl.rollout.packing import Packed, pack
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.batching import action_batch, batch_shape, micro_batches, norm_of
@@ -138,7 +137,7 @@ class Learner:
         """Log-probs [B, T], values and last values of all trajectories, each process doing a share."""
         mine = self._group.share(range(len(trajectories)))
         rows: dict[int, tuple[Tensor, Tensor | None, Tensor | None]] = {}
-        network.eval()  # what is compared with a sampler is read without dropout, as it sampled
+        network.eval()
         for part in micro_batches(trajectories, mine, self._micro_batch_tokens):
             packed = self._pack(trajectories, part)
             with out_of_memory_advice():
@@ -186,8 +185,6 @@ class Learner:
         set_lr(self.optimiser, lr * self.agent.lr_scale)
         self.optimiser.zero_grad(set_to_none=True)
         self._network.train()
-        # Dropout, if there is any, is a function of the step: a resumed run draws the same.
-        torch.manual_seed(episode_seed("dropout", self._seed, update, self._group.rank))
         sums: dict[str, float] = {}
         # Every process takes part in as many passes as the one with most; idle passes weigh nothing.
         num_passes = self._group.largest(len(parts))
