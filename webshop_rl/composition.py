@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf complain of, in one line: what, where, remedy."""
+"""Errors of Hydra and OmegaConf in one line (what, where, remedy), and the words given to Hydra."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ import contextlib
 import difflib
 import os
 import re
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigNode, ConfigStore
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.errors import UserError
+
+_HERE = Path(__file__).resolve().parent
+# At the top of a checkout; inside the package in a wheel.
+CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
 ERRORS = (HydraException, OmegaConfBaseException)
 _FULL = "HYDRA_FULL_ERROR"
+# Options of Hydra that take the next word.
+_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"}
+_WITH_VALUE |= {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
+# Keys that no schema lists.
+_FREE = "hardware.sbatch."
+# What Hydra's grammar of overrides gives a meaning of its own.
+_SPECIAL = re.compile(r"[=~{}\[\]()&|<>!?;#]")
 
 
 def as_user_error(error: Exception) -> UserError:
@@ -27,10 +38,18 @@ def as_user_error(error: Exception) -> UserError:
     Args:
         error: of the composition of a configuration.
     """
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
     text = str(error).strip()
     lines = text.splitlines() or [type(error).__name__]
     if found := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
         return no_such_key(found.group(1) or found.group(2))
+    if found := re.match(r"Could not delete from config. '([^']+)' does not exist", lines[0]):
+        return no_such_key(found.group(1))
+    if found := re.match(r"Error merging override ~([^=]+)", lines[0]):
+        return removed(found.group(1))
+    if found := re.match(r"Sweep parameters '([^=]+)=", lines[0]):
+        return UserError("several values", where=found.group(1), remedy="-m sweeps over them")
     if found := re.match(r"Error merging override ([^=]+)=(.*)", lines[0]):
         cause = str(error.__cause__ or "").strip().splitlines()
         return UserError(
@@ -52,6 +71,8 @@ def no_such_key(key: str) -> UserError:
     """For a key that nobody reads; suggests one that is spelt alike."""
     known = sorted(_known_keys())
     group = key.partition(".")[0]
+    if key in known and "." not in key:
+        return removed(key)
     if key in known:
         return UserError(
             f"the {group} chosen has no such key", where=key, remedy=f"another does: {group}=..."
@@ -59,6 +80,49 @@ def no_such_key(key: str) -> UserError:
     close = difflib.get_close_matches(key, known, n=1)
     remedy = f"did you mean {close[0]}?" if close else "--cfg job shows all keys of the groups chosen"
     return UserError("there is no such key", where=key, remedy=remedy)
+
+
+def removed(key: str) -> UserError:
+    """For a key of a schema that `~key` has taken away."""
+    return UserError("a run needs it", where=key, remedy=f"leave ~{key} out; {key}=... gives another value")
+
+
+def _unreadable(override: str) -> UserError:
+    """For a word that Hydra's parser of overrides refuses."""
+    key, equals, value = override.partition("=")
+    where = key.lstrip("+~") or "configuration"
+    if not equals or not key:
+        return UserError(
+            f"{override!r} is no override",
+            where="configuration",
+            remedy="group=option or key=value; see --help",
+        )
+    if value.endswith(","):
+        return UserError("no value after the last comma", where=where, remedy="no blank after a comma")
+    if value[:1] not in "'\"" and _SPECIAL.search(value) and not re.match(r"[\[{]|\w+\(", value):
+        remedy = f"quote it twice: '{key}=\"{value}\"'"
+        if value.startswith("~"):
+            remedy = f"write $HOME{value[1:]}"
+        return UserError(f"{value!r} has a sign that must be quoted", where=where, remedy=remedy)
+    return UserError(
+        f"{value!r} cannot be read",
+        where=where,
+        remedy="a bracket or a quote is not closed, or a sign needs quotes",
+    )
+
+
+def ordered(words: Sequence[str]) -> list[str]:
+    """The words of a command line with Hydra's options first: its parser takes no option between overrides.
+
+    A further option of sbatch, hardware.sbatch.NAME=VALUE, gets the `+` that Hydra wants for a new key.
+    """
+    options: list[str] = []
+    overrides: list[str] = []
+    takes_value = False
+    for word in words:
+        (options if takes_value or word.startswith("-") else overrides).append(word)
+        takes_value = not takes_value and word in _WITH_VALUE
+    return [*options, *("++" + word if word.startswith(_FREE) else word for word in overrides)]
 
 
 def _known_keys() -> set[str]:
@@ -80,10 +144,10 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def told_in_one_line() -> Iterator[None]:
-    """Within, what Hydra raises ends the process with one line and exit code 2.
+def composition_errors() -> Iterator[None]:
+    """Within, what Hydra and OmegaConf raise becomes a UserError.
 
-    With HYDRA_FULL_ERROR=1 in the environment it is raised instead.
+    With HYDRA_FULL_ERROR=1 in the environment it is raised as it is.
     """
     wanted = os.environ.get(_FULL)
     os.environ[_FULL] = "1"  # else Hydra prints a page and exits with code 1 itself
@@ -92,5 +156,10 @@ def told_in_one_line() -> Iterator[None]:
     except ERRORS as error:
         if wanted == "1":
             raise
-        print(f"error: {as_user_error(error)}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+        raise as_user_error(error) from error
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        raise UserError(
+            "a group takes the name of an option", where="configuration", remedy="--help lists them"
+        ) from error

@@ -17,7 +17,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from webshop_rl.budget import planned_updates_of, register_resolver
-from webshop_rl.composition import no_such_key
+from webshop_rl.composition import no_such_key, removed
 from webshop_rl.construct import construct_shop
 from webshop_rl.errors import UserError
 from webshop_rl.ranges import choice, ranged, violation
@@ -144,6 +144,8 @@ def validate(cfg: DictConfig) -> None:
 
     Raises: UserError naming the first offending key, file or record.
     """
+    for key in _removed(cfg):
+        raise removed(key)
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise UserError("a value is missing", where=missing[0], remedy=f"add {missing[0]}=...")
@@ -155,6 +157,17 @@ def validate(cfg: DictConfig) -> None:
             raise UserError(f"{value!r} is out of range", where=key, remedy=problem)
     planned_updates_of(cfg)
     _preflight(cfg)
+
+
+def _removed(cfg: DictConfig) -> Iterator[str]:
+    """Keys of the run's own schema that are not in the configuration any more."""
+    for name in RunConfig.__dataclass_fields__:
+        if name not in cfg:
+            yield name
+        elif is_dataclass(schema := OmegaConf.get_type(cfg, name)):
+            group = cfg._get_node(name)
+            assert isinstance(group, DictConfig)
+            yield from (f"{name}.{f.name}" for f in fields(schema) if f.name not in group.keys())  # noqa: SIM118
 
 
 def _preflight(cfg: DictConfig) -> None:

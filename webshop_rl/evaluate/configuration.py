@@ -15,11 +15,11 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from webshop_rl.composition import ERRORS, as_user_error
+from webshop_rl.composition import CONF, ERRORS, as_user_error
 from webshop_rl.config import RunConfig, register, validate
 from webshop_rl.envs.types import SPLITS
 from webshop_rl.errors import UserError
-from webshop_rl.evaluate.target import CONF, Kind, Target
+from webshop_rl.evaluate.target import Kind, Target
 from webshop_rl.launching.runs.compose import freeze
 from webshop_rl.launching.runs.folder import CONFIG
 from webshop_rl.launching.runs.signature import Scalar, is_location, signature_fields

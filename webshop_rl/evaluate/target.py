@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from webshop_rl.composition import CONF
 from webshop_rl.envs.scripted import POLICIES
 from webshop_rl.errors import UserError
 from webshop_rl.launching.runs.folder import CHECKPOINTS, CONFIG, SIGNATURE, runs_folder
 
-CONF: Final = Path(__file__).resolve().parents[2] / "conf"
 _WHOLE: Final = "COMPLETE"  # training.checkpoint.COMPLETE, which loads torch
 _SHORTEST_PREFIX: Final = 2
 _LISTED: Final = 5

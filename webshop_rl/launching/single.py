@@ -65,8 +65,9 @@ def run_single(cfg: DictConfig) -> float:
         print(f"{stopped}; the same command resumes it", file=sys.stderr)
         raise SystemExit(stopped.exit_code) from None
     except RunFailed as failed:
-        # Its traceback is printed and in the run's folder; Hydra would print it once more.
-        print(f"failed: {failed}", file=sys.stderr)
+        # Its error is printed; Hydra would print it once more.
+        if not isinstance(failed.__cause__, UserError):
+            print(f"failed: {failed}", file=sys.stderr)
         raise SystemExit(1) from None
     except LeftAlone as busy:
         raise _in_other_hands(str(busy)) from None

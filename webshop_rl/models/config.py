@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from webshop_rl.errors import UserError
 from webshop_rl.models.locate import check_weights
 from webshop_rl.ranges import choice, ranged
 
@@ -48,6 +49,17 @@ class TinyConfig(ModelConfig):
     num_layers: int = ranged(4, ge=1)
     num_heads: int = ranged(4, ge=1)
     max_vocabulary: int = ranged(4096, ge=64)
+
+    @staticmethod
+    def preflight(group: dict[str, Any]) -> None:
+        """See that the network can be built. Raises: UserError if not."""
+        heads, hidden = group["num_heads"], group["hidden_size"]
+        if hidden % heads or hidden // heads % 2:
+            raise UserError(
+                f"{heads} heads do not fit model.hidden_size={hidden}",
+                where="model.num_heads",
+                remedy="hidden_size / num_heads must be a whole, even number",
+            )
 
 
 @dataclass

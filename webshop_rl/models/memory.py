@@ -10,7 +10,7 @@ import torch
 from webshop_rl.errors import UserError
 
 # What the CPU allocator says, where the kernel refuses memory instead of killing.
-_REFUSED = "can't allocate memory"
+_REFUSED = ("can't allocate memory", "Storage size calculation overflowed")
 
 
 @contextlib.contextmanager
@@ -24,7 +24,7 @@ def memory_advice(where: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError is one
-        if not isinstance(error, torch.OutOfMemoryError) and _REFUSED not in str(error):
+        if not isinstance(error, torch.OutOfMemoryError) and not any(text in str(error) for text in _REFUSED):
             raise
         said = str(error).partition("\n")[0].split(". ")[0]
         raise UserError(f"out of memory ({said})", where=where, remedy=remedy) from error

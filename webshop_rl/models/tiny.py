@@ -11,6 +11,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from webshop_rl.models.agent import Agent, add_lora
+from webshop_rl.models.memory import memory_advice
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.models.tiny_codec import TinyCodec
 
@@ -57,7 +58,8 @@ def load_tiny(
         eos_token_id=codec.end,
     )
     # Global random state is left as it was: what the model is depends on init_seed alone.
-    with torch.random.fork_rng(devices=[]):
+    smaller = "give a smaller model.hidden_size, model.num_layers or model.max_vocabulary"
+    with torch.random.fork_rng(devices=[]), memory_advice("building the model", smaller):
         torch.manual_seed(init_seed)
         model: Any = LlamaForCausalLM(config).to(getattr(torch, dtype))
     if gradient_checkpointing:

@@ -158,10 +158,19 @@ def worker_lock(run_dir: Path) -> FolderLock:
     return FolderLock(run_dir, WORKER_LOCK)
 
 
+# What a table, a tag of MLflow and a terminal take of an error.
+_LONGEST = 600
+
+
 def one_line(error: BaseException) -> str:
-    """An exception as one line: its class and the first line of its message; of a UserError the message."""
-    text = str(error).strip().splitlines()
+    """An exception as one line: its class and the lines of its message; of a UserError the message.
+
+    Of a message longer than a screen the middle is left out: the reason stands at one of its ends.
+    """
+    text = " ".join(str(error).split())
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     if isinstance(error, UserError):
-        return text[0]
+        return text
     name = type(error).__name__
-    return f"{name}: {text[0]}" if text else name
+    return f"{name}: {text}" if text else name

@@ -5,6 +5,7 @@ Imports no torch: signals and the status must work before that is loaded.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -18,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from webshop_rl.cli import disk_full
+from webshop_rl.errors import UserError
 from webshop_rl.launching.runs.progress import read_progress
 from webshop_rl.launching.runs.results import objective
 from webshop_rl.launching.runs.state import RunStatus, State, one_line, read_status, worker_lock, write_status
@@ -110,13 +113,29 @@ def execute(
                 if not problem:
                     raise LostPeer(f"{run_dir.name}: {one_line(error)}") from error
             failed = replace(status, state=State.FAILED, deaths=0, ended=time.time(), error=problem)
-            write_status(run_dir, failed)
-            traceback.print_exc()
+            if full := disk_full(error):
+                error, problem = full, one_line(full)
+                failed = replace(
+                    failed, state=State.INTERRUPTED, error=problem
+                )  # nothing is wrong with the run
+            with contextlib.suppress(
+                OSError
+            ):  # on a full disk the status stays "running", by a process that is gone
+                write_status(run_dir, failed)
+            _print_error(error)
             raise RunFailed(f"{run_dir.name}: {problem}") from error
         finally:
             restore()
         write_status(run_dir, replace(status, state=State.FINISHED, deaths=0, stalls=0, ended=time.time()))
         return reached
+
+
+def _print_error(error: BaseException) -> None:
+    """What the user can mend is one line; anything else is printed with where it came from."""
+    if isinstance(error, UserError):
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
 
 
 def _started(run_dir: Path, known: RunStatus) -> RunStatus:
@@ -169,7 +188,7 @@ def follow(run_dir: Path, rank: int, *, entry: str = ENTRY) -> None:
             raise Interrupted(one_line(error)) from None
         if not is_lost_peer(error):
             replace_file(run_dir / _PEER_ERROR, f"process {rank}: {one_line(error)}", durable=False)
-        traceback.print_exc()
+        _print_error(error)
         raise RunFailed(f"process {rank}: {one_line(error)}") from error
 
 

@@ -1,0 +1,37 @@
+"""The command that trains: what launch.py and `webshop-rl train` do."""
+
+from __future__ import annotations
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from webshop_rl.cli import one_line_errors
+from webshop_rl.composition import CONF, composition_errors, ordered
+from webshop_rl.config import register, validate
+
+
+@hydra.main(  # type: ignore[untyped-decorator]
+    version_base="1.3", config_path=str(CONF), config_name="config"
+)
+def _train(cfg: DictConfig) -> float:
+    """Run one configuration and return its objective (the test score) to Hydra."""
+    # Within, for Hydra prints a line of its own before it lets an error pass.
+    with one_line_errors(), composition_errors():
+        validate(cfg)
+        # Imported late: --help and --cfg job must answer without loading torch.
+        from webshop_rl.launching.single import run_single
+
+        return run_single(cfg)
+
+
+def train() -> None:
+    """Train one run, or with -m sweep many, as sys.argv says.
+
+    Raises: UserError before anything was started if the input is bad; SystemExit(1) if a run failed.
+    """
+    sys.argv[1:] = ordered(sys.argv[1:])
+    register()
+    with composition_errors():
+        _train()
