@@ -17,7 +17,7 @@ Write = Callable[[Path, dict[str, Any]], Path]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_an_empty_folder_is_told_every_file_and_how_to_get_it(
+def test_an_empty_folder_names_every_file_and_how_to_get_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert check.main([str(tmp_path)]) == 2

@@ -154,7 +154,7 @@ def check(folder: Path, *, originals_only: bool) -> list[UserError]:
             UserError(
                 "other products than the original's",
                 where=str(folder),
-                remedy="download the files again that are said not to be the original's; docs/webshop.md",
+                remedy="download again what is listed as not the original's: docs/webshop.md",
             )
         )
     elif is_small and nouns_digest(shop.products) != SMALL_NOUNS_DIGEST:
