@@ -44,12 +44,20 @@ def keep_screen() -> None:
     """
     _occupy_standard_descriptors()
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _over(sys.stdout, 1, "replace")
+        sys.stdout = unfailing(1, sys.stdout, "replace")
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _over(sys.stderr, 2, "backslashreplace")
+        sys.stderr = unfailing(2, sys.stderr, "backslashreplace")
 
 
-def _over(stream: TextIO | None, descriptor: int, errors: str) -> TextIO:
+def unfailing(descriptor: int, instead_of: TextIO | None = None, errors: str = "replace") -> TextIO:
+    """A text stream over a descriptor, on which no write fails.
+
+    Args:
+        descriptor: open for writing; left open when the stream is closed.
+        instead_of: the stream whose encoding and buffering it takes over; None for UTF-8, line by line.
+        errors: what becomes of characters that the encoding lacks.
+    """
+    stream = instead_of
     encoding = "utf-8" if stream is None else stream.encoding
     # The old stream's buffer is empty from here on, so nothing is left in it for the interpreter to flush.
     if stream is not None:
@@ -59,7 +67,7 @@ def _over(stream: TextIO | None, descriptor: int, errors: str) -> TextIO:
         io.BufferedWriter(Screen(descriptor)),
         encoding=encoding,
         errors=errors,
-        line_buffering=os.isatty(descriptor) or descriptor == 2,
+        line_buffering=stream is None or bool(stream.line_buffering),
         write_through=bool(getattr(stream, "write_through", False)),
     )
 

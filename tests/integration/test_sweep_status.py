@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -70,3 +72,46 @@ def test_logs_and_errors_of_names(tmp_path: Path) -> None:
         assert code == 2
         assert what in output
         assert "Traceback" not in output
+
+
+def test_a_single_run_is_seen_read_and_cancelled(tmp_path: Path) -> None:
+    command = Command(tmp_path / "runs", s1="hold")
+    code, output = command.status()
+    assert (code, output.count("contains no run")) == (2, 1)
+    single = command.start("seed=1")
+    wait_until(lambda: any((f / "updates.log").exists() for f in command.runs().values()))
+    run = command.runs()[1].name
+    seen = json.loads(command.status("--json")[1])
+    assert [(each["run"], each["state"]) for each in seen] == [(run, "running")]
+    assert "single run" in command.status(run[:6])[1]
+    code, output = command.status("cancel", run)
+    assert (code, output) == (0, f"cancelled 0 jobs and 1 local processes of {run}\n")
+    output, _ = single.communicate(timeout=60)
+    assert single.returncode == 143
+    code, logged = command.status("logs", run)
+    assert code == 0
+    first, *_, last = logged.splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d attempt 1 on \S+, process \d+", first)
+    assert last[20:] in output  # shown on the terminal, too
+    assert "stopped by SIGTERM; the same command resumes it" in last
+
+    # Below the table of a sweep that was launched later it stands, too.
+    assert Command(tmp_path / "runs").run("-m", "seed=2", "sweep.name=study")[0] == 0
+    code, output = command.status()
+    assert "sweep study" in output
+    assert re.search(rf"single run *\n(.*\n)?.*{run}.*interrupted", output)
+
+
+def test_logs_are_the_runs_own_words(tmp_path: Path) -> None:
+    command = Command(tmp_path / "runs", s1="hold", s2="raise")
+    sweep = command.start("-m", "seed=1", "sweep.name=study")
+    wait_until(lambda: any((f / "updates.log").exists() for f in command.runs().values()))
+    sweep.send_signal(signal.SIGTERM)
+    sweep.communicate(timeout=60)
+    log = (command.runs()[1] / "log.txt").read_text()
+    assert "submitit" not in log
+    assert "successfully" not in log
+    assert command.run("-m", "seed=2", "sweep.name=study2")[0] == 1
+    log = (command.runs()[2] / "log.txt").read_text()
+    assert log.count("Traceback") == 1
+    assert "submitit" not in log

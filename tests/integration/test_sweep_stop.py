@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -86,11 +87,14 @@ def test_a_single_run_is_a_run_like_those_of_a_sweep(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs", s1="hold")
     single = command.start("seed=1")
     wait_until(lambda: _one_has_begun(command))
-    code, output = command.run("seed=1")
-    assert code == 2, output
-    assert "is running on" in output
+    other = command.start("seed=1")
+    wait_until(lambda: _waits(other))
     code, output = end(single, signal.SIGTERM)
     assert code == 143, output
+    output, _ = other.communicate(timeout=60)
+    assert other.returncode == 1
+    assert "stopped by SIGTERM" in output  # what the other prints is shown
+    assert "interrupted" in output
     assert command.states() == {1: "interrupted"}
     killed = command.start("seed=1")
     wait_until(lambda: len(command.attempts()[1]) == 2)
@@ -109,6 +113,28 @@ def test_a_single_run_is_a_run_like_those_of_a_sweep(tmp_path: Path) -> None:
     code, output = command.run("seed=1", "rerun=true")
     assert code == 0, output
     assert sorted(p.name for p in (tmp_path / "runs/runs").iterdir())[1].endswith("-r1")
+
+
+def test_the_same_single_run_twice_at_once_is_executed_once(tmp_path: Path) -> None:
+    command = Command(tmp_path / "runs", s1="hold")
+    first = command.start("seed=1")
+    wait_until(lambda: _one_has_begun(command))
+    second, third = command.start("seed=1"), command.start("seed=1")
+    for process in (second, third):
+        wait_until(lambda process=process: _waits(process))
+    assert end(third, signal.SIGINT)[0] == 130  # it goes, the others stay
+    assert first.poll() is None
+    command.let_go()
+    output, _ = second.communicate(timeout=60)
+    assert (first.wait(timeout=60), second.returncode) == (0, 0), output
+    assert "is finished" in output
+    assert len(command.attempts()[1]) == 1
+
+
+def _waits(process: subprocess.Popen[str]) -> bool:
+    """Reads on until the command says that it waits."""
+    assert process.stdout is not None
+    return "waiting for it" in process.stdout.readline()
 
 
 def test_a_failed_single_run_says_so_and_waits_for_retry(tmp_path: Path) -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from webshop_rl import screen
-from webshop_rl.screen import Screen
+from webshop_rl.screen import Screen, unfailing
 
 
 def test_what_it_is_given_arrives(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as file:
-        stream = screen._over(None, file.fileno(), "replace")
+        stream = unfailing(file.fileno())
         stream.write("a ✓\n" * 10_000)
         stream.flush()
     assert (tmp_path / "out").read_text() == "a ✓\n" * 10_000
@@ -26,7 +25,7 @@ def test_what_it_cannot_pass_on_is_dropped(gone: str) -> None:
     if gone == "disk":
         os.close(writing)
         writing = os.open("/dev/full", os.O_WRONLY)
-    stream = screen._over(None, writing, "replace")
+    stream = unfailing(writing)
     stream.write("x" * 100_000)
     stream.flush()
     stream.close()
@@ -36,7 +35,7 @@ def test_what_it_cannot_pass_on_is_dropped(gone: str) -> None:
 
 def test_a_character_that_the_screen_lacks_is_replaced(tmp_path: Path) -> None:
     with (tmp_path / "out").open("w", encoding="ascii") as file:
-        stream = screen._over(file, file.fileno(), "replace")
+        stream = unfailing(file.fileno(), file)
         stream.write("Wälder\n")
         stream.flush()
     assert (tmp_path / "out").read_text() == "W?lder\n"

@@ -19,7 +19,7 @@ from webshop_rl.launching.runs.folder import CONFIG, LOG, SIGNATURE, runs_folder
 from webshop_rl.launching.runs.observe import observe
 from webshop_rl.launching.runs.plan import Wishes
 from webshop_rl.launching.runs.presence import launcher_process
-from webshop_rl.launching.runs.state import GOING, State, held_by_job, job_complaints, jobs_of, read_status
+from webshop_rl.launching.runs.state import GOING, State, held_by_job, job_complaints, jobs_of
 from webshop_rl.launching.sweeps.execute import execute_sweep
 from webshop_rl.launching.sweeps.manifest import Manifest
 from webshop_rl.launching.sweeps.sweep import Sweep, sweep_of
@@ -53,7 +53,8 @@ def cancel_sweep(root: Path, manifest: Manifest) -> str:
         raise UserError(
             f"runs are in the hands of a launcher on {hosts}", where=manifest.name, remedy="cancel there"
         )
-    return f"cancelled {len(jobs)} jobs and {len(launchers)} local processes of sweep {manifest.name}"
+    whose = f"sweep {manifest.name}" if manifest.name else ", ".join(run.run for run in manifest.runs)
+    return f"cancelled {len(jobs)} jobs and {len(launchers)} local processes of {whose}"
 
 
 def retry_sweep(root: Path, manifest: Manifest) -> int:
@@ -127,7 +128,7 @@ def print_log(folder: Path, *, follow: bool) -> None:
                 shutil.copyfileobj(file, sys.stdout)
                 position = file.tell()
             sys.stdout.flush()
-        status = read_status(folder)
+        status = observe(folder.parent.parent, folder)
         if not follow or (status is not None and status.state not in GOING):
             return
         time.sleep(1.0)

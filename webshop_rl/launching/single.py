@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
+import signal
 import sys
+from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
 from webshop_rl.errors import UserError
+from webshop_rl.launching.control import print_log
 from webshop_rl.launching.local.slots import local_slots
 from webshop_rl.launching.runs.compose import ComposedRun, freeze
-from webshop_rl.launching.runs.folder import RESULT
+from webshop_rl.launching.runs.folder import LOG, RESULT
+from webshop_rl.launching.runs.log import logged
 from webshop_rl.launching.runs.observe import observe
 from webshop_rl.launching.runs.plan import Action, Planned, plan
 from webshop_rl.launching.runs.prepare import prepare
 from webshop_rl.launching.runs.presence import planning
 from webshop_rl.launching.runs.reference_returns import check_reference_returns
 from webshop_rl.launching.runs.results import objective
-from webshop_rl.launching.runs.state import State
+from webshop_rl.launching.runs.state import RunStatus, State
 from webshop_rl.launching.runs.worker import Interrupted, LeftAlone, RunFailed, execute
 from webshop_rl.launching.sweeps.execute import execute_sweep
 from webshop_rl.launching.sweeps.sweep import Sweep, sweep_of
@@ -33,9 +38,11 @@ def run_single(cfg: DictConfig) -> float:
 
     Args:
         cfg: composed and valid.
+    A run that another command executes is waited for.
+
     Raises: UserError before anything was started if the input is bad, or the run failed before and
-        no retry is asked for; SystemExit(1) if it failed, after its traceback; SystemExit(130) if it
-        was stopped.
+        no retry is asked for; SystemExit(1) if it failed, after its traceback; SystemExit(128 + signal)
+        if it was stopped.
     """
     composed = freeze(cfg)
     sweep = sweep_of(composed, f"run-{composed.signature}")
@@ -55,10 +62,22 @@ def run_single(cfg: DictConfig) -> float:
     console = Console(markup=False)
     if planned.action == Action.SKIP:
         return _show_finished(planned, console)
+    if planned.action == Action.LEAVE:
+        return _wait_for_other(sweep.root, planned, console)
     verb = "resumes" if planned.action == Action.RESUME else "starts"
     console.print(f"run {planned.run} {verb}: {planned.folder}", highlight=False, soft_wrap=True)
     slot = local_slots(sweep.hardware, 1)[0]
     os.environ.update(slot.environment())
+    try:
+        with logged(planned.folder, screen=True):
+            reached = _execute(planned)
+    except LeftAlone:
+        return _wait_for_other(sweep.root, planned, console)
+    _show_next(planned, console)
+    return reached
+
+
+def _execute(planned: Planned) -> float:
     try:
         return execute(planned.folder)
     except Interrupted as stopped:
@@ -69,8 +88,29 @@ def run_single(cfg: DictConfig) -> float:
         if not isinstance(failed.__cause__, UserError):
             print(f"failed: {failed}", file=sys.stderr)
         raise SystemExit(1) from None
-    except LeftAlone as busy:
-        raise _in_other_hands(str(busy)) from None
+
+
+def _wait_for_other(root: Path, planned: Planned, console: Console) -> float:
+    """Show what another process, launcher or job makes of the run, until that has ended.
+
+    Returns: its objective.
+    Raises: SystemExit(1) if it did not finish, SystemExit(130) at Ctrl-C, which leaves it alone.
+    """
+    status = observe(root, planned.folder) or RunStatus()
+    place = f" on {status.host}" if status.host and status.state == State.RUNNING else ""
+    console.print(
+        f"run {planned.run} is {status.state}{place} already: waiting for it (Ctrl-C leaves it alone)",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    try:
+        print_log(planned.folder, follow=True)
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
+    status = observe(root, planned.folder) or RunStatus()
+    if status.state == State.FINISHED:
+        return _show_finished(planned, console)
+    print(f"{status.state}: {planned.run}: {status.error}; the same command goes on", file=sys.stderr)
+    raise SystemExit(1)
 
 
 def _as_sweep_of_one(sweep: Sweep, composed: ComposedRun) -> float:
@@ -97,15 +137,7 @@ def _plan(sweep: Sweep, composed: ComposedRun) -> Planned:
             where=str(planned.folder),
             remedy="retry=true runs it again",
         )
-    if planned.action == Action.LEAVE:
-        assert planned.status is not None
-        place = f"on {planned.status.host}" if planned.status.host else "in a queue"
-        raise _in_other_hands(f"run {planned.run} is {planned.status.state} {place}")
     return planned
-
-
-def _in_other_hands(what: str) -> UserError:
-    return UserError(what, where="run", remedy="wait for it, or see python -m webshop_rl.launching.status")
 
 
 def _show_finished(planned: Planned, console: Console) -> float:
@@ -114,5 +146,24 @@ def _show_finished(planned: Planned, console: Console) -> float:
     console.print(
         f"run {planned.run} is finished (rerun=true runs it afresh): {planned.folder}", soft_wrap=True
     )
-    console.print(result_table(read_json(planned.folder / RESULT) or {}))
+    result = read_json(planned.folder / RESULT) or {}
+    if result.get("trained_minus"):
+        console.print(result_table(result))
+    _show_next(planned, console)
     return objective(planned.folder) or 0.0
+
+
+def _show_next(planned: Planned, console: Console) -> None:
+    """Where the result is, and the commands that look into it."""
+    root = planned.folder.parent.parent
+    options = "" if root == Path("runs").resolve() else f" --root {shlex.quote(str(root))}"
+    overrides = "" if not options else f" root={shlex.quote(str(root))}"
+    lines = {
+        "result": f"{planned.folder / RESULT}",
+        "log": f"{planned.folder / LOG}",
+        "episodes": f"python -m webshop_rl.evaluate {planned.run} --watch 3{overrides}",
+        "report": f"python -m analysis.report --run {planned.run}{options}",
+        "MLflow": f"python -m webshop_rl.tracking.serve{options}",
+    }
+    for what, line in lines.items():
+        console.print(f"{what:9} {line}", highlight=False, soft_wrap=True)

@@ -1,7 +1,8 @@
-"""A sweep seen from any shell, also after its launcher is gone.
+"""Sweeps and single runs seen from any shell, also after their launcher is gone.
 
-    python -m webshop_rl.launching.status [SWEEP]          table of a sweep (the newest), live on a terminal
-    python -m webshop_rl.launching.status cancel SWEEP     end its runs; they save themselves first
+    python -m webshop_rl.launching.status [SWEEP or RUN]   table, live on a terminal; without a name what was
+                                                           launched last, a sweep or the single runs
+    python -m webshop_rl.launching.status cancel SWEEP     end its runs (or a RUN); they save themselves first
     python -m webshop_rl.launching.status retry SWEEP      run again what failed or was interrupted
     python -m webshop_rl.launching.status logs RUN         what a run has printed
 
@@ -23,10 +24,13 @@ from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 from webshop_rl.launching.cluster.watch import JobsWatch
 from webshop_rl.launching.control import cancel_sweep, find_run, print_log, retry_sweep
 from webshop_rl.launching.runs.state import GOING, State, jobs_of
-from webshop_rl.launching.sweeps.manifest import Manifest, list_sweeps, read_manifest
+from webshop_rl.launching.sweeps.manifest import Manifest, list_sweeps, listed_run, read_manifest, single_runs
 from webshop_rl.launching.sweeps.replay import replay_sweep
 from webshop_rl.launching.sweeps.table import RunView, SweepTable, render, summary, view_run
 from webshop_rl.screen import keep_screen
+
+# Single runs below the table of a sweep, besides those going.
+_RECENT = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,10 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if command in ("cancel", "retry") and not words:
             raise UserError("the name of a sweep is missing", where=command, remedy=_known_sweeps(root))
-        manifest = _find_sweep(root, words[0] if words else None)
+        manifest = _find(root, words[0] if words else None)
         if command == "cancel":
             print(cancel_sweep(root, manifest))
             return 0
+        if command == "retry" and not manifest.name:
+            raise UserError("is a single run", where=words[0], remedy="its command with retry=true goes on")
         if command == "retry":
             return retry_sweep(root, manifest)
         return _show(root, manifest, options)
@@ -69,21 +75,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _find_sweep(root: Path, name: str | None) -> Manifest:
-    if name is not None:
-        found = read_manifest(root, name)
-        if found is None:
-            raise UserError(f"there is no sweep {name}", where=str(root), remedy=_known_sweeps(root))
+def _find(root: Path, name: str | None) -> Manifest:
+    """The sweep of that name, or a run as a manifest of its own; without a name what was launched last."""
+    if name is None:
+        there = [*list_sweeps(root)[-1:], *filter(None, [single_runs(root)])]
+        if not there:
+            raise UserError("contains no run", where=str(root), remedy="--root FOLDER")
+        return max(there, key=lambda manifest: manifest.created)
+    found = read_manifest(root, name)
+    if found is not None:
         return found
-    sweeps = list_sweeps(root)
-    if not sweeps:
-        raise UserError("holds no sweep", where=str(root), remedy="--root FOLDER")
-    return sweeps[-1]
+    try:
+        folder = find_run(root, name)
+    except UserError:
+        what = f"there is no sweep {name}, and no run"
+        raise UserError(what, where=str(root), remedy=_known_sweeps(root)) from None
+    return Manifest("", 0.0, (), (), (listed_run(folder),))
 
 
 def _known_sweeps(root: Path) -> str:
     known = ", ".join(manifest.name for manifest in list_sweeps(root)[-5:])
-    return f"there are: {known}" if known else "there is none"
+    return f"there are: {known}" if known else "there is no sweep"
 
 
 def look(root: Path, manifest: Manifest, watch: JobsWatch) -> list[RunView]:
@@ -130,14 +142,20 @@ def _away(watch: JobsWatch) -> str:
 
 
 def _title(manifest: Manifest) -> str:
+    if not manifest.name:
+        return "single runs" if len(manifest.runs) > 1 else "single run"
     return " ".join(word for word in ("sweep", manifest.name, *manifest.common) if word)
 
 
 def _others(console: Console, root: Path, shown: Manifest, watch: JobsWatch) -> None:
+    """A line for each other sweep, and the single runs as a table."""
     for manifest in list_sweeps(root):
         if manifest.name != shown.name:
             views = look(root, manifest, watch)
             console.print(f"sweep {manifest.name}: {summary(views)}", highlight=False, soft_wrap=True)
+    single = single_runs(root, recent=_RECENT) if shown.name else None
+    if single is not None:
+        console.print(render(look(root, single, watch), title=_title(single)))
 
 
 def _as_json(view: RunView) -> dict[str, object]:

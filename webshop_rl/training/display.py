@@ -81,7 +81,7 @@ class RunDisplay:
         note = self._note()
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=update, note=note)
-        elif "val/success" in metrics or self._silent():
+        if "val/success" in metrics or (self._bar is None and self._silent()):
             self.say(f"update {update}/{self._num_updates}  {note}")
 
     def playing(self, ended: int, total: int, turns: int) -> None:

@@ -23,11 +23,12 @@ from submitit.local.local import LocalExecutor, LocalJob
 from webshop_rl.launching.local.slots import Slot
 from webshop_rl.launching.runs.deaths import after_death, killed_by
 from webshop_rl.launching.runs.folder import LOG
+from webshop_rl.launching.runs.log import logged
 from webshop_rl.launching.runs.plan import Planned
 from webshop_rl.launching.runs.prepare import mark_queued
 from webshop_rl.launching.runs.progress import last_log_line
 from webshop_rl.launching.runs.state import RunStatus, State, read_status, write_status
-from webshop_rl.launching.runs.worker import Interrupted, LeftAlone, end_with_parent, execute
+from webshop_rl.launching.runs.worker import Interrupted, LeftAlone, RunFailed, end_with_parent, execute
 
 LAUNCHER_PID = "WEBSHOP_RL_LAUNCHER_PID"
 _NEVER_MIN = 60 * 24 * 365 * 10
@@ -55,6 +56,8 @@ class SlotExecutor(LocalExecutor):  # type: ignore[misc]
             **os.environ,
             **self.slot.environment(),
             "SUBMITIT_EXECUTOR": "local",
+            # Its lines would begin and end every log, and call a run that was stopped a success.
+            "SUBMITIT_LOG_LEVEL": "CRITICAL",
             "SUBMITIT_LOCAL_JOB_ID": self.job_name,
             "SUBMITIT_LOCAL_NTASKS": "1",
             "SUBMITIT_LOCAL_JOB_NUM_NODES": "1",
@@ -88,9 +91,13 @@ class LocalRun:
     def __call__(self) -> str:
         try:
             end_with_parent(int(os.environ[LAUNCHER_PID]))
-            execute(self.folder, entry=self.entry)
+            with logged(self.folder, screen=False):
+                execute(self.folder, entry=self.entry)
         except (Interrupted, LeftAlone) as stop:
             return str(stop)
+        except RunFailed:
+            # Its traceback is in the log; submitit would print one more.
+            raise SystemExit(1) from None
         return "finished"
 
 

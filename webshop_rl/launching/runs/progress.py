@@ -8,6 +8,7 @@ from pathlib import Path
 
 from webshop_rl.budget import planned_updates_of
 from webshop_rl.launching.runs.folder import LOG, SIGNATURE
+from webshop_rl.launching.runs.log import unstamped
 from webshop_rl.storage.files import read_json
 from webshop_rl.tracking.rows import JOURNAL, decode
 
@@ -49,7 +50,7 @@ def read_progress(run_dir: Path) -> Progress:
 def last_log_line(run_dir: Path, name: str = LOG) -> str:
     """The last line of a run's log that says something."""
     lines = [line.strip() for line in _tail(run_dir / name).decode(errors="replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "")
+    return unstamped(next((line for line in reversed(lines) if line), ""))
 
 
 def time_left_s(elapsed_s: float, update: int, first_update: int, num_updates: int) -> float | None:

@@ -8,6 +8,7 @@ the job anything but RUNNING: a cancelled one must stay cancelled, one that Slur
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -17,12 +18,14 @@ from pathlib import Path
 from types import FrameType
 
 from submitit.core.job_environment import JobEnvironment
+from submitit.core.logger import get_logger
 from submitit.helpers import TorchDistributedEnvironment
 
 from webshop_rl.launching.cluster.commands import job_state
 from webshop_rl.launching.local.queue import LocalQueue
 from webshop_rl.launching.local.slots import Slot
 from webshop_rl.launching.runs.folder import LOG
+from webshop_rl.launching.runs.log import logged
 from webshop_rl.launching.runs.plan import Action, Planned
 from webshop_rl.launching.runs.progress import read_progress
 from webshop_rl.launching.runs.state import State, held_by_job, hold_by_job, read_status
@@ -79,13 +82,16 @@ class SlurmRun:
 
     def _lead(self) -> None:
         log_to(self.folders[0] / LOG)
+        # submitit's lines would end the log, and call a run that was stopped a success.
+        get_logger().setLevel(logging.CRITICAL)
         began, before = time.monotonic(), read_progress(self.folders[0]).update
-        execute(
-            self.folders[0],
-            entry=self.entry,
-            patience_s=_PATIENCE_S,
-            requeue=lambda: self._may_go_on(began, before) and not is_being_ended(),
-        )
+        with logged(self.folders[0], screen=False):
+            execute(
+                self.folders[0],
+                entry=self.entry,
+                patience_s=_PATIENCE_S,
+                requeue=lambda: self._may_go_on(began, before) and not is_being_ended(),
+            )
 
     def _may_go_on(self, began: float, before: int) -> bool:
         """False if most of the time limit has brought the run nowhere: the next would not either."""

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.folder import runs_folder, sweep_folder
+from webshop_rl.launching.runs.folder import SIGNATURE, runs_folder, sweep_folder
+from webshop_rl.launching.runs.state import GOING, read_status
 from webshop_rl.storage.files import read_json, replace_file
 
 MANIFEST = "manifest.json"
@@ -55,6 +56,8 @@ class Manifest:
     """A sweep as sweeps/<name>/manifest.json records it.
 
     Attributes:
+        name: of the sweep; "" for runs that belong to none.
+        created: seconds since 1970.
         common: overrides that all its runs share.
         runs: in the order of the grid; a signature stands once.
     """
@@ -128,6 +131,33 @@ def list_sweeps(root: Path) -> list[Manifest]:
     names = [path.parent.name for path in (root / "sweeps").glob(f"*/{MANIFEST}")]
     found = [m for m in (read_manifest(root, name) for name in names) if m is not None]
     return sorted(found, key=lambda m: m.created)
+
+
+def single_runs(root: Path, *, recent: int = 10) -> Manifest | None:
+    """The runs under a root that are in no sweep: those going and the newest others; None without any.
+
+    Args:
+        root: folder of the runs.
+        recent: how many of those that are not going.
+    """
+    listed = {run.run for manifest in list_sweeps(root) for run in manifest.runs}
+    found = sorted(
+        (status.queued, path, status.state in GOING)
+        for path in runs_folder(root).glob("*")
+        if path.name not in listed and (status := read_status(path)) is not None
+    )
+    if not found:
+        return None
+    newest = [path for _, path, going in found if not going][-recent:]
+    chosen = [path for _, path, going in found if going or path in newest]
+    return Manifest("", found[-1][0], (), (), tuple(map(listed_run, chosen)))
+
+
+def listed_run(folder: Path) -> Listed:
+    """A run by its folder."""
+    identity = read_json(folder / SIGNATURE) or {}
+    overrides = tuple(identity.get("overrides", ()))
+    return Listed(folder.name, str(identity.get("signature", folder.name)), overrides)
 
 
 def _names_nothing(override: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,13 +16,18 @@ from webshop_rl.launching.runs.state import GOING
 from webshop_rl.launching.sweeps.manifest import Manifest
 from webshop_rl.launching.sweeps.record import is_recorded, record_sweep
 from webshop_rl.launching.sweeps.table import RunView
+from webshop_rl.tracking.client import reason
 from webshop_rl.tracking.config import TrackingSettings, resolve
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import may_write_here
 
+log = logging.getLogger(__name__)
+
 
 def replay_sweep(root: Path, manifest: Manifest, views: Sequence[RunView]) -> None:
     """Replay journals that the tracker has not taken whole, and settle runs that ended without a word.
+
+    The runs are those of a sweep, or single ones.
 
     Costs nothing where nothing is left: mlflow is imported only if there is.
     """
@@ -40,9 +46,19 @@ def replay_sweep(root: Path, manifest: Manifest, views: Sequence[RunView]) -> No
     if not settings.mirrored:
         return
     whole = len(ended) == len(folders)
-    behind = any(Mirror(folder, settings).behind() for folder in ended)
-    if behind or (whole and not is_recorded(settings, manifest.name, ended)):
+    behind = [mirror for folder in ended if (mirror := Mirror(folder, settings)).behind()]
+    if not manifest.name:
+        _replay(behind)
+    elif behind or (whole and not is_recorded(settings, manifest.name, ended)):
         record_sweep(settings, manifest.name, ended, whole=whole)
+
+
+def _replay(behind: Sequence[Mirror]) -> None:
+    for mirror in behind:
+        try:
+            mirror.sync()
+        except Exception as error:
+            log.warning("MLflow has not taken all of run %s: %s", mirror.folder.name, reason(error))
 
 
 def _settings(root: Path, folders: Sequence[Path]) -> TrackingSettings | None:
