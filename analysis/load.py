@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,6 +141,32 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None, *, root: Path |
     return Sweep(
         sweep, uri, parent.info.status, chosen, replaced, unrecorded, absent.to_come, absent.arms_to_come
     )
+
+
+def load_run(client: MlflowClient, uri: str, name: str) -> Sweep:
+    """One run alone, of a sweep or of none, as a sweep of one.
+
+    Args:
+        client: from tracker.open_tracker.
+        uri: its address.
+        name: of the run's folder: the signature, or `<signature>-r1`; the first letters do.
+    Raises: ReportError if there is no such run, or several.
+    """
+    found: list[Run] = []
+    if re.fullmatch(r"[\w.-]+", name):
+        signature = re.sub(r"-r\d+$", "", name)
+        with told_in_one_line(uri):
+            experiments = [e.experiment_id for e in client.search_experiments()]
+            records = _search(client, experiments, f"tags.signature LIKE '{signature}%'")
+        # Evaluations have a run's signature, too; their folders lie elsewhere.
+        runs = [_run(r, adopted=False) for r in records]
+        found = [r for r in runs if r.tags.get("folder", "").rstrip("/").endswith(f"/runs/{r.folder_name}")]
+        exact = [run for run in found if run.folder_name == name]
+        found = exact or [run for run in found if run.folder_name.startswith(name)]
+    if len(found) != 1:
+        what = f"{len(found)} runs are called" if found else "no run"
+        raise ReportError(f"{what} {name!r}", where=uri, remedy="--run with the name of its folder")
+    return Sweep(f"run-{found[0].folder_name}", uri, found[0].status, found, [], {})
 
 
 def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:

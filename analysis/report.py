@@ -30,11 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 if the report is written, 2 on bad input, which is told in one line."""
     options = _parser().parse_args(arguments)
     try:
-        print(
-            write_report(
-                options.sweep, options.root, options.tracking_uri, options.out, options.metric, options.x
-            )
-        )
+        place = (options.root, options.tracking_uri, options.out)
+        name = options.run or options.sweep
+        print(write_report(name, *place, options.metric, options.x, single=options.run is not None))
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -59,7 +57,14 @@ def replay(root: Path) -> None:
 
 
 def write_report(
-    name: str | None, root: Path, uri: str | None, out: Path | None, metric: str, x: str = "updates"
+    name: str | None,
+    root: Path,
+    uri: str | None,
+    out: Path | None,
+    metric: str,
+    x: str = "updates",
+    *,
+    single: bool = False,
 ) -> str:
     """Write the report of a sweep; returns the verdict and where the files are.
 
@@ -70,7 +75,8 @@ def write_report(
         out: folder to write to; None for <root>/reports/<sweep>.
         metric: "test/score" or "test/success", by which arms are compared.
         x: what learning curves are drawn against, a key of axes.AXES.
-    Raises: ReportError if there is no such sweep or tracker, or out cannot be written.
+        single: the name is that of one run, and the report is of that alone.
+    Raises: ReportError if there is no such sweep, run or tracker, or out cannot be written.
     """
     # Imported late: --help must answer without loading mlflow, scipy and matplotlib.
     from analysis import figures
@@ -78,7 +84,7 @@ def write_report(
     from analysis.cautions import cautions
     from analysis.comparison import compare
     from analysis.frames import frames
-    from analysis.load import load_curves, load_sweep
+    from analysis.load import load_curves, load_run, load_sweep
     from analysis.page import Report
     from analysis.tables import comparison_table, pairs_table, provenance_table, runs_table, unfinished_table
     from analysis.tracker import open_tracker, tracker_uri
@@ -88,7 +94,10 @@ def write_report(
         replay(root)
     address = tracker_uri(root, uri)
     client = open_tracker(address)
-    sweep = load_sweep(client, address, name, root=root if uri is None else None)
+    if single and name:
+        sweep = load_run(client, address, name)
+    else:
+        sweep = load_sweep(client, address, name, root=root if uri is None else None)
     folder = _folder(out or root / "reports" / re.sub(r"[^A-Za-z0-9_.-]", "_", sweep.name).lstrip("."))
     arms = arms_of(sweep.runs)
     curves = load_curves(client, address, sweep.runs, (*figures.CURVES, *AXES[x].metrics))
@@ -98,7 +107,7 @@ def write_report(
     drawn = [(m, figures.curve_figure(arms, curves, m, AXES[x])) for m in figures.CURVES]
     pictures = _pictures(comparisons, drawn, folder)
     report = Report(
-        title=f"Sweep {sweep.name}",
+        title=f"Run {name}" if single else f"Sweep {sweep.name}",
         verdict=verdict(sweep, comparisons),
         cautions=cautions(sweep, arms, comparisons),
         shared=shared_by_arms(arms),
@@ -182,7 +191,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Compare a sweep's runs: a verdict, tables with intervals, learning curves, failures.",
         epilog="Without --sweep the newest sweeps are listed. How the numbers are made: docs/analysis.md.",
     )
-    parser.add_argument("--sweep", metavar="NAME", help="the sweep, as printed when it was launched")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--sweep", metavar="NAME", help="the sweep, as printed when it was launched")
+    which.add_argument(
+        "--run", metavar="RUN", help="one run alone: the name of its folder, or its first letters"
+    )
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
         "--root", type=Path, default=Path("runs"), metavar="FOLDER", help="folder of the runs (default: runs)"

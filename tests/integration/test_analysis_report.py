@@ -234,6 +234,20 @@ def test_every_run_of_the_sweep_is_read_whatever_its_end(report):
     assert "apo_pg-5e-06-1-product" not in set(runs["run"])  # the older of two
 
 
+def test_one_run_alone(root, tmp_path, capsys):
+    # A rerun by its whole name; and of a name that two share, the one that is called exactly so.
+    for run, score in (("apo_pg-5e-06-1-product-r1", 0.80), ("apo_pg-5e-06-1-product", 0.1)):
+        out = tmp_path / run
+        assert main(["--run", run, "--root", str(root), "--out", str(out)]) == 0
+        runs = pd.read_csv(out / "runs.csv")
+        assert list(runs["run"]) == [run]
+        assert runs["test/score"][0] == pytest.approx(score, abs=0.1)
+        assert f"Run {run}" in (out / "report.html").read_text()
+    capsys.readouterr()
+    assert "runs are called 'apo_pg'" in failing(capsys, "--run", "apo_pg", "--root", str(root))
+    assert "no run 'x'" in failing(capsys, "--run", "x", "--root", str(root))
+
+
 def test_the_verdict_claims_what_the_seeds_allow(report):
     said = report("study").said
     assert said.startswith("11 of 13 runs finished (1 failed, 1 did not finish).")
