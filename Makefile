@@ -9,7 +9,7 @@ NUM_PRODUCTS ?= 1000
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slurm drill lint type bench smollm2 webshop mlflow-server clean
+.PHONY: help setup train test test-slurm drill mutants lint type bench smollm2 webshop mlflow-server clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-slurm: $(STAMP)  ## the tests against a real Slurm (Debian, root: installs 
 
 drill: $(STAMP)  ## a sweep on a real Slurm under random faults (ARGS="--faults 30 --runs 8": ten minutes)
 	$(BIN)/python -m benchmarks.slurm_drill $(or $(ARGS),--faults 8 --runs 4)
+
+mutants: $(STAMP)  ## small errors in a copy of the code, each of which a test must notice (ARGS="vstar")
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 lint: $(STAMP)  ## ruff and the direction of imports
 	$(BIN)/ruff check .

@@ -1,0 +1,274 @@
+"""Errors that a test must notice: file, exact text, what it becomes, and the narrowest tests that see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PACKAGE = "webshop_rl/"
+UNIT = "tests/unit/"
+PROPERTIES = "tests/property/test_algos_properties.py"
+SPLITS = ("tests/integration/test_splits_in_a_run.py",)
+VSTAR = (UNIT + "test_vstar_source.py",)
+TRAINER = (UNIT + "test_trainer.py",)
+LEARNER = (UNIT + "test_learner.py",)
+ADVANTAGES = (UNIT + "test_algos_advantages.py",)
+APO = (UNIT + "test_algos_apo.py",)
+PPO = (UNIT + "test_algos_ppo.py",)
+LOSSES = (UNIT + "test_algos_losses.py",)
+RETURNS = (UNIT + "test_algos_returns.py",)
+KL = (UNIT + "test_algos_kl.py",)
+SAMPLING = (UNIT + "test_sampling.py",)
+EPISODE = (UNIT + "test_episode.py",)
+ESTIMATOR = (UNIT + "test_values_estimator.py",)
+GOALS = (UNIT + "test_training_goals.py",)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One error.
+
+    Attributes:
+        name: what goes wrong.
+        file: from the repository's root.
+        old, new: the exact text, which the file contains once, and what takes its place.
+        tests: what must fail.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def _of(file: str, tests: tuple[str, ...], *cases: tuple[str, str, str]) -> list[Mutant]:
+    return [Mutant(name, PACKAGE + file, old, new, tests) for name, old, new in cases]
+
+
+MUTANTS = [
+    *_of(
+        "experiment.py",
+        SPLITS,
+        ("trains on all goals", 'train_goals=shop.goals("train")', 'train_goals=shop.goals("all")'),
+        ("validates on test goals", 'val_goals=shop.goals("val")', 'val_goals=shop.goals("test")'),
+        ("validates on training goals", 'val_goals=shop.goals("val")', 'val_goals=shop.goals("train")'),
+        (
+            "tests on validation goals",
+            'evaluation_specs(shop.goals("test")',
+            'evaluation_specs(shop.goals("val")',
+        ),
+        ("V* without top_p", "top_p=cfg.rollout.top_p,\n        estimator", "top_p=1.0,\n        estimator"),
+        (
+            "V* at temperature 1",
+            "temperature=cfg.rollout.temperature,\n        top_p=cfg.rollout.top_p,\n        estimator",
+            "temperature=1.0,\n        top_p=cfg.rollout.top_p,\n        estimator",
+        ),
+        ("evaluates as it samples", "eval_temperature=cfg.evaluation.temperature", "eval_temperature=1.0"),
+    ),
+    *_of(
+        "training/trainer.py",
+        SPLITS,
+        (
+            "validates what it trains on",
+            "evaluation_specs(self._val_goals",
+            "evaluation_specs(self._train_goals",
+        ),
+    ),
+    *_of(
+        "training/trainer.py",
+        TRAINER,
+        (
+            "V* of another trajectory's goal",
+            "by_goal[t.goal.id] for t in played",
+            "by_goal[t.goal.id] for t in played[::-1]",
+        ),
+        (
+            "the same goals in every update",
+            "goals_of(self._train_goals, iteration,",
+            "goals_of(self._train_goals, 0,",
+        ),
+        (
+            "the same episodes in every update",
+            "group_specs(goals, settings.group_size, iteration,",
+            "group_specs(goals, settings.group_size, 0,",
+        ),
+        (
+            "the latest of equals is the best",
+            "if score > self.progress.best or",
+            "if score >= self.progress.best or",
+        ),
+        (
+            "evaluates one update late",
+            "update // every > (update - step) // every",
+            "update // every > update // every",
+        ),
+    ),
+    *_of(
+        "training/vstar.py",
+        VSTAR,
+        (
+            "V* is sampled from the policy",
+            "self._collector.agent = reference",
+            "self._collector.agent = policy",
+        ),
+        ("V* is sampled without top_p", "top_p=self._top_p)", "top_p=1.0)"),
+        ("V* is sampled at temperature 1", "temperature=self._temperature,", "temperature=1.0,"),
+        ("one episode for all indices", '"vstar", self._seed, goal, index)', '"vstar", self._seed, goal, 0)'),
+        ("the mean for the soft maximum", "estimator=self._estimator, beta", 'estimator="mean", beta'),
+        (
+            "episodes of another goal",
+            "EpisodeSpec(self._goals[goal], index",
+            "EpisodeSpec(next(iter(self._goals.values())), index",
+        ),
+        (
+            "the score in the place of the return",
+            "Sample(goal, index, trajectory.episode_return,",
+            "Sample(goal, index, trajectory.score,",
+        ),
+    ),
+    *_of(
+        "training/vstar.py",
+        (UNIT + "test_vstar_code.py",),
+        ("the code is not in the key", 'own = {**key, "code": code}', 'own = {**key, "code": ""}'),
+        ("reused samples lie under the code's own key", 'own | {"reuses": provenance.reused_key}', "own"),
+    ),
+    *_of(
+        "training/goals.py",
+        GOALS,
+        ("every pass in the same order", "default_rng([seed, passes])", "default_rng([seed])"),
+        ("a group plays one episode", "iteration, place, goal.id, sample)", "iteration, place, goal.id)"),
+    ),
+    *_of(
+        "values/estimator.py",
+        ESTIMATOR,
+        ("not divided by N", "/ beta).mean(axis=-1)", "/ beta).sum(axis=-1)"),
+        ("beta is lost", "top + beta * np.log1p", "top + np.log1p"),
+        ("the minimum for the maximum", "top = r.max(axis=-1)", "top = r.min(axis=-1)"),
+    ),
+    *_of(
+        "values/store.py",
+        (UNIT + "test_values_store.py",),
+        ("the last written counts", "entry.origin < old.origin", "entry.origin > old.origin"),
+    ),
+    *_of(
+        "algos/advantages.py",
+        ADVANTAGES,
+        ("clipped above only", "y.clamp(-clip, clip)", "y.clamp(max=clip)"),
+        ("clipped below only", "y.clamp(-clip, clip)", "y.clamp(min=-clip)"),
+        ("std of n - 1", "x.std(correction=0)", "x.std()"),
+        ("not centred", 'y = x - x.mean() if how == "mean_std" else x', "y = x"),
+        ("no floor of the std", ".clamp(min=std_min)", ""),
+        ("a group of one counts as equal", "& (size > 1)", "& (size > 0)"),
+    ),
+    *_of(
+        "algos/vstar.py",
+        APO,
+        ("V* is added", "raw, scale = returns - vstar,", "raw, scale = returns + vstar,"),
+        (
+            "the log-ratio is added",
+            "raw = raw - log_ratio_coef * summed",
+            "raw = raw + log_ratio_coef * summed",
+        ),
+    ),
+    *_of(
+        "algos/apo_pg/loss.py",
+        APO,
+        ("kl_coef under k1 is lost", "self.beta2 + self.kl_reward_coef)", "self.beta2)"),
+    ),
+    *_of(
+        "algos/policy_losses.py",
+        LOSSES,
+        ("the larger surrogate", "torch.minimum(plain, safe)", "torch.maximum(plain, safe)"),
+        (
+            "the ratio is clipped above only",
+            "ratio.clamp(1 - clip_eps, 1 + clip_eps)",
+            "ratio.clamp(max=1 + clip_eps)",
+        ),
+        ("the loss has the other sign", "return -masked(weights, mask) *", "return masked(weights, mask) *"),
+    ),
+    *_of(
+        "algos/loss_norms.py",
+        LOSSES,
+        ("trajectory_sum is a sum", "return mask / trajectories", "return mask"),
+        ("constant forgets the divisor", "mask / (trajectories * divisor_tokens)", "mask / trajectories"),
+    ),
+    *_of(
+        "algos/kl.py",
+        KL,
+        ("k2 is not halved", "x.square() / 2", "x.square()"),
+        ("k3 of the other direction", "torch.expm1(-x) + x", "torch.expm1(x) - x"),
+    ),
+    *_of(
+        "algos/objective.py",
+        APO,
+        ("KL from the policy to its sampler", "k3(-x), decided", "k3(x), decided"),
+        (
+            "entropy is discouraged",
+            "loss = loss - settings.entropy_coef",
+            "loss = loss + settings.entropy_coef",
+        ),
+    ),
+    *_of(
+        "algos/returns.py",
+        RETURNS,
+        ("lambda is lost", "delta + gamma * gae_lambda * next_advantage", "delta + gamma * next_advantage"),
+        ("gamma is lost", "rewards[:, s] + gamma * next_value", "rewards[:, s] + next_value"),
+        ("pages are steps", "torch.where(here, values[:, s], next_value)", "values[:, s]"),
+    ),
+    *_of(
+        "algos/value_losses.py",
+        LOSSES,
+        (
+            "the better of the two moves",
+            "torch.maximum(free, bounded) / 2",
+            "torch.minimum(free, bounded) / 2",
+        ),
+    ),
+    *_of(
+        "algos/ppo/loss.py",
+        PPO,
+        (
+            "a terminated episode bootstraps",
+            "torch.where(batch.terminated, nothing,",
+            "torch.where(~batch.terminated, nothing,",
+        ),
+        ("targets without values", "masked(raw + values, steps)", "masked(raw, steps)"),
+    ),
+    *_of(
+        "training/learner.py",
+        LEARNER,
+        ("the gradient is not averaged back", "weight * self._group.size).backward", "weight * 2).backward"),
+        ("advantages of other rows", "advantages[rows],", "advantages[: len(rows)],"),
+        (
+            "lr_scale is lost",
+            "set_lr(self.optimiser, lr * self.agent.lr_scale)",
+            "set_lr(self.optimiser, lr)",
+        ),
+        (
+            "gradients pile up",
+            "self.optimiser.zero_grad(set_to_none=True)\n        self._network.train()",
+            "self._network.train()",
+        ),
+    ),
+    *_of(
+        "models/sampling.py",
+        SAMPLING,
+        (
+            "log-probs before the nucleus",
+            "            log_p = decision_logprobs(logits, masks, temperature)\n",
+            "",
+        ),
+        ("a nucleus one token short", "before < top_p", "ordered + before < top_p"),
+        ("greedy takes the least likely", "log_p.argmax(dim=1)", "log_p.argmin(dim=1)"),
+    ),
+    *_of(
+        "rollout/episode.py",
+        EPISODE,
+        (
+            "truncated is bought",
+            "EndReason.BOUGHT if step.terminated else EndReason.MAX_STEPS",
+            "EndReason.BOUGHT",
+        ),
+        ("the penalty is a bonus", "reward=step.reward - penalty", "reward=step.reward + penalty"),
+    ),
+]
