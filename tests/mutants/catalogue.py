@@ -93,6 +93,11 @@ MUTANTS = [
             "group_specs(goals, settings.group_size, 0,",
         ),
         (
+            "num_skipped is lost at a resume",
+            "self._learner.num_skipped = self.progress.num_skipped",
+            "self._learner.num_skipped = 0",
+        ),
+        (
             "the latest of equals is the best",
             "if score > self.progress.best or",
             "if score >= self.progress.best or",
@@ -245,6 +250,12 @@ MUTANTS = [
             "set_lr(self.optimiser, lr)",
         ),
         (
+            "the same minibatches in every epoch",
+            "default_rng([self._seed, update, epoch])",
+            "default_rng([self._seed])",
+        ),
+        ("steps on an infinite gradient", "if np.isfinite(grad_norm):", "if not np.isnan(grad_norm):"),
+        (
             "gradients pile up",
             "self.optimiser.zero_grad(set_to_none=True)\n        self._network.train()",
             "self._network.train()",
@@ -268,6 +279,11 @@ MUTANTS = [
             "truncated is bought",
             "EndReason.BOUGHT if step.terminated else EndReason.MAX_STEPS",
             "EndReason.BOUGHT",
+        ),
+        (
+            "a step's reward counts as score",
+            "self.trajectory.score = step.score",
+            "self.trajectory.score = step.score or step.reward",
         ),
         ("the penalty is a bonus", "reward=step.reward - penalty", "reward=step.reward + penalty"),
     ),
