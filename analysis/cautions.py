@@ -9,8 +9,10 @@ from analysis.arms import Arm
 from analysis.comparison import Comparison
 from analysis.load import Run, Sweep
 
-# Below this many products an interval over them is rough.
+# Below this many products, weighted by their episodes, an interval over them is rough; so is one of a
+# rate below LOW_RATE (docs/analysis.md).
 FEW_PRODUCTS = 20
+LOW_RATE = 0.1
 # Percentile bootstrap intervals of so few runs cover less than they say (docs/analysis.md).
 FEW_SEEDS = 10
 # Policies take more or fewer turns as they learn: env steps and tokens differ a little between any arms.
@@ -87,9 +89,20 @@ def _goals(comparison: Comparison) -> list[str]:
         )
     if goals is None:
         found.append("MLflow does not have the evaluation tables: nothing is compared goal by goal.")
-    elif goals.num_products < FEW_PRODUCTS:
+    elif goals.effective_products < FEW_PRODUCTS:
         found.append(
-            f"The test goals ask for {goals.num_products} products only: intervals over them are rough."
+            f"The test goals ask for {goals.num_products} products, by their shares of the episodes in "
+            f"effect {goals.effective_products:.1f}: intervals over so few are rough."
+        )
+    low = [
+        f"{r.arm.label} {r.means['test/success'].value:.3f}"
+        for r in comparison.results
+        if r.goals is not None and r.means["test/success"].value < LOW_RATE
+    ]
+    if low:
+        found.append(
+            f"Success below {LOW_RATE:g} ({', '.join(low[:MAX_LISTED])}): intervals over products of so low "
+            "a rate are narrower than they should be (docs/analysis.md)."
         )
     if comparison.protocol == "published":
         found.append("Split published: products of the test goals are among those trained on.")

@@ -55,6 +55,7 @@ class Yardstick:
         name: "untrained", "baseline/rule", ...
         success, score: means over the test episodes.
         estimate: of the compared metric, the interval over products, or None without its table.
+        per_product: the same where every product weighs alike.
         arms: labels of the arms it was measured for; empty if for all.
     """
 
@@ -62,6 +63,7 @@ class Yardstick:
     success: float
     score: float
     estimate: Estimate | None
+    per_product: Estimate | None
     arms: Sequence[str]
 
 
@@ -213,7 +215,8 @@ def _yardsticks(arms: Sequence[Arm], read_goals: ReadGoals) -> list[Yardstick]:
             goals = read_goals(holders[0][1], name)
             labels = list(dict.fromkeys(arm.label for arm, _ in holders)) if len(by_value) > 1 else []
             estimate = None if goals is None else goals.estimate()
-            found.append(Yardstick(name, success, score, estimate, labels))
+            per_product = None if goals is None else goals.per_product()
+            found.append(Yardstick(name, success, score, estimate, per_product, labels))
     return found
 
 

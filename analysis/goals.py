@@ -56,6 +56,19 @@ class GoalScores:
         """How many different products the goals ask for."""
         return len(set(self.products))
 
+    @property
+    def effective_products(self) -> float:
+        """How many products of equal weight say as much: 1 / Σ w², w a product's share of episodes."""
+        episodes = pd.Series(self.weights).groupby(list(self.products)).sum()
+        return float(episodes.sum() ** 2 / (episodes**2).sum())
+
+    def per_product(self) -> Estimate:
+        """Mean over products, each of which weighs alike, with an interval over products."""
+        own = pd.DataFrame({"product": self.products, "w": self.weights, "wv": self.weights * self.values})
+        sums = own.groupby("product").sum()
+        means = (sums["wv"] / sums["w"]).to_numpy()
+        return over_products(means, np.ones(len(means)), list(sums.index))
+
 
 def mean_of(scores: Sequence[GoalScores | None]) -> GoalScores | None:
     """Goal by goal over several runs; None if one is missing or measured on other goals."""

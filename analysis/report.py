@@ -86,7 +86,14 @@ def write_report(
     from analysis.frames import frames
     from analysis.load import load_curves, load_run, load_sweep
     from analysis.page import Report
-    from analysis.tables import comparison_table, pairs_table, provenance_table, runs_table, unfinished_table
+    from analysis.tables import (
+        comparison_table,
+        pairs_table,
+        products_table,
+        provenance_table,
+        runs_table,
+        unfinished_table,
+    )
     from analysis.tracker import open_tracker, tracker_uri
     from analysis.verdict import verdict
 
@@ -103,7 +110,7 @@ def write_report(
     curves = load_curves(client, address, sweep.runs, (*figures.CURVES, *AXES[x].metrics))
     reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}
     comparisons = compare(arms, metric, _goal_reader(client, sweep, metric, root if uri is None else None))
-    tables = [t for c in comparisons for t in (comparison_table(c), pairs_table(c))]
+    tables = [t for c in comparisons for t in (comparison_table(c), pairs_table(c), products_table(c))]
     drawn = [(m, figures.curve_figure(arms, curves, m, AXES[x])) for m in figures.CURVES]
     pictures = _pictures(comparisons, drawn, folder)
     report = Report(

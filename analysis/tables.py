@@ -94,6 +94,29 @@ def pairs_table(comparison: Comparison) -> Table | None:
     )
 
 
+def products_table(comparison: Comparison) -> Table | None:
+    """Each policy per goal and per product; None without evaluation tables."""
+    rows = [
+        [r.arm.label, interval(r.goals.estimate()), interval(r.goals.per_product())]
+        for r in comparison.results
+        if r.goals is not None
+    ]
+    if not rows:
+        return None
+    rows += [
+        [_yardstick_label(y), interval(y.estimate), interval(y.per_product)]
+        for y in comparison.yardsticks
+        if y.estimate is not None
+    ]
+    return Table(
+        f"Per goal and per product: {comparison.metric}",
+        ["policy", "per goal", "per product"],
+        rows,
+        f"Mean [{PERCENT} interval over products], arms averaged over their runs. Per goal every episode "
+        "weighs alike, per product every product.",
+    )
+
+
 def unfinished_table(sweep: Sweep, arms: Sequence[Arm], reached: Mapping[str, int]) -> Table | None:
     """Runs that are in no comparison, with what became of them; None if all finished.
 
@@ -179,7 +202,9 @@ def provenance_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
 
 def right_aligned(column: str) -> bool:
     """Whether a column holds bare numbers."""
-    return column in _RIGHT or column.startswith(("test/", "val/", "IQM", "minus", "train s", "A - B", "P("))
+    return column in _RIGHT or column.startswith(
+        ("test/", "val/", "IQM", "minus", "train s", "A - B", "P(", "per ")
+    )
 
 
 def _described(comparison: Comparison) -> str:
@@ -189,7 +214,8 @@ def _described(comparison: Comparison) -> str:
     if goals is None:
         return f"the {kind}, {split}, digest {comparison.split_digest[:12]}"
     return (
-        f"{len(goals.goals)} {kind} of {goals.num_products} products, {goals.weights.sum():.0f} episodes, "
+        f"{len(goals.goals)} {kind} of {goals.num_products} products (in effect "
+        f"{goals.effective_products:.1f}), {goals.weights.sum():.0f} episodes, "
         f"{split}, digest {comparison.split_digest[:12]}"
     )
 
@@ -203,14 +229,17 @@ def _arm_cells(result: ArmResult, metric: str) -> list[str]:
 
 
 def _yardstick_cells(yardstick: Yardstick, metric: str) -> list[str]:
-    name = _yardstick(yardstick.name)
-    label = f"{name} ({', '.join(yardstick.arms)})" if yardstick.arms else name
     values: Mapping[str, float] = {"test/success": yardstick.success, "test/score": yardstick.score}
     cells = [
         interval(yardstick.estimate) if m == metric and yardstick.estimate else f"{value:.3f}"
         for m, value in values.items()
     ]
-    return [label, "", *cells]
+    return [_yardstick_label(yardstick), "", *cells]
+
+
+def _yardstick_label(yardstick: Yardstick) -> str:
+    name = _yardstick(yardstick.name)
+    return f"{name} ({', '.join(yardstick.arms)})" if yardstick.arms else name
 
 
 def _yardstick(name: str) -> str:

@@ -70,8 +70,8 @@ class EvaluationConfig:
     """When and on what the policy is evaluated."""
 
     every: int = ranged(10, ge=1)
-    val_episodes: int = ranged(20, ge=1)
-    test_episodes: int = ranged(100, ge=1)
+    val_episodes: int | None = ranged(50, ge=1)
+    test_episodes: int | None = ranged(100, ge=1)
     temperature: float = ranged(0.0, ge=0)
     seed: int = ranged(1000, ge=0)
 

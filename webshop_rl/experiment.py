@@ -29,7 +29,7 @@ from webshop_rl.training.arms import record_arm
 from webshop_rl.training.baselines import BASELINES, play_scripted
 from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_checkpoints, sweep_away
 from webshop_rl.training.display import RunDisplay, result_markdown, result_table
-from webshop_rl.training.evaluation import evaluation_specs, split_label, summarise
+from webshop_rl.training.evaluation import evaluation_specs, split_label, summarise_evaluation
 from webshop_rl.training.intervals import paired_difference
 from webshop_rl.training.learner import Learner
 from webshop_rl.training.optimiser import OptimSettings
@@ -306,7 +306,7 @@ def _tidy(folder: Path, best: Checkpoint) -> None:
 
 
 def _result(parts: RunParts, arms: dict[str, list[dict[str, Any]]], best: Checkpoint) -> dict[str, Any]:
-    means = {arm: summarise(records) for arm, records in arms.items()}
+    means = {arm: summarise_evaluation(records) for arm, records in arms.items()}
     cfg = parts.cfg
     differences = {}
     for arm, records in arms.items():

@@ -12,7 +12,7 @@ from analysis.comparison import MAX_ALL_PAIRS, Comparison, compare
 from analysis.goals import GoalScores, mean_of
 from analysis.load import Run
 from analysis.plan import Planned, missing
-from analysis.tables import comparison_table, pairs_table, unfinished_table
+from analysis.tables import comparison_table, pairs_table, products_table, unfinished_table
 from analysis.verdict import interval, verdict
 
 PRODUCTS = tuple(f"B{i:02}" for i in range(30))
@@ -239,6 +239,28 @@ def test_a_sweep_without_a_finished_run_says_so():
         "0 of 1 runs finished (1 failed). "
         "No run has finished with a test, so there is nothing to compare yet."
     )
+
+
+def test_products_count_by_their_weight():
+    """Thirty products, one of which has 20 of the 49 episodes: 49² / (20² + 29) = 5.6 in effect."""
+
+    def heavy(run: Run, evaluation: str) -> GoalScores | None:
+        found = goals(0.5 + SPREAD)
+        names = tuple(f"p{i}" for i in range(30))
+        weights = np.where(np.arange(30) == 0, 20.0, 1.0)
+        return GoalScores(found.goals, names, weights, np.where(np.arange(30) == 0, 1.0, 0.0))
+
+    runs = runs_of({"a": [0.5, 0.5]})
+    assert "30 products, by their shares of the episodes in effect 5.6" in warned(runs, heavy)
+    assert "in effect" not in warned(runs)
+    table = products_table(one(runs, heavy))
+    assert table.rows[0][1].startswith("0.408")  # 20 of 49 episodes
+    assert table.rows[0][2].startswith("0.033")  # one of 30 products
+
+
+def test_low_rates_are_pointed_out():
+    assert "Success below 0.1 (algo=a 0.050)" in warned(runs_of({"a": [0.05, 0.05], "b": [0.5, 0.5]}))
+    assert "Success below" not in warned(runs_of({"a": [0.1, 0.1], "b": [0.5, 0.5]}))
 
 
 def test_equal_scores_are_no_certainty():

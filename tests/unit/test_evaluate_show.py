@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from webshop_rl.evaluate.show import episodes, table
+from webshop_rl.evaluate.show import episodes, remarks, table
 
 TURN: dict[str, Any] = {
     "page": "Back to Search [SEP] Results: 1 [SEP] 1 red shoes $45",
@@ -81,3 +81,16 @@ def test_the_table_has_an_interval_where_there_is_more_than_one_product() -> Non
     assert ours.count("0.500 [0.250, 0.750]") == 2
     assert rule.count("[") == 1
     assert "+0.500 [+0.250, +0.750]" in rule
+
+
+def test_few_products_in_effect_and_low_rates_are_pointed_out() -> None:
+    def said(effective: float, success: float) -> list[str]:
+        main = {"effective_products": effective, "success": success}
+        by_product = {"success_by_product": 0.25, "score_by_product": 0.625}
+        first, *others = remarks({"main": "test", "arms": {"test": main | by_product}})
+        assert first == "success 0.250, score 0.625 where every product weighs alike"
+        return others
+
+    assert said(20.0, 0.1) == []
+    assert said(12.4, 0.5) == ["caution: 12.4 products in effect: intervals over so few are rough"]
+    assert said(80.6, 0.02) == ["caution: success below 0.1: its interval is narrower than it should be"]

@@ -15,9 +15,11 @@ from webshop_rl.tracking.names import check
 from webshop_rl.training.baselines import play_scripted
 from webshop_rl.training.evaluation import (
     collection_metrics,
+    effective_products,
     episode_record,
     evaluation_specs,
     summarise,
+    summarise_evaluation,
     table_rows,
 )
 from webshop_rl.training.records import read_records, record_path, write_records
@@ -43,13 +45,53 @@ TWO = [
 
 def test_fewer_goals_than_episodes_are_taken_in_turn() -> None:
     specs = evaluation_specs(GOALS[:3], 7, seed=1)
-    assert [s.goal.id for s in specs] == ["g0", "g1", "g2", "g0", "g1", "g2", "g0"]
+    order = [s.goal.id for s in specs[:3]]
+    assert sorted(order) == ["g0", "g1", "g2"]
+    assert [s.goal.id for s in specs] == [*order, *order, order[0]]
     assert [s.sample for s in specs] == [0, 0, 0, 1, 1, 1, 2]
     assert len({s.seed for s in specs}) == 7
 
 
-def test_more_goals_than_episodes_are_picked_evenly_and_always_the_same() -> None:
-    assert [s.goal.id for s in evaluation_specs(GOALS, 4, seed=1)] == ["g0", "g3", "g6", "g9"]
+def test_no_product_is_played_again_before_every_other_that_has_goals_left() -> None:
+    """Products of 1, 2, 3 and 10 goals: rounds of 4, 3 and 2 products, then the large one alone."""
+    sizes = {"a": 1, "b": 2, "c": 3, "d": 10}
+    goals = [Goal(f"{asin}{i}", asin, "") for asin, size in sizes.items() for i in range(size)]
+    for seed in range(5):
+        products = [s.goal.asin for s in evaluation_specs(goals, 16, seed=seed)]
+        assert [set(products[:4]), set(products[4:7]), set(products[7:9])] == [
+            set("abcd"),
+            set("bcd"),
+            set("cd"),
+        ]
+        assert products[9:] == ["d"] * 7
+        whole = [s.goal.id for s in evaluation_specs(goals, None, seed=seed)]
+        assert sorted(whole) == sorted(goal.id for goal in goals)
+        assert [s.goal.id for s in evaluation_specs(goals, 6, seed=seed)] == whole[:6]
+    first = {evaluation_specs(goals, 1, seed=seed)[0].goal.id for seed in range(40)}
+    assert {goal[0] for goal in first} == set("abcd")
+    assert len(first) > 8  # which goal of a product comes first is drawn, too
+
+
+def test_products_in_effect_by_hand() -> None:
+    assert effective_products(["a", "b", "c", "d"]) == pytest.approx(4)
+    # Shares 1/2, 1/4, 1/4: 1 / (1/4 + 1/16 + 1/16).
+    assert effective_products(["a", "a", "b", "c"]) == pytest.approx(8 / 3)
+    assert effective_products(["a"] * 9) == pytest.approx(1)
+
+
+def test_an_evaluation_has_means_over_products_beside_those_over_episodes() -> None:
+    """Product asin0 succeeds in 1 of 1, asin1 in none of 3."""
+    episodes = [TWO[0], TWO[1], TWO[1], TWO[1]]
+    means = summarise_evaluation([episode_record(t) for t in episodes])
+    check(f"test/{name}" for name in means)
+    assert means["success"] == pytest.approx(1 / 4)
+    assert means["success_by_product"] == pytest.approx(1 / 2)
+    assert means["score"] == pytest.approx((1 + 3 * 0.5) / 4)
+    assert means["score_by_product"] == pytest.approx(0.75)
+    assert means["effective_products"] == pytest.approx(1 / (1 / 16 + 9 / 16))
+
+
+def test_more_goals_than_episodes_are_picked_and_always_the_same() -> None:
     for number in range(1, 11):
         assert len({s.goal.id for s in evaluation_specs(GOALS, number, seed=1)}) == number
     assert evaluation_specs(GOALS, 4, seed=1) == evaluation_specs(GOALS, 4, seed=1)

@@ -83,7 +83,7 @@ def _evaluate(word: str, words: Sequence[str], watch: int) -> None:
     from rich.console import Console
 
     from webshop_rl.evaluate.play import evaluate
-    from webshop_rl.evaluate.show import EpisodeProgress, episodes, table
+    from webshop_rl.evaluate.show import EpisodeProgress, episodes, remarks, table
     from webshop_rl.launching.runs.folder import RESULT
     from webshop_rl.storage.files import read_json
 
@@ -92,7 +92,10 @@ def _evaluate(word: str, words: Sequence[str], watch: int) -> None:
         evaluated = evaluate(target, request, configured, progress.report)
     for line in episodes(evaluated.arms[evaluated.main], watch):
         console.print(line, highlight=False, markup=False)
-    console.print(table(read_json(evaluated.folder / RESULT) or {}))
+    result = read_json(evaluated.folder / RESULT) or {}
+    console.print(table(result))
+    for line in remarks(result):
+        console.print(line, highlight=False, markup=False)
     note = "on record already, rerun=true plays it again" if evaluated.again else "on record"
     console.print(f"{note}: {evaluated.folder}", highlight=False, markup=False)
 

@@ -32,7 +32,12 @@ from webshop_rl.tracking.tracker import open_tracker
 from webshop_rl.training.arms import record_arm
 from webshop_rl.training.baselines import BASELINES, play_scripted
 from webshop_rl.training.checkpoint import COMPLETE, Checkpoint, find_checkpoints
-from webshop_rl.training.evaluation import evaluation_specs, split_label, summarise
+from webshop_rl.training.evaluation import (
+    effective_products,
+    evaluation_specs,
+    split_label,
+    summarise_evaluation,
+)
 from webshop_rl.training.intervals import Interval, paired_difference, record_interval
 
 Report = Callable[[int, int, int], None]
@@ -69,7 +74,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
         torch.set_num_threads(int(cfg.hardware.threads))
     shop = build_shop(cfg)
     goals = _goals(shop, request)
-    specs = evaluation_specs(goals, request.episodes or len(goals), cfg.evaluation.seed)
+    specs = evaluation_specs(goals, request.episodes, cfg.evaluation.seed)
     checkpoint = _checkpoint(target)
     fields = {**configured.fields, **_identity(target, checkpoint, request)}
     folder = _folder(cfg, fields)
@@ -207,7 +212,9 @@ def _split_words(shop: Shop, split: str) -> str:
 
 def _size(records: list[dict[str, Any]]) -> str:
     goals, products = ({record[key] for record in records} for key in ("goal", "asin"))
-    return f"{len(records)} episodes, {len(goals)} goals of {len(products)} products"
+    effective = effective_products([record["asin"] for record in records])
+    weights = "" if effective > len(products) - 0.5 else f" (in effect {effective:.1f})"
+    return f"{len(records)} episodes, {len(goals)} goals of {len(products)} products{weights}"
 
 
 def _result(title: str, label: str, main: str, arms: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -216,7 +223,7 @@ def _result(title: str, label: str, main: str, arms: Mapping[str, list[dict[str,
         "title": title,
         "main": main,
         "label": label,
-        "arms": {arm: summarise(records) for arm, records in arms.items()},
+        "arms": {arm: summarise_evaluation(records) for arm, records in arms.items()},
         "intervals": {
             arm: {name: _plain(record_interval(records, name)) for name in ("success", "score")}
             for arm, records in arms.items()

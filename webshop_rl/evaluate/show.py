@@ -17,6 +17,9 @@ from webshop_rl.training.display import SCRIPTED
 
 QUIET_S: Final = 15.0  # where there is no bar, a sign of life after so much silence
 WIDTH: Final = 100
+# Intervals over fewer products, or of lower rates, cover less than they say (docs/analysis.md).
+FEW_PRODUCTS: Final = 20
+LOW_RATE: Final = 0.1
 _SEPARATOR: Final = re.compile(r"\s*\[SEP\]\s*")
 _THOUGHT: Final = re.compile(r"<think>(.*?)</think>(.*)", re.DOTALL)
 
@@ -78,6 +81,17 @@ def table(result: Mapping[str, Any]) -> Table:
             style="bold" if arm == result["main"] else "",
         )
     return shown
+
+
+def remarks(result: Mapping[str, Any]) -> Iterator[str]:
+    """Means per product, and what to know before believing the intervals, a line each."""
+    main = result["arms"][result["main"]]
+    means = f"success {main['success_by_product']:.3f}, score {main['score_by_product']:.3f}"
+    yield f"{means} where every product weighs alike"
+    if main["effective_products"] < FEW_PRODUCTS:
+        yield f"caution: {main['effective_products']:.1f} products in effect: intervals over so few are rough"
+    if main["success"] < LOW_RATE:
+        yield f"caution: success below {LOW_RATE:g}: its interval is narrower than it should be"
 
 
 def _interval(interval: Mapping[str, Any], sign: str = "") -> str:

@@ -51,6 +51,14 @@ def _evaluation(prefix: str, words: str) -> list[Metric]:
         Metric(f"{prefix}/episode_turns", "turns", f"Mean turns an episode, {words}.", "down"),
         Metric(f"{prefix}/invalid_frac", "fraction", f"Turns whose reply did not apply, {words}.", "down"),
         Metric(f"{prefix}/truncated_frac", "fraction", f"Episodes cut off, {words}.", "down"),
+        Metric(f"{prefix}/success_by_product", "fraction", f"Mean success of a product, {words}.", "up"),
+        Metric(f"{prefix}/score_by_product", "score", f"Mean score of a product, {words}.", "up"),
+        Metric(
+            f"{prefix}/effective_products",
+            "products",
+            f"1 / sum of squared shares of the products in the episodes, {words}.",
+            "up",
+        ),
     ]
 
 

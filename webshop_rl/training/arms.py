@@ -8,7 +8,7 @@ from typing import Any
 
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.tracking.tracker import NullTracker
-from webshop_rl.training.evaluation import summarise, table_rows
+from webshop_rl.training.evaluation import summarise_evaluation, table_rows
 from webshop_rl.training.processes import Processes
 from webshop_rl.training.records import read_records, record_path, write_records
 
@@ -37,7 +37,7 @@ def record_arm(
     if records is None:
         trajectories = play()
         records = group.agree(write_records(path, trajectories) if group.is_main else [])
-    tracker.metrics(step, {f"{arm}/{name}": value for name, value in summarise(records).items()})
+    tracker.metrics(step, {f"{arm}/{name}": value for name, value in summarise_evaluation(records).items()})
     if group.is_main:
         tracker.artifact(path, "episodes")
         tracker.table(arm.replace("/", "_"), table_rows(records))

@@ -35,7 +35,7 @@ from webshop_rl.training.evaluation import (
     collection_metrics,
     episode_record,
     evaluation_specs,
-    summarise,
+    summarise_evaluation,
 )
 from webshop_rl.training.goals import goals_of, group_specs
 from webshop_rl.training.health import HealthChecks
@@ -56,7 +56,7 @@ class LoopSettings:
     temperature: float
     top_p: float
     eval_every: int
-    eval_episodes: int
+    eval_episodes: int | None
     eval_temperature: float
     eval_seed: int
     checkpoint_every: int
@@ -350,7 +350,7 @@ class Trainer:
         with timed(timings, "time/eval_s"):
             share, temperature = self._group.share(specs), settings.eval_temperature
             played = self._group.gather_from(lambda: self._collector.collect(share, temperature=temperature))
-            means = summarise([episode_record(t) for t in played])
+            means = summarise_evaluation([episode_record(t) for t in played])
         metrics = {f"val/{name}": value for name, value in means.items()}
         self._tracker.metrics(update, metrics | timings)
         self._report(update, metrics)
