@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         figures = measure(options.data_dir, options.episodes)
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     print(f"{'WebShop, 1,000 products':<28}{'here':>10}{'original':>10}{'times':>8}")
     for name, value in figures.items():

@@ -149,6 +149,8 @@ def validate(cfg: DictConfig) -> None:
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise UserError("a value is missing", where=missing[0], remedy=f"add {missing[0]}=...")
+    if not str(cfg.root).strip():
+        raise UserError("is empty", where="root", remedy="root=FOLDER; a shell variable may be unset")
     for key, value, metadata in _declared(cfg, ""):
         if isinstance(value, float) and math.isnan(value):
             raise UserError("is not a number", where=key, remedy="give a number")

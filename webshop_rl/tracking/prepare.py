@@ -51,6 +51,8 @@ def check_tracker(settings: TrackingSettings) -> None:
     if not settings.mirrored:
         return
     if path is not None:
+        if path.parent != settings.root and not path.parent.is_dir():
+            raise UserError("no such folder", where=f"tracking.uri: {path.parent}", remedy="make it first")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not os.access(path if path.exists() else path.parent, os.W_OK):

@@ -16,9 +16,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.cli import command
+from webshop_rl.errors import UserError
 from webshop_rl.tracking.config import default_uri
 from webshop_rl.tracking.database import create_database
+
+_DEFAULT_ROOT = Path("runs")  # made if it is not there: a server may come before the first run
 
 _ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
@@ -74,23 +77,22 @@ def _check_free(host: str, port: int) -> None:
         ) from error
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Become the server; return 2 if it cannot start."""
     parser = argparse.ArgumentParser(
         prog="webshop_rl.tracking.serve", description="A fast MLflow server over a root's database."
     )
-    parser.add_argument("--root", type=Path, default=Path("runs"), help="root of the runs (default: runs)")
+    parser.add_argument("--root", type=Path, default=_DEFAULT_ROOT, help="root of the runs (default: runs)")
     parser.add_argument("--host", default="127.0.0.1", help="interface; 0.0.0.0 for all (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--allowed-host", action="append", default=[], help="a further name of this server")
     options = parser.parse_args(arguments)
     root = options.root.expanduser().resolve()
-    try:
-        _check_free(options.host, options.port)
-        create_database(root / "mlflow.db")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    if options.root != _DEFAULT_ROOT and not root.is_dir():
+        raise UserError("no such folder", where=f"--root {options.root}", remedy="make it first")
+    _check_free(options.host, options.port)
+    create_database(root / "mlflow.db")
     command = server_command(root, host=options.host, port=options.port, allowed=options.allowed_host)
     print(f"MLflow on http://{options.host}:{options.port} over {root}; the runs:", flush=True)
     print(f"http://{options.host}:{options.port}/{_PAGE}", flush=True)

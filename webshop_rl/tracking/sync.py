@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         runs = [run for folder in options.folders for run in find_runs(folder)]
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     failed = 0
     for run_dir, outcome in sync_all(runs, options.tracking_uri, timeout_s=options.timeout_s):
