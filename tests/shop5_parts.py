@@ -11,7 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from webshop_rl.algos.batch import Algorithm
+from webshop_rl.algos.algorithm import Algorithm
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop
 from webshop_rl.config import register, validate
 from webshop_rl.envs.types import Shop

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from webshop_rl.algos.batch import Algorithm
+from webshop_rl.algos.algorithm import Algorithm
 from webshop_rl.construct import construct, construct_shop
 from webshop_rl.envs.types import Shop
 from webshop_rl.errors import UserError

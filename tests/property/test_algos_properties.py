@@ -14,9 +14,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from webshop_rl.algos.algorithm import Algorithm
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
-from webshop_rl.algos.batch import ActionBatch, Algorithm, LossOutput
+from webshop_rl.algos.batch import ActionBatch, LossInputs, LossOutput
 from webshop_rl.algos.ppo.loss import Ppo
 from webshop_rl.training.batching import norm_of
 
@@ -123,13 +124,15 @@ def _run(algorithm: Algorithm, case: Case) -> tuple[LossOutput, tuple[Tensor, ..
     found = algorithm.advantages(case.batch)
     sides = tuple(x.detach().clone().requires_grad_() for x in case.sides())
     output = algorithm.loss(
-        sides[0],
-        case.batch,
-        found.tokens,
-        norm_of(case.batch),
-        entropy=sides[1],
-        values=sides[2],
-        value_targets=found.value_targets,
+        LossInputs(
+            sides[0],
+            case.batch,
+            found.tokens,
+            norm_of(case.batch),
+            entropy=sides[1],
+            values=sides[2],
+            value_targets=found.value_targets,
+        )
     )
     if output.loss.requires_grad:
         output.loss.backward()
@@ -303,13 +306,15 @@ def test_shares_of_micro_batches_add_up(algorithm: Algorithm, seed: int, cut: in
         logprobs, entropy, values = (x[index] for x in case.sides())
         shares.append(
             algorithm.loss(
-                logprobs,
-                case.batch.select(index),
-                found.tokens[index],
-                norm,
-                entropy=entropy,
-                values=values,
-                value_targets=targets,
+                LossInputs(
+                    logprobs,
+                    case.batch.select(index),
+                    found.tokens[index],
+                    norm,
+                    entropy=entropy,
+                    values=values,
+                    value_targets=targets,
+                )
             )
         )
     first, second = shares

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
-from webshop_rl.algos.batch import ActionBatch, Norm
+from webshop_rl.algos.batch import ActionBatch, LossInputs, Norm
 from webshop_rl.algos.policy_losses import apo_regression
 from webshop_rl.training.health import HealthChecks
 
@@ -101,7 +101,7 @@ def test_sft_loss_is_a_weighted_token_sum() -> None:
     logprobs = -torch.arange(1.0, 9.0, dtype=D).reshape(4, 2)
     logprobs.requires_grad_()
     weights = torch.tensor([2.0, 0.5, 1.0, 0.0], dtype=D)[:, None].expand(4, 2)
-    output = _sft().loss(logprobs, ONE_OF_FOUR, weights, NORM)
+    output = _sft().loss(LossInputs(logprobs, ONE_OF_FOUR, weights, NORM))
     # (2 x 3 + .5 x 7 + 1 x 11 + 0 x 15) / 4 = 20.5 / 4
     assert output.loss.item() == pytest.approx(5.125)
     # nll: (3 + 7 + 11 + 15) / 8 tokens
@@ -142,7 +142,7 @@ def test_equal_advantages_leave_the_policy_exactly_alone(
     found = algorithm.advantages(batch)
     assert found.metrics["advantages_equal"] == 1.0
     logprobs = torch.full((4, 2), -1.5, dtype=D, requires_grad=True)
-    output = algorithm.loss(logprobs, batch, found.tokens, NORM)
+    output = algorithm.loss(LossInputs(logprobs, batch, found.tokens, NORM))
     assert output.loss.item() == 0.0
     output.loss.backward()
     assert logprobs.grad is not None
@@ -165,7 +165,7 @@ def test_pg_loss_by_hand() -> None:
     logprobs = -torch.arange(1.0, 9.0, dtype=D).reshape(4, 2)
     advantages = torch.tensor([2.0, -0.5, 1.0, 0.0], dtype=D)[:, None].expand(4, 2)
     # -(2 x -3 - .5 x -7 + 1 x -11) / 4 x policy_coef .5 = 13.5 / 8
-    output = _pg(policy_coef=0.5, beta2=0.0).loss(logprobs, ONE_OF_FOUR, advantages, NORM)
+    output = _pg(policy_coef=0.5, beta2=0.0).loss(LossInputs(logprobs, ONE_OF_FOUR, advantages, NORM))
     assert output.loss.item() == pytest.approx(1.6875)
     assert "ratio_mean" not in output.metrics
 
@@ -176,7 +176,9 @@ def test_kl_and_entropy_terms_by_hand() -> None:
     logprobs, zero = torch.full((4, 2), -1.0, dtype=D), torch.zeros(4, 2, dtype=D)
     # x = 1 at each of 8 tokens: k2 = .5, in sum 4, over 4 trajectories 1; entropy .7: 5.6 / 4 = 1.4
     settings = {"kl_coef": 0.1, "kl_estimator": "k2", "entropy_coef": 0.01}
-    output = _pg(**settings).loss(logprobs, batch, zero, NORM, entropy=torch.full((4, 2), 0.7, dtype=D))
+    output = _pg(**settings).loss(
+        LossInputs(logprobs, batch, zero, NORM, entropy=torch.full((4, 2), 0.7, dtype=D))
+    )
     assert output.loss.item() == pytest.approx(0.1 * 1.0 - 0.01 * 1.4)
     assert output.metrics["kl_loss"].item() == pytest.approx(0.1)
     assert output.metrics["kl"].item() == pytest.approx(math.exp(-1))  # k3 at 1: e^-1 - 1 + 1
@@ -191,9 +193,9 @@ def test_what_is_missing_is_named() -> None:
         _pg(beta2=0.1).advantages(bare)
     logprobs = torch.zeros(2, 2, dtype=D)
     with pytest.raises(ValueError, match="reference"):
-        _pg(kl_coef=0.1).loss(logprobs, bare, logprobs, NORM)
+        _pg(kl_coef=0.1).loss(LossInputs(logprobs, bare, logprobs, NORM))
     with pytest.raises(ValueError, match="entropy"):
-        _pg(entropy_coef=0.1).loss(logprobs, bare, logprobs, NORM)
+        _pg(entropy_coef=0.1).loss(LossInputs(logprobs, bare, logprobs, NORM))
 
 
 def _policy(seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -218,7 +220,7 @@ def test_pg_gradient_on_policy_is_the_regressions_over_2_beta2(schedule: tuple[i
     algorithm = _pg(
         beta2=beta2, adv_norm="none", adv_clip=None, num_epochs=schedule[0], num_minibatches=schedule[1]
     )
-    output = algorithm.loss(logprobs, batch, algorithm.advantages(batch).tokens, NORM)
+    output = algorithm.loss(LossInputs(logprobs, batch, algorithm.advantages(batch).tokens, NORM))
     (got,) = torch.autograd.grad(output.loss, logits)
     assert torch.allclose(got, wanted, atol=1e-12)
     assert wanted.abs().max() > 0.01
@@ -228,7 +230,7 @@ def test_pg_with_more_updates_clips_the_ratio() -> None:
     algorithm = _pg(num_epochs=2, beta2=0.0, clip_eps=0.2)
     logprobs = (torch.full((4, 2), -1.0, dtype=D) + math.log(1.5)).requires_grad_()
     advantages = torch.tensor([1.0, -1.0, 0.0, 0.0], dtype=D)[:, None].expand(4, 2)
-    output = algorithm.loss(logprobs, ONE_OF_FOUR, advantages, NORM)
+    output = algorithm.loss(LossInputs(logprobs, ONE_OF_FOUR, advantages, NORM))
     # (2 x -1.2 + 2 x 1.5) / 4
     assert output.loss.item() == pytest.approx(0.15)
     assert output.metrics["ratio_mean"].item() == pytest.approx(1.5)
@@ -253,7 +255,7 @@ def test_metrics_are_means_over_decisions() -> None:
     settings = {"num_epochs": 2, "beta2": 0.0, "kl_coef": 0.1, "kl_estimator": "k2", "entropy_coef": 0.01}
     entropy = torch.tensor([[0.7, 0.0]], dtype=D).expand(4, 2)
     output = _pg(loss_norm="token_mean", **settings).loss(
-        logprobs, batch, torch.ones(4, 2, dtype=D), norm, entropy=entropy
+        LossInputs(logprobs, batch, torch.ones(4, 2, dtype=D), norm, entropy=entropy)
     )
     found = {name: value.item() for name, value in output.metrics.items()}
     x = 1 + math.log(1.5)
@@ -293,7 +295,7 @@ def test_kl_behaviour_is_the_kl_from_the_sampler_to_the_policy(
     )
     logprobs = torch.where(first, policy, 1 - policy).log()
     norm = Norm(num_trajectories=50, num_tokens=100, num_decisions=100, num_turns=50)
-    output = _pg(num_epochs=2, beta2=0.0).loss(logprobs, batch, torch.zeros(50, 2), norm)
+    output = _pg(num_epochs=2, beta2=0.0).loss(LossInputs(logprobs, batch, torch.zeros(50, 2), norm))
     assert output.metrics["kl_behaviour"].item() == pytest.approx(kl, abs=1e-5)
 
 
@@ -329,7 +331,7 @@ def test_kl_coef_is_divided_by_std_a_under_k1_and_not_under_k2(
     batch = _batch([0.6, 0.0, 0.6, 0.0], [0.3] * 4, **one_token)
     algorithm = _pg(beta2=0.0, kl_coef=2.0, kl_estimator=kl_estimator, adv_norm=adv_norm, adv_clip=None)
     norm = Norm(num_trajectories=4, num_tokens=4, num_decisions=4, num_turns=4)
-    algorithm.loss(logprobs, batch, algorithm.advantages(batch).tokens, norm).loss.backward()
+    algorithm.loss(LossInputs(logprobs, batch, algorithm.advantages(batch).tokens, norm)).loss.backward()
     assert logprobs.grad is not None
     pull = 4 * logprobs.grad[:, 0]  # of each trajectory, undone the mean over the four
     assert float(pull[0] - pull[2]) / 0.4 == pytest.approx(slope)

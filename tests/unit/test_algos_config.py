@@ -10,11 +10,11 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, ValidationError
 
+from webshop_rl.algos.algorithm import Algorithm
 from webshop_rl.algos.apo_pg.config import ApoPgConfig
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.config import ApoSftConfig
 from webshop_rl.algos.apo_sft.loss import ApoSft
-from webshop_rl.algos.batch import Algorithm
 from webshop_rl.algos.ppo.config import PpoConfig
 from webshop_rl.algos.ppo.loss import Ppo
 from webshop_rl.errors import UserError

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
-from webshop_rl.algos.batch import ActionBatch
+from webshop_rl.algos.batch import ActionBatch, LossInputs
 from webshop_rl.algos.ppo.loss import Ppo
 from webshop_rl.training.batching import norm_of
 
@@ -83,12 +83,14 @@ def _learn(algorithm: Any, seed: int, num_iterations: int = 200) -> float:
             for rows in torch.randperm(len(goals), generator=g).chunk(algorithm.num_minibatches):
                 part = batch.select(rows)
                 output = algorithm.loss(
-                    logprobs_of(logits, tokens, rows),
-                    part,
-                    found.tokens[rows],
-                    norm_of(part),
-                    values=critic[goals[rows]],
-                    value_targets=None if found.value_targets is None else found.value_targets[rows],
+                    LossInputs(
+                        logprobs_of(logits, tokens, rows),
+                        part,
+                        found.tokens[rows],
+                        norm_of(part),
+                        values=critic[goals[rows]],
+                        value_targets=None if found.value_targets is None else found.value_targets[rows],
+                    )
                 )
                 optimiser.zero_grad()
                 output.loss.backward()

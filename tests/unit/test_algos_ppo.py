@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from webshop_rl.algos.batch import ActionBatch, Norm
+from webshop_rl.algos.batch import ActionBatch, LossInputs, Norm
 from webshop_rl.algos.ppo.loss import Ppo
 
 CONF = Path(__file__).parents[2] / "conf" / "algo"
@@ -82,7 +82,14 @@ def test_token_level_by_hand() -> None:
     assert found.value_targets is not None
     assert found.value_targets[0].tolist() == pytest.approx([0.9, 1.2, 1.0])
     output = _ppo(level="token", value_coef=1.0).loss(
-        BATCH.behaviour_logprobs, batch, found.tokens, NORM, values=values, value_targets=found.value_targets
+        LossInputs(
+            BATCH.behaviour_logprobs,
+            batch,
+            found.tokens,
+            NORM,
+            values=values,
+            value_targets=found.value_targets,
+        )
     )
     # (.4^2 + .6^2 + .2^2 + .4^2) / 2 over 4 tokens = .72 / 8
     assert output.metrics["value_loss"].item() == pytest.approx(0.09)
@@ -101,7 +108,7 @@ def test_loss_by_hand() -> None:
     values = torch.tensor([[0.7, 0.8], [0.4, 5.0]], dtype=D)
     targets = torch.tensor([[1.2, 1.0], [0.0, -5.0]], dtype=D)
     output = _ppo(value_coef=0.5, clip_eps=0.2).loss(
-        logprobs, BATCH, advantages, NORM, values=values, value_targets=targets
+        LossInputs(logprobs, BATCH, advantages, NORM, values=values, value_targets=targets)
     )
     # policy, token mean: -(1.2 + 1 + 2 - .8) / 4 = -.85
     # critic, turn mean: (.5^2 + .2^2 + .4^2) / 2 / 3 = .45 / 6 = .075
@@ -112,12 +119,12 @@ def test_loss_by_hand() -> None:
     assert output.metrics["ratio_clipped_frac"].item() == 0.5
     # The critic's move .5 -> .7 bounded by .1: (.6 - 1.2)^2 / 2 = .18 instead of .125
     bounded = _ppo(value_clip=0.1).loss(
-        logprobs, BATCH, advantages, NORM, values=values, value_targets=targets
+        LossInputs(logprobs, BATCH, advantages, NORM, values=values, value_targets=targets)
     )
     assert bounded.metrics["value_loss"].item() == pytest.approx((0.18 + 0.02 + 0.08) / 3)
     assert bounded.metrics["value_clipped_frac"].item() == pytest.approx(1 / 3)
     with pytest.raises(ValueError, match="critic"):
-        _ppo().loss(logprobs, BATCH, advantages, NORM)
+        _ppo().loss(LossInputs(logprobs, BATCH, advantages, NORM))
 
 
 @pytest.mark.parametrize("level", ["turn", "token"])
@@ -133,7 +140,7 @@ def test_equal_advantages_leave_the_policy_exactly_alone(level: str, adv_norm: s
     assert found.metrics["advantages_equal"] == 1.0
     logprobs = (BATCH.behaviour_logprobs - 0.3).requires_grad_()
     output = algorithm.loss(
-        logprobs, batch, found.tokens, NORM, values=values, value_targets=found.value_targets
+        LossInputs(logprobs, batch, found.tokens, NORM, values=values, value_targets=found.value_targets)
     )
     assert output.metrics["policy_loss"].item() == 0.0
     output.loss.backward()

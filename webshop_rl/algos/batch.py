@@ -11,7 +11,6 @@ Axes: B trajectories, T action tokens (all turns of a trajectory, in order), K t
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -87,6 +86,29 @@ class Advantages:
 
 
 @dataclass(frozen=True)
+class LossInputs:
+    """What the loss of a micro-batch is made of: b of the batch's B trajectories.
+
+    Attributes:
+        logprobs: [b, T] learner's log-probs of the action tokens, nats, with gradient.
+        batch: the micro-batch.
+        advantages: [b, T] the matching rows of Advantages.tokens.
+        norm: sizes of the whole optimiser batch.
+        entropy: [b, T] the policy's at each action token, nats, with gradient; None if not needed.
+        values: critic's current values with gradient, [b, K], or [b, T] at value_level "token"; or None.
+        value_targets: the matching rows of Advantages.value_targets, shaped like values; or None.
+    """
+
+    logprobs: Tensor
+    batch: ActionBatch
+    advantages: Tensor
+    norm: Norm
+    entropy: Tensor | None = None
+    values: Tensor | None = None
+    value_targets: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class LossOutput:
     """A micro-batch's share of the loss, already divided by the whole batch's Norm.
 
@@ -97,50 +119,6 @@ class LossOutput:
 
     loss: Tensor
     metrics: dict[str, Tensor]
-
-
-class Algorithm(Protocol):
-    """Advantages + loss + schedule; the loop around them is the same for all.
-
-    value_level is "turn" where the critic is asked for V before each turn (all values [B, K]) and "token"
-    where before each action token ([B, T]).
-    """
-
-    needs_vstar: bool
-    needs_reference: bool
-    needs_critic: bool
-    needs_entropy: bool
-    value_level: str
-    num_epochs: int
-    num_minibatches: int
-
-    def advantages(self, batch: ActionBatch) -> Advantages:
-        """Advantages of a whole collection; a pure function of the batch."""
-        ...
-
-    def loss(
-        self,
-        logprobs: Tensor,
-        batch: ActionBatch,
-        advantages: Tensor,
-        norm: Norm,
-        *,
-        entropy: Tensor | None = None,
-        values: Tensor | None = None,
-        value_targets: Tensor | None = None,
-    ) -> LossOutput:
-        """The loss of one micro-batch.
-
-        Args:
-            logprobs: [b, T] learner's log-probs of the action tokens, with gradient.
-            batch: the micro-batch, b of the B trajectories.
-            advantages: [b, T] the matching rows of Advantages.tokens.
-            norm: sizes of the whole optimiser batch.
-            entropy: [b, T] entropy of the policy at each action token, nats, with gradient, if needed.
-            values: [b, K] critic's current values with gradient, if needed.
-            value_targets: [b, K] the matching rows of Advantages.value_targets.
-        """
-        ...
 
 
 def masked(x: Tensor, mask: Tensor) -> Tensor:

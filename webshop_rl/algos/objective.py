@@ -7,21 +7,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from webshop_rl.algos.batch import ActionBatch, LossOutput, Norm, masked
+from webshop_rl.algos.batch import LossInputs, LossOutput, masked
 from webshop_rl.algos.config import AlgoConfig
 from webshop_rl.algos.kl import k3, kl_estimate, log_ratio
 from webshop_rl.algos.loss_norms import token_weights
 from webshop_rl.algos.policy_losses import ClippedRatio
 
 
-def objective(
-    settings: AlgoConfig,
-    policy: Tensor,
-    logprobs: Tensor,
-    batch: ActionBatch,
-    norm: Norm,
-    entropy: Tensor | None,
-) -> LossOutput:
+def objective(settings: AlgoConfig, policy: Tensor, inputs: LossInputs) -> LossOutput:
     """sum_bt w_bt (policy_bt + kl_loss_coef KL_bt - entropy_coef H_bt), w as loss_norm says.
 
     All three terms share the weights, so kl_coef and entropy_coef mean the same under every loss_norm.
@@ -29,12 +22,10 @@ def objective(
     Args:
         settings: the loss_norm, KL and entropy fields are read.
         policy: [b, T] loss of the policy per token, with gradient.
-        logprobs: [b, T] log-probs of the policy, with gradient.
-        batch: the micro-batch.
-        norm: sizes of the whole optimiser batch.
-        entropy: [b, T] nats, with gradient if entropy_coef is not 0, or None.
+        inputs: of the micro-batch.
     Raises: ValueError if a term is asked for whose input is missing.
     """
+    logprobs, batch, norm, entropy = inputs.logprobs, inputs.batch, inputs.norm, inputs.entropy
     mask, decided, decisions = batch.mask, batch.decided, max(norm.num_decisions, 1)
     weights = token_weights(batch, norm, settings.loss_norm, settings.loss_divisor_tokens)
     loss = policy_loss = (weights * masked(policy, mask)).sum()
@@ -60,17 +51,16 @@ def objective(
     return LossOutput(loss, metrics | {"loss": loss.detach()})
 
 
-def ratio_metrics(
-    surrogate: ClippedRatio, logprobs: Tensor, batch: ActionBatch, norm: Norm
-) -> dict[str, Tensor]:
+def ratio_metrics(surrogate: ClippedRatio, inputs: LossInputs) -> dict[str, Tensor]:
     """How far the policy has moved from its sampler: ratio_mean, ratio_clipped_frac, kl_behaviour.
 
     The tokens are samples of the behaviour policy, so the divergence they estimate is
     KL(behaviour || policy), by k3 of log behaviour - log policy. All three are means over decisions: a
     forced token has ratio 1 under every policy.
     """
-    decided, decisions = batch.decided, max(norm.num_decisions, 1)
-    x = log_ratio(logprobs.detach(), batch.behaviour_logprobs, batch.mask)
+    batch, decisions = inputs.batch, max(inputs.norm.num_decisions, 1)
+    decided = batch.decided
+    x = log_ratio(inputs.logprobs.detach(), batch.behaviour_logprobs, batch.mask)
     return {
         "ratio_mean": masked(surrogate.ratio, decided).sum() / decisions,
         "ratio_clipped_frac": (surrogate.clipped & decided).to(x.dtype).sum() / decisions,

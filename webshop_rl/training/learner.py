@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from webshop_rl.algos.batch import ActionBatch, Algorithm, Norm
+from webshop_rl.algos.algorithm import Algorithm
+from webshop_rl.algos.batch import ActionBatch, LossInputs, Norm
 from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.memory import memory_advice
@@ -221,15 +222,16 @@ class Learner:
         outputs = self._network(packed.inputs, self._temperature, entropy=self._algorithm.needs_entropy)
         rows = torch.tensor(part)
         values = None if outputs.values is None else packed.values(outputs.values)[0].cpu()
-        result = self._algorithm.loss(
-            packed.tokens(outputs.logprobs).cpu(),
-            batch.select(rows),
-            advantages[rows],
-            norm,
+        inputs = LossInputs(
+            logprobs=packed.tokens(outputs.logprobs).cpu(),
+            batch=batch.select(rows),
+            advantages=advantages[rows],
+            norm=norm,
             entropy=None if outputs.entropy is None else packed.tokens(outputs.entropy).cpu(),
             values=values,
             value_targets=None if value_targets is None else value_targets[rows],
         )
+        result = self._algorithm.loss(inputs)
         # Processes average their gradients; the losses are shares of one sum.
         (result.loss * weight * self._group.size).backward()  # type: ignore[no-untyped-call]
         return {name: float(value) * weight for name, value in result.metrics.items()}

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
+from webshop_rl.algos.algorithm import Algorithm
 from webshop_rl.algos.apo_sft.config import ApoSftConfig
-from webshop_rl.algos.batch import ActionBatch, Advantages, LossOutput, Norm, masked
-from webshop_rl.algos.config import check_fields
+from webshop_rl.algos.batch import ActionBatch, Advantages, LossInputs, LossOutput, masked
 from webshop_rl.algos.metrics import spread
 from webshop_rl.algos.objective import objective
 from webshop_rl.algos.policy_losses import weighted_nll
@@ -23,17 +21,10 @@ EXPONENT_MAX = 20.0  # exp(20) is far above any sensible weight_max, and far fro
 
 
 @dataclass
-class ApoSft(ApoSftConfig):
-    """Weighted self-imitation; an algorithm in the sense of batch.Algorithm, its fields are its settings."""
+class ApoSft(ApoSftConfig, Algorithm):
+    """Weighted self-imitation."""
 
     needs_vstar = True
-    needs_critic = False
-    value_level = "turn"
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        self.needs_reference = self.kl_coef > 0
-        self.needs_entropy = self.entropy_coef > 0
 
     def advantages(self, batch: ActionBatch) -> Advantages:
         """The weights (less weight_baseline) as tokens [B, T]; 0 for trajectories that are not used."""
@@ -47,17 +38,6 @@ class ApoSft(ApoSftConfig):
         metrics["weight_clipped_frac"] = float((bounded != weights).double().mean())
         return Advantages(to_tokens(masked(bounded - self.weight_baseline, found.used), batch), metrics)
 
-    def loss(
-        self,
-        logprobs: Tensor,
-        batch: ActionBatch,
-        advantages: Tensor,
-        norm: Norm,
-        *,
-        entropy: Tensor | None = None,
-        values: Tensor | None = None,
-        value_targets: Tensor | None = None,
-    ) -> LossOutput:
-        """Weighted cross-entropy of the sampled tokens plus KL and entropy terms; see batch.Algorithm."""
-        policy = weighted_nll(logprobs, advantages, batch.mask)
-        return objective(self, policy, logprobs, batch, norm, entropy)
+    def loss(self, inputs: LossInputs) -> LossOutput:
+        """Weighted cross-entropy of the sampled tokens plus KL and entropy terms."""
+        return objective(self, weighted_nll(inputs.logprobs, inputs.advantages, inputs.batch.mask), inputs)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from webshop_rl.algos.advantages import group_statistics, normalise
-from webshop_rl.algos.batch import ActionBatch, Advantages, LossOutput, Norm, masked
-from webshop_rl.algos.config import check_fields
+from webshop_rl.algos.algorithm import Algorithm
+from webshop_rl.algos.batch import ActionBatch, Advantages, LossInputs, LossOutput, masked
 from webshop_rl.algos.kl import log_ratio
 from webshop_rl.algos.metrics import advantage_metrics, group_metrics, spread
 from webshop_rl.algos.objective import objective, ratio_metrics
@@ -30,21 +30,19 @@ from webshop_rl.algos.value_losses import explained_variance, value_loss
 
 
 @dataclass
-class Ppo(PpoConfig):
-    """PPO; an algorithm in the sense of batch.Algorithm.
+class Ppo(PpoConfig, Algorithm):
+    """PPO.
 
     At level "token" the batch's values, the critic's values and the value targets are [B, T], V before
     each action token; at level "turn" they are [B, K].
     """
 
-    needs_vstar = False
     needs_critic = True
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-        self.needs_reference = self.kl_coef > 0
-        self.needs_entropy = self.entropy_coef > 0
-        self.value_level = self.level
+    @property
+    def value_level(self) -> str:
+        """As the setting `level`."""
+        return self.level
 
     def advantages(self, batch: ActionBatch) -> Advantages:
         """GAE at each token [B, T], whitened, and what the critic should have said.
@@ -76,32 +74,26 @@ class Ppo(PpoConfig):
         dtype = batch.behaviour_logprobs.dtype
         return Advantages(tokens.to(dtype), metrics, targets.to(dtype))
 
-    def loss(
-        self,
-        logprobs: Tensor,
-        batch: ActionBatch,
-        advantages: Tensor,
-        norm: Norm,
-        *,
-        entropy: Tensor | None = None,
-        values: Tensor | None = None,
-        value_targets: Tensor | None = None,
-    ) -> LossOutput:
-        """Clipped surrogate, critic, KL and entropy terms; see batch.Algorithm."""
+    def loss(self, inputs: LossInputs) -> LossOutput:
+        """Clipped surrogate, critic, KL and entropy terms.
+
+        Raises: ValueError if the critic's values, now or at collection, or their targets are missing.
+        """
+        batch, norm, values, value_targets = inputs.batch, inputs.norm, inputs.values, inputs.value_targets
         if values is None or value_targets is None or batch.values is None:
             raise ValueError(
                 f"{self.name} needs the critic's values, now and at collection, and their targets"
             )
         surrogate = clipped_surrogate(
-            logprobs, batch.behaviour_logprobs, advantages, batch.mask, self.clip_eps
+            inputs.logprobs, batch.behaviour_logprobs, inputs.advantages, batch.mask, self.clip_eps
         )
-        output = objective(self, surrogate.loss, logprobs, batch, norm, entropy)
+        output = objective(self, surrogate.loss, inputs)
         steps = self._steps(batch)
         num_steps = max(norm.num_tokens if self.level == "token" else norm.num_turns, 1)
         per_step, clipped = value_loss(values, batch.values, value_targets, steps, self.value_clip)
         critic = per_step.sum() / num_steps
         loss = output.loss + self.value_coef * critic
-        metrics = output.metrics | ratio_metrics(surrogate, logprobs, batch, norm)
+        metrics = output.metrics | ratio_metrics(surrogate, inputs)
         metrics |= {
             "value_loss": critic.detach(),
             "value_clipped_frac": clipped.to(critic.dtype).sum() / num_steps,
