@@ -18,7 +18,9 @@ from webshop_rl.algos.algorithm import Algorithm
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
 from webshop_rl.algos.batch import ActionBatch, LossInputs, LossOutput
+from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.loss import Ppo
+from webshop_rl.algos.rloo.loss import Rloo
 from webshop_rl.training.batching import norm_of
 
 COMMON = {
@@ -45,7 +47,7 @@ def algorithms(draw: st.DrawFn) -> Any:
         "kl_estimator": draw(st.sampled_from(["k1", "k2", "k3"])),
         "entropy_coef": draw(st.sampled_from([0.0, 0.2])),
     }
-    name = draw(st.sampled_from(["apo_sft", "apo_pg", "ppo"]))
+    name = draw(st.sampled_from(["apo_sft", "apo_pg", "ppo", "grpo", "rloo"]))
     if name == "ppo":
         return Ppo(
             name=name,
@@ -57,6 +59,11 @@ def algorithms(draw: st.DrawFn) -> Any:
             **PPO,
             **shared,
         )
+    if name == "grpo":
+        scale = draw(st.sampled_from(["std", "none"]))
+        return Grpo(name=name, scale=scale, std_eps=1e-4, clip_eps=0.2, **shared)
+    if name == "rloo":
+        return Rloo(name=name, clip_eps=0.2, **shared)
     vstar = VSTAR | {"equal_groups": draw(st.sampled_from(["zero", "keep"]))}
     if name == "apo_pg":
         beta2 = draw(st.sampled_from([0.0, 0.1]))

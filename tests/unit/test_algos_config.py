@@ -15,12 +15,22 @@ from webshop_rl.algos.apo_pg.config import ApoPgConfig
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.config import ApoSftConfig
 from webshop_rl.algos.apo_sft.loss import ApoSft
+from webshop_rl.algos.grpo.config import GrpoConfig
+from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.config import PpoConfig
 from webshop_rl.algos.ppo.loss import Ppo
+from webshop_rl.algos.rloo.config import RlooConfig
+from webshop_rl.algos.rloo.loss import Rloo
 from webshop_rl.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf" / "algo"
-ALL = [("apo_sft", ApoSftConfig, ApoSft), ("apo_pg", ApoPgConfig, ApoPg), ("ppo", PpoConfig, Ppo)]
+ALL = [
+    ("apo_sft", ApoSftConfig, ApoSft),
+    ("apo_pg", ApoPgConfig, ApoPg),
+    ("ppo", PpoConfig, Ppo),
+    ("grpo", GrpoConfig, Grpo),
+    ("rloo", RlooConfig, Rloo),
+]
 
 
 def _values(name: str) -> dict[str, Any]:
@@ -38,7 +48,7 @@ def test_the_file_gives_every_field_a_value_and_builds(name: str, config: type, 
     assert merged._target_ == f"{algorithm.__module__}.{algorithm.__name__}"
     built: Algorithm = algorithm(**values)
     assert built.needs_critic == (name == "ppo")
-    assert built.needs_vstar == (name != "ppo")
+    assert built.needs_vstar == name.startswith("apo")
     assert built.value_level == "turn"
     assert (built.num_epochs, built.num_minibatches) == (values["num_epochs"], values["num_minibatches"])
 
@@ -65,6 +75,12 @@ def test_a_typo_or_a_wrong_type_is_refused(name: str, config: type, algorithm: t
 def test_a_value_out_of_range_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ApoPg(**_values("apo_pg") | change)
+
+
+@pytest.mark.parametrize(("name", "algorithm"), [("grpo", Grpo), ("rloo", Rloo)])
+def test_a_group_of_one_has_nothing_to_compare_with(name: str, algorithm: type) -> None:
+    with pytest.raises(UserError, match=r"algo\.group_size: .* nothing to be compared with \(set it to 2"):
+        algorithm(**_values(name) | {"group_size": 1})
 
 
 def test_a_missing_value_is_refused() -> None:

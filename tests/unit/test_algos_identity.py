@@ -19,12 +19,14 @@ from torch import Tensor
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
 from webshop_rl.algos.batch import ActionBatch, LossInputs
+from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.loss import Ppo
+from webshop_rl.algos.rloo.loss import Rloo
 from webshop_rl.training.batching import norm_of
 
 CONF = Path(__file__).parents[2] / "conf" / "algo"
 GOALS, TURNS, PLACES, VOCABULARY, STOP = 4, 2, 3, 5, 4
-BUILD = {"apo_sft": ApoSft, "apo_pg": ApoPg, "ppo": Ppo}
+BUILD = {"apo_sft": ApoSft, "apo_pg": ApoPg, "ppo": Ppo, "grpo": Grpo, "rloo": Rloo}
 
 
 def _algorithm(name: str, **change: Any) -> Any:
@@ -116,6 +118,9 @@ CASES = [
     ("apo_pg", {"num_epochs": 2, "num_minibatches": 2, "loss_norm": "constant"}),
     ("ppo", {}),
     ("ppo", {"loss_norm": "trajectory_sum", "value_clip": 0.2}),
+    ("grpo", {}),
+    ("grpo", {"scale": "none", "num_epochs": 2, "num_minibatches": 2}),
+    ("rloo", {}),
 ]
 
 

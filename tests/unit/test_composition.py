@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["+num_update=3"], "num_update: there is no such key (did you mean num_updates?)"),
         (["algo.klcoef=0.1"], "algo.klcoef: there is no such key (did you mean algo.kl_coef?)"),
         (["env.data_dir=x"], "env.data_dir: the env chosen has no such key (another does: env=...)"),
-        (["algo=grpo"], "algo: there is no grpo (there are apo_pg, apo_sft, ppo)"),
+        (["algo=dpo"], "algo: there is no dpo (there are apo_pg, apo_sft, grpo, ppo, rloo)"),
         (["debug=quik"], "debug: there is no quik (there are permuted, quick)"),
         (["-m", "debug=quick,quik"], "debug: there is no quik (there are permuted, quick)"),
         (["debug=quik", "sweep.dry_run=true"], "debug: there is no quik (there are permuted, quick)"),
@@ -53,7 +53,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["debug=quik", "--cfg", "job", "--resolve"], "debug: there is no quik (there are permuted, quick)"),
         (["-m", "num_update=1,2"], "num_update: there is no such key (did you mean num_updates?)"),
         (["-m", "+typo=1,2"], "typo: there is no such key (--cfg job shows all keys of the groups chosen)"),
-        (["-m", "algo=apo_sft,grpo"], "algo: there is no grpo (there are apo_pg, apo_sft, ppo)"),
+        (["-m", "algo=apo_sft,dpo"], "algo: there is no dpo (there are apo_pg, apo_sft, grpo, ppo, rloo)"),
         (["-m", "seed=0,x"], "seed: Value 'x' of type 'str' could not be converted to Integer"),
     ],
 )

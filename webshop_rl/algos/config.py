@@ -78,6 +78,18 @@ class VstarAlgoConfig(AlgoConfig):
     equal_groups: str = choice("zero", "keep")
 
 
+@dataclass
+class GroupAlgoConfig(AlgoConfig):
+    """Fields of the policy gradients whose baseline is the rest of the trajectory's group.
+
+    Attributes:
+        clip_eps: half-width of the clip on the token ratio; used only where a collection serves
+            more than one update.
+    """
+
+    clip_eps: float = ranged(gt=0)
+
+
 def check_fields(settings: AlgoConfig) -> None:
     """Refuse a setting that is missing or out of range.
 

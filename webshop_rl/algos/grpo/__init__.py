@@ -1,0 +1,1 @@
+"""GRPO: the policy gradient on returns relative to the group's."""
