@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from webshop_rl.composition import ordered
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -75,3 +77,11 @@ def test_a_study_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Pa
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == f"error: experiment: there is no apo_disagreemnt (there are {known})\n"
     assert done.returncode == 2
+
+
+def test_options_come_first_and_a_further_sbatch_option_is_added() -> None:
+    words = ["experiment=x", "--cfg", "job", "hardware.sbatch.constraint=h100", "-m", "seed=1,2"]
+    assert ordered(words) == [
+        *("--cfg", "job", "-m"),
+        *("experiment=x", "++hardware.sbatch.constraint=h100", "seed=1,2"),
+    ]
