@@ -87,6 +87,7 @@ class Sweep:
         unrecorded: by status, runs that the launcher counted and MLflow does not have.
         to_come: number of runs that the sweep lists and that have not started.
         arms_to_come: the same of arms of which no run is recorded, by their overrides.
+        parent_id: MLflow's id of the parent run.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Sweep:
     unrecorded: Mapping[str, int]
     to_come: int = 0
     arms_to_come: Mapping[str, int] = field(default_factory=dict)
+    parent_id: str = ""
 
     @property
     def over(self) -> bool:
@@ -139,7 +141,15 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None, *, root: Path |
         absent = missing(plan, [run.signature for run in chosen])
         unrecorded = {"FAILED": absent.failed} if absent.failed else {}
     return Sweep(
-        sweep, uri, parent.info.status, chosen, replaced, unrecorded, absent.to_come, absent.arms_to_come
+        sweep,
+        uri,
+        parent.info.status,
+        chosen,
+        replaced,
+        unrecorded,
+        absent.to_come,
+        absent.arms_to_come,
+        parent.info.run_id,
     )
 
 

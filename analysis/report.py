@@ -6,6 +6,7 @@ Writes report.html (one page, nothing beside it needed), report.md, *.csv and fi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import subprocess
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from analysis.page import Picture
 
 _METRICS = ("test/score", "test/success")
+_MAX_TAG_CHARS = 8000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,21 +41,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def replay(root: Path) -> None:
+def replay(root: Path) -> bool:
     """Have the root's MLflow take what its runs' journals have and it has not; it is made if need be.
 
     A process of its own: the platform's room of tracking is not the analysis' to import. What goes
-    wrong is told, and the report is made of what MLflow has.
+    wrong is reported, and the report is made of what MLflow has.
+    Returns: whether the tracker takes what is sent from here.
     """
     from analysis.tracker import tracker_uri
 
     if not any((root / "runs").glob("*/journal.jsonl")):
-        return
+        return False
     command = [sys.executable, "-m", "webshop_rl.tracking.sync", str(root)]
     command += ["--tracking-uri", tracker_uri(root, None)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         print(f"not all of {root} is in MLflow yet:\n{done.stdout}{done.stderr}", file=sys.stderr)
+    return done.returncode == 0
+
+
+def attach(client: MlflowClient, sweep: Sweep, verdict: str, page: Path) -> None:
+    """Store the page and the verdict with the sweep's parent run; what the tracker refuses is let be."""
+    with contextlib.suppress(Exception):
+        client.log_artifact(sweep.parent_id, str(page), "report")
+        client.set_tag(sweep.parent_id, "verdict", verdict[:_MAX_TAG_CHARS])
 
 
 def write_report(
@@ -97,8 +108,7 @@ def write_report(
     from analysis.tracker import open_tracker, tracker_uri
     from analysis.verdict import verdict
 
-    if uri is None:
-        replay(root)
+    writable = replay(root) if uri is None else uri.startswith("http")
     address = tracker_uri(root, uri)
     client = open_tracker(address)
     if single and name:
@@ -126,6 +136,8 @@ def write_report(
         frame.to_csv(folder / f"{file}.csv", index=False)
     (folder / "report.md").write_text(report.markdown(folder), encoding="utf-8")
     (folder / "report.html").write_text(report.html(), encoding="utf-8")
+    if writable:
+        attach(client, sweep, report.verdict, folder / "report.html")
     return f"{report.verdict}\n{folder / 'report.html'}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import os
 import platform
@@ -19,6 +18,8 @@ from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, c
 from webshop_rl.envs.types import Shop
 from webshop_rl.launching.runs.folder import CONFIG, RESULT, SIGNATURE, VSTAR, vstar_folder
 from webshop_rl.launching.runs.signature import acting_signature
+from webshop_rl.launching.sweeps.describe import user_name
+from webshop_rl.launching.sweeps.manifest import label_in_sweep
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
@@ -94,13 +95,24 @@ def _open(run_dir: Path, cfg: DictConfig, shop: Shop, group: Processes) -> NullT
     return open_tracker(
         run_dir,
         resolve(cfg.tracking, root=run_dir.parent.parent, experiment=cfg.experiment_name),
-        run_name=f"{cfg.env.name} {cfg.algo.name} {cfg.model.name} lr={cfg.lr:g} seed={cfg.seed}",
+        run_name=run_name(cfg, label_in_sweep(run_dir.parent.parent, identity.get("sweep"), run_dir.name)),
         params=identity.get("fields", {}),
         tags=run_tags(run_dir, cfg, shop, identity),
         parent_run_id=identity.get("parent_run_id"),
         sweep=identity.get("sweep"),
         rank=group.rank,
     )
+
+
+def run_name(cfg: DictConfig, label: str) -> str:
+    """What MLflow calls a run: first what tells it from others, then what it is.
+
+    Args:
+        label: what tells it from the others of its sweep; "" for learning rate and seed.
+    """
+    label = label or f"lr={cfg.lr:g} seed={cfg.seed}"
+    told = {word.partition("=")[2] for word in label.split()}
+    return " ".join([label, *(n for n in (cfg.algo.name, cfg.model.name, cfg.env.name) if n not in told)])
 
 
 def run_tags(folder: Path, cfg: DictConfig, shop: Shop, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,17 +136,10 @@ def run_tags(folder: Path, cfg: DictConfig, shop: Shop, identity: Mapping[str, A
         "host": platform.node(),
         "folder": str(folder.resolve()),
         # Under these names MLflow's pages show them.
-        "mlflow.user": _user(),
+        "mlflow.user": user_name(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "launch.py",
     }
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may know no name for its user
-        return str(os.getuid())
 
 
 def _build(

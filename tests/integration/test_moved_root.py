@@ -8,11 +8,11 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import pytest
 from mlflow import MlflowClient
-
-from analysis.report import main
+from mlflow.entities import Run
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_analysis_report import Written, record, settings_of
@@ -48,10 +48,10 @@ def _digest(root: Path) -> dict[str, str]:
     }
 
 
-def _report(root: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    assert main(["--sweep", "study", "--root", str(root)]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
+def _report(root: Path) -> str:
+    command = [sys.executable, "-m", "analysis.report", "--sweep", "study", "--root", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
     return (root / "reports" / "study" / "report.md").read_text()
 
 
@@ -67,29 +67,37 @@ def _addresses(root: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("way", ["copy", "move"])
-def test_a_root_elsewhere_keeps_its_files_and_comparisons(original, tmp_path, capsys, way) -> None:
+def test_a_root_elsewhere_keeps_its_files_and_comparisons(original, tmp_path, way) -> None:
     before = _digest(original)
     elsewhere = tmp_path / "laptop"
     shutil.copytree(original, elsewhere)
     if way == "move":  # of the copy, for others use the original
         assert _addresses(elsewhere) == {original.as_uri()}
         elsewhere = elsewhere.rename(tmp_path / "renamed")
-    text = _report(elsewhere, capsys)
+    text = _report(elsewhere)
     assert "does not have the evaluation tables" not in text
     assert "the scripted rule policy" in text
     assert "minus rule" in text or "minus baseline/rule" in text
     assert _addresses(elsewhere) == {elsewhere.as_uri()}
     assert _digest(original) == before
     assert not (tmp_path / "laptop").exists() or way == "copy"
-    # What the UI shows is read through the client.
+    # What the UI shows is found through the addresses; a client of this process remembers those of before.
     client = MlflowClient(default_uri(elsewhere))
-    runs = client.search_runs([e.experiment_id for e in client.search_experiments()], "params.seed = '0'")
-    for run in runs:
-        paths = [file.path for file in client.list_artifacts(run.info.run_id, "tables")]
-        assert "tables/test.json" in paths
+    everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
+    for run in client.search_runs(everywhere, "params.seed = '0'"):
+        assert _stored(run, "tables/test.json").is_relative_to(elsewhere)
+    (parent,) = client.search_runs(everywhere, "tags.verdict != ''")
+    assert "4 of 4 runs finished" in parent.data.tags["verdict"]
+    assert _stored(parent, "report/report.html").stat().st_size > 1000
 
 
-def test_a_new_run_in_a_copy_writes_there_alone(original, tmp_path, capsys, caplog) -> None:
+def _stored(run: Run, path: str) -> Path:
+    file = Path(unquote(urlparse(run.info.artifact_uri).path)) / path
+    assert file.is_file()
+    return file
+
+
+def test_a_new_run_in_a_copy_writes_there_alone(original, tmp_path, caplog) -> None:
     before = _digest(original)
     copy = tmp_path / "copy"
     shutil.copytree(original, copy)
@@ -107,7 +115,7 @@ def test_a_new_run_in_a_copy_writes_there_alone(original, tmp_path, capsys, capl
     assert _digest(original) == before
 
 
-def test_a_copy_of_an_older_record_finds_the_roots_own_tracker(original, tmp_path, capsys) -> None:
+def test_a_copy_of_an_older_record_finds_the_roots_own_tracker(original, tmp_path) -> None:
     """Journals of another version name the tracker by its absolute path; the folder is in their tags."""
     before = _digest(original)
     copy = tmp_path / "copy"
@@ -121,7 +129,7 @@ def test_a_copy_of_an_older_record_finds_the_roots_own_tracker(original, tmp_pat
     assert _digest(original) == before
 
 
-def test_the_folder_of_runs_alone_is_enough(original, tmp_path, capsys) -> None:
+def test_the_folder_of_runs_alone_is_enough(original, tmp_path) -> None:
     before = _digest(original)
     there = tmp_path / "laptop"
     shutil.copytree(original / "runs", there / "runs")
@@ -129,7 +137,7 @@ def test_the_folder_of_runs_alone_is_enough(original, tmp_path, capsys) -> None:
     assert "4 of 4 runs are in MLflow" in subprocess.run(command, capture_output=True, text=True).stdout
     # Nor is a database missed that is deleted after it has taken everything.
     (there / "mlflow.db").unlink()
-    text = _report(there, capsys)
+    text = _report(there)
     assert "does not have the evaluation tables" not in text
     assert "4 of 4 runs finished" in text
     assert _digest(original) == before

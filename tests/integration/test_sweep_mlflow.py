@@ -49,7 +49,22 @@ def test_parent_and_children_tell_how_the_runs_ended(root: Path) -> None:
     assert children["3"].data.tags["error"] == "killed by SIGKILL (out of memory?), 3 attempts in a row"
     assert parent.info.status == "FAILED"
     counts = {key: value for key, value in parent.data.tags.items() if key.startswith("runs.")}
-    assert counts == {"runs.finished": "1", "runs.failed": "2", "runs.interrupted": "0"}
+    assert counts == {
+        "runs.planned": "3",
+        "runs.finished": "1",
+        "runs.failed": "2",
+        "runs.interrupted": "0",
+    }
+    told = parent.data.tags
+    assert told["command"].endswith("sweep.name=ends tracking=mlflow tracking.sync_every_s=0.5")
+    assert (told["mlflow.source.name"], bool(told["mlflow.user"])) == ("launch.py", True)
+    assert "3 runs: 2 failed, 1 finished" in told["mlflow.note.content"]
+    assert "seed=2 | failed | - | -" in told["mlflow.note.content"]
+    files = [file.path for file in _client(root).list_artifacts(parent.info.run_id)]
+    assert files == ["manifest.json"]
+    # The same command, which executes nothing, and status leave the sweep's duration as it was.
+    assert command.run("-m", "seed=1,2,3", "sweep.name=ends", *MLFLOW)[0] == 1
+    assert _sweep(root, "ends")[0].info.end_time == parent.info.end_time
     fields = read(command.runs()[1] / "signature.json")["fields"]
     assert children["1"].data.params == {key: str(value) for key, value in fields.items()}
 

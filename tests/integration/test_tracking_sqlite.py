@@ -312,7 +312,7 @@ def test_one_parent_for_a_sweep_however_often_it_is_asked_for(root):
         root, f"select value from tags where key = 'mlflow.parentRunId' and run_uuid = '{child.run_id}'"
     )
     assert parents == [(first,)]
-    finish_parent_run(settings(root), first, "FINISHED")
+    finish_parent_run(settings(root), "grid", first, "FINISHED")
     assert query(root, f"select status, name from runs where run_uuid = '{first}'") == [("FINISHED", "grid")]
 
 

@@ -57,11 +57,13 @@ def test_an_exception_fails_the_run_with_its_error_and_a_resume_clears_it(tmp_pa
     state = kinds(tracker, "state")[-1]
     assert (state["status"], state["error"]) == ("FAILED", "ZeroDivisionError: division by zero")
     assert kinds(tracker, "tags")[-1]["tags"]["error"] == "ZeroDivisionError: division by zero"
+    described = kinds(tracker, "tags")[-1]["tags"]["mlflow.note.content"]
+    assert described.startswith("Failed: ZeroDivisionError: division by zero")
     assert "1 / 0" in (tracker.folder / "error.txt").read_text()
     assert kinds(tracker, "artifact")[-1]["path"] == "error.txt"
     with opened(tmp_path) as tracker:
         pass
-    assert kinds(tracker, "tags")[-1]["tags"] == {"error": ""}
+    assert kinds(tracker, "tags")[-1]["tags"] == {"error": "", "mlflow.note.content": ""}
     assert [row["status"] for row in kinds(tracker, "state")] == ["RUNNING", "FAILED", "RUNNING", "FINISHED"]
 
 

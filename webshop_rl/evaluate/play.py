@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -21,14 +22,17 @@ from webshop_rl.evaluate.configuration import Configured, Request
 from webshop_rl.evaluate.target import Kind, Target
 from webshop_rl.experiment import run_tags
 from webshop_rl.launching.runs.code import git_state
+from webshop_rl.launching.runs.ended import journalled_end
 from webshop_rl.launching.runs.folder import CHECKPOINTS, CONFIG, RESULT, SIGNATURE
 from webshop_rl.models.agent import Agent
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.source import code_digest
 from webshop_rl.storage.files import read_json, replace_file
-from webshop_rl.tracking.config import resolve
-from webshop_rl.tracking.tracker import open_tracker
+from webshop_rl.tracking.config import TrackingSettings, resolve
+from webshop_rl.tracking.mirror import Mirror
+from webshop_rl.tracking.prepare import may_write_here
+from webshop_rl.tracking.tracker import TRACES, NullTracker, open_tracker
 from webshop_rl.training.arms import record_arm
 from webshop_rl.training.baselines import BASELINES, play_scripted
 from webshop_rl.training.checkpoint import COMPLETE, Checkpoint, find_checkpoints
@@ -85,15 +89,22 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     tags = run_tags(folder, cfg, shop, identity) | {"mlflow.source.name": "webshop_rl.evaluate"}
     label = f"{target.name} at update {step}" if checkpoint else target.name
     with ExitStack() as stack:
-        tracker = stack.enter_context(
-            open_tracker(
-                folder,
-                resolve(cfg.tracking, root=cfg.root, experiment=cfg.experiment_name),
-                run_name=f"evaluate {label} on {cfg.env.name} {request.split}",
-                params=fields,
-                tags=tags | {"kind": "evaluation", "target": target.name, "split": request.split},
+        settings = resolve(cfg.tracking, root=cfg.root, experiment=cfg.experiment_name)
+        traced = not settings.traces or (folder / TRACES).is_dir()
+        if again and traced and journalled_end(folder)[0] == "FINISHED":
+            # What is on record ended when it ended; only a tracker that was away may lack it.
+            tracker = NullTracker()
+            _replay(folder, settings)
+        else:
+            tracker = stack.enter_context(
+                open_tracker(
+                    folder,
+                    settings,
+                    run_name=f"evaluate {label} on {cfg.env.name} {request.split}",
+                    params=fields,
+                    tags=tags | {"kind": "evaluation", "target": target.name, "split": request.split},
+                )
             )
-        )
         replace_file(folder / CONFIG, OmegaConf.to_yaml(cfg), durable=False)
         tracker.artifact(folder / CONFIG)
 
@@ -106,7 +117,9 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
             arms[arm] = record_arm(tracker, folder, arm, step, play)
         tracker.traces(main.replace("/", "_"), arms[main])
         title = f"{label}: {cfg.env.name}, {_split_words(shop, request.split)}, {_size(arms[main])}"
-        replace_file(folder / RESULT, json.dumps(_result(title, label, main, arms), indent=1), durable=False)
+        result = _result(title, label, main, arms)
+        tracker.tags({"mlflow.note.content": _description(result)})
+        replace_file(folder / RESULT, json.dumps(result, indent=1), durable=False)
     return Evaluated(folder, title, main, arms, again)
 
 
@@ -234,6 +247,28 @@ def _result(title: str, label: str, main: str, arms: Mapping[str, list[dict[str,
             if arm != main
         },
     }
+
+
+def _description(result: Mapping[str, Any]) -> str:
+    """The same as a table, for MLflow's description of the run."""
+    lines = [result["title"], "", "policy | success [95 % by product] | score [95 % by product]"]
+    lines.append("--- | --- | ---")
+    for arm, means in result["arms"].items():
+        cells = []
+        for name in ("success", "score"):
+            low, high = (result["intervals"][arm][name][end] for end in ("low", "high"))
+            around = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+            cells.append(f"{means[name]:.3f}{around}")
+        label = result["label"] if arm == result["main"] else arm.removeprefix("baseline/")
+        lines.append(" | ".join([label, *cells]))
+    return "\n".join(lines)
+
+
+def _replay(folder: Path, settings: TrackingSettings) -> None:
+    """Send the tracker what it has not taken; one that is away now stops nothing."""
+    if settings.mirrored and may_write_here(settings.uri):
+        with contextlib.suppress(Exception):
+            Mirror(folder, settings).sync()
 
 
 def _plain(interval: Interval) -> dict[str, Any]:

@@ -117,10 +117,21 @@ def parent_run(settings: TrackingSettings, sweep: str, tags: dict[str, str] | No
         return found
 
 
-def finish_parent_run(settings: TrackingSettings, run_id: str, status: str) -> None:
-    """Set the parent's final status: FINISHED, FAILED or KILLED."""
+def finish_parent_run(
+    settings: TrackingSettings, sweep: str, run_id: str, status: str, *, ended_ms: int | None = None
+) -> None:
+    """Set the parent's final status, FINISHED, FAILED or KILLED, and store what the sweep lists.
+
+    Args:
+        ended_ms: when its last run ended, milliseconds since 1970; None for now.
+    """
     with told_as_user_error(settings.uri):
-        connect(settings.uri, timeout_s=settings.timeout_s).set_terminated(run_id, status)
+        client = connect(settings.uri, timeout_s=settings.timeout_s)
+        store_manifest(client, settings, sweep, run_id)
+        if ended_ms is not None:
+            # All its runs may be older: adopted from other sweeps.
+            ended_ms = max(ended_ms, client.get_run(run_id).info.start_time)
+        client.set_terminated(run_id, status, end_time=ended_ms)
 
 
 def store_manifest(client: MlflowClient, settings: TrackingSettings, sweep: str, run_id: str) -> None:

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 STATUSES = ("FINISHED", "FAILED", "KILLED", "SCHEDULED")
 TABLES_TAG = "mlflow.loggedArtifacts"
 ERROR_FILE = "error.txt"
+TRACES = "traces"
+# MLflow shows it at the head of a run's page.
+DESCRIPTION_TAG = "mlflow.note.content"
 _STOPPED_WAIT_S = 5.0  # a cluster kills what does not end soon after its signal
 _KEY = re.compile(r"[\w\-. :/]{1,250}")
 
@@ -155,7 +158,7 @@ class Tracker(NullTracker):
         """
         chosen = [dict(episode) for _, episode in zip(range(self.settings.traces), episodes, strict=False)]
         if chosen:
-            path = self.folder / "traces" / f"{name}.json"
+            path = self.folder / TRACES / f"{name}.json"
             replace_file(path, json.dumps(chosen, ensure_ascii=False))
             self._journal.traces(self._relative(path))
 
@@ -199,7 +202,7 @@ class Tracker(NullTracker):
         self._journal.run(**identity)
         self._journal.state("RUNNING")
         if self._journal.last_tag("error"):
-            self._journal.tags({"error": ""})
+            self._journal.tags({"error": "", DESCRIPTION_TAG: ""})
         self._journal.params(_as_text(params))
         self._journal.tags(_as_text(tags))
         self._journal.flush()
@@ -214,7 +217,8 @@ class Tracker(NullTracker):
         path = self.folder / ERROR_FILE
         replace_file(path, "".join(traceback.format_exception(error)))
         self._journal.artifact(ERROR_FILE)
-        self.tags({"error": _first_line(error)})
+        line = _first_line(error)
+        self.tags({"error": line, DESCRIPTION_TAG: f"Failed: {line}\n\nThe traceback is in {ERROR_FILE}."})
 
     def _relative(self, path: Path) -> str:
         return path.resolve().relative_to(self.folder.resolve()).as_posix()

@@ -21,7 +21,7 @@ def close_journal(run_dir: Path, state: State, error: str) -> None:
 
     Does nothing for a run whose journal says so already, or that another process is at work on.
     """
-    if state not in RUN_STATUS or _journalled_state(run_dir) != "RUNNING":
+    if state not in RUN_STATUS or journalled_end(run_dir)[0] != "RUNNING":
         return
     try:
         with FolderLock(run_dir, _TRACKER_LOCK).acquire():
@@ -47,11 +47,11 @@ def add_tags(run_dir: Path, tags: Mapping[str, str]) -> None:
         return
 
 
-def _journalled_state(run_dir: Path) -> str:
-    """The last state row of a run's journal; "" without one."""
-    state = ""
+def journalled_end(run_dir: Path) -> tuple[str, int]:
+    """The last state in a run's journal and since when, milliseconds since 1970; ("", 0) without one."""
+    state, since = "", 0
     if (run_dir / JOURNAL).exists():
         for _, row in scan(run_dir / JOURNAL):
             if row["kind"] == "state":
-                state = row["status"]
-    return state
+                state, since = row["status"], row["ts_ms"]
+    return state, since

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,6 +125,20 @@ def read_manifest(root: Path, name: str) -> Manifest | None:
     runs = tuple(Listed(r["run"], r["signature"], tuple(r["overrides"])) for r in content["runs"])
     command, common = tuple(content["command"]), tuple(content["common"])
     return Manifest(content["name"], content["created"], command, common, runs)
+
+
+def label_in_sweep(root: Path, name: str | None, run: str) -> str:
+    """What tells a run from the others of its sweep, as typed, group names left out: "num_heads=4 seed=11".
+
+    Returns: "" for a run of no sweep, or of one without a manifest.
+    """
+    manifest = read_manifest(root, name) if name else None
+    own = next((listed.overrides for listed in manifest.runs if listed.run == run), ()) if manifest else ()
+    words = [override.lstrip("+").partition("=") for override in own]
+    short = Counter(key.rpartition(".")[2] for key, _, _ in words)
+    return " ".join(
+        f"{last if short[last := key.rpartition('.')[2]] == 1 else key}={value}" for key, _, value in words
+    )
 
 
 def list_sweeps(root: Path) -> list[Manifest]:

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from webshop_rl.launching.runs.ended import RUN_STATUS, add_tags, close_journal
+from webshop_rl.launching.runs.ended import RUN_STATUS, add_tags, close_journal, journalled_end
 from webshop_rl.launching.runs.folder import SIGNATURE, sweep_folder
 from webshop_rl.launching.runs.state import State
+from webshop_rl.launching.sweeps.describe import describe
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.tracking.client import reason
 from webshop_rl.tracking.config import TrackingSettings
@@ -44,9 +45,11 @@ def record_sweep(settings: TrackingSettings, name: str, states: States, *, whole
         for folder in states:
             Mirror(folder, settings).sync()
         counts = Counter(state for state, _ in states.values())
-        parent = parent_run(settings, name, tags={f"runs.{s}": str(counts[s]) for s in RUN_STATUS})
+        tags = {f"runs.{s}": str(counts[s]) for s in RUN_STATUS}
+        parent = parent_run(settings, name, tags=tags | describe(settings.root, name, states))
         if whole:
-            finish_parent_run(settings, parent, _parent_status(counts))
+            ended_ms = max((journalled_end(folder)[1] for folder in states), default=0) or None
+            finish_parent_run(settings, name, parent, _parent_status(counts), ended_ms=ended_ms)
             replace_file(_recorded(settings.root, name), _as_text(states), durable=False)
     except Exception as error:
         log.warning("MLflow has not taken the end of sweep %s: %s", name, reason(error))
