@@ -113,6 +113,12 @@ def test_a_scripted_policy_is_recorded_in_mlflow(root: Path) -> None:
         assert [(name, status) for _, name, status in runs] == [("evaluate rule on shop5 test", "FINISHED")]
         metrics = dict(database.execute("select key, value from latest_metrics"))
         tags = dict(database.execute("select key, value from tags"))
+        ended = database.execute("select end_time from runs").fetchone()
+    assert "rule | 1.000" in tags["mlflow.note.content"]
+    # The same again is on record already, and its duration stays what it was.
+    assert main(["rule", f"root={root}", "episodes=10", "env.max_steps=4"]) == 0
+    with sqlite3.connect(root / "mlflow.db") as database:
+        assert database.execute("select end_time from runs").fetchone() == ended
     assert metrics["baseline/rule/success"] == 1.0
     assert not any(key.startswith(("test/", "val/")) for key in metrics)
     assert (tags["kind"], tags["target"], tags["split"]) == ("evaluation", "rule", "test")
