@@ -259,7 +259,7 @@ def test_tables_artifacts_and_traces_are_where_mlflow_shows_them(root):
     traces = client.search_traces(locations=["1"], run_id=tracker.run_id)
     assert len(traces) == 2
     spans = sorted(traces[0].data.spans, key=lambda span: span.name)
-    assert [span.name for span in spans] == ["episode", "turn 0", "turn 1"]
+    assert [span.name for span in spans] == ["episode", "turn 1", "turn 2"]
     assert spans[1].outputs == {"reply": "search[red]", "action": "search[red]", "reward": 0.3}
 
 
@@ -268,7 +268,10 @@ def test_a_trace_cut_off_while_it_was_sent_is_sent_once(root, monkeypatch):
 
     import webshop_rl.tracking.traces as traces_module
 
-    episodes = [{"goal": f"g{i}", "score": 1.0, "turns": [{"page": "p"}] * 2} for i in range(2)]
+    episodes = [
+        {"goal": f"g{i}", "instruction": "buy", "score": i, "turns": [{"page": "a [SEP] b"}] * 2}
+        for i in range(2)
+    ]
     with open_tracker(
         root / "runs" / "a", settings(root, traces=2).without_tracker(), run_name="a", params={}, tags={}
     ) as tracker:
@@ -298,6 +301,11 @@ def test_a_trace_cut_off_while_it_was_sent_is_sent_once(root, monkeypatch):
     mirror.sync()
     found = client.search_traces(locations=["1"])
     assert sorted(trace.data.spans[0].inputs["goal"] for trace in found) == ["g0", "g1"]
+    assert {trace.data.spans[0].inputs["instruction"] for trace in found} == {"buy"}
+    assert sorted(trace.info.tags["success"] for trace in found) == ["no", "yes"]
+    assert {trace.info.execution_duration for trace in found} == {0}
+    assert [span.name for span in found[0].data.spans[1:]] == ["turn 1", "turn 2"]
+    assert found[0].data.spans[1].inputs["page"] == "a\nb"
 
 
 def test_one_parent_for_a_sweep_however_often_it_is_asked_for(root):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TRACE_TAG = "webshop_rl.trace"
-# Episodes are recorded without times: a turn is drawn as one millisecond.
-_TURN_NS = 1_000_000
+SCORE_TAG = "score"
+SUCCESS_TAG = "success"
+# Episodes are recorded without times: a nanosecond a turn keeps their order and shows a duration of 0 ms.
+_TURN_NS = 1
+# Between the parts of a page, as shops print it.
+_SEPARATOR = re.compile(r"\s*\[SEP\]\s*")
 
 
 def send_traces(
@@ -56,30 +61,32 @@ def _send(
 ) -> None:
     import mlflow
 
-    turns = episode.get("turns", [])
+    turns, score = episode.get("turns", []), episode.get("score")
+    won = "yes" if score == 1 else "no"
     root = mlflow.start_span_no_context(
         "episode",
         span_type="AGENT",
-        inputs={"goal": episode.get("goal", "")},
-        attributes={k: v for k, v in episode.items() if k not in ("goal", "turns")},
-        tags={TRACE_TAG: mark},
+        inputs={key: episode[key] for key in ("instruction", "goal") if key in episode},
+        attributes={k: v for k, v in episode.items() if k not in ("goal", "instruction", "turns")},
+        # MLflow's own state is OK for every episode that was played to its end, won or lost.
+        tags={TRACE_TAG: mark} | ({} if score is None else {SCORE_TAG: f"{score:g}", SUCCESS_TAG: won}),
         metadata={"mlflow.sourceRun": run_id},
         experiment_id=experiment_id,
         start_time_ns=start_ns,
     )
     replace_file(note, root.trace_id)
-    for number, turn in enumerate(turns):
-        began = start_ns + number * _TURN_NS
+    for number, turn in enumerate(turns, 1):
+        began = start_ns + (number - 1) * _TURN_NS
         span = mlflow.start_span_no_context(
             f"turn {number}",
             span_type="TOOL",
             parent_span=root,
-            inputs={"page": turn.get("page", "")},
+            inputs={"page": _SEPARATOR.sub("\n", turn.get("page", ""))},
             start_time_ns=began,
         )
         span.set_outputs({k: turn.get(k) for k in ("reply", "action", "reward")})
         span.end(end_time_ns=began + _TURN_NS)
-    root.set_outputs({"score": episode.get("score")})
+    root.set_outputs({"score": score, "success": won})
     root.end(end_time_ns=start_ns + max(1, len(turns)) * _TURN_NS)
 
 
