@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.screen import keep_screen
 
 EXIT_INTERRUPTED = 130
 
@@ -36,8 +37,10 @@ def command(main: Callable[..., int]) -> Callable[..., int]:
 def one_line_errors() -> Iterator[None]:
     """Within, what a user can mend ends the process with one line and exit code 2; Ctrl-C with 130.
 
+    From here on a screen that is gone fails nothing, see keep_screen.
     Raises: SystemExit in the place of UserError, KeyboardInterrupt and a full disk.
     """
+    keep_screen()
     try:
         yield
     except UserError as error:

@@ -86,7 +86,7 @@ def run_experiment(run_dir: Path) -> float:
         tracker.finish("FINISHED")
         if group.is_main:
             replace_file(run_dir / RESULT, json.dumps(result, indent=1), durable=False)
-            display.console.print(result_table(result))
+            display.console.print(result_table(result, width=display.console.width), soft_wrap=False)
     return float(result["objective"])
 
 
@@ -268,13 +268,16 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     """Untrained test, training, the one test, baselines; everything but the first can be resumed into."""
     parts.tracker.artifact(parts.folder / CONFIG)
     # Before a checkpoint is loaded the policy is the untrained one.
-    untrained = _evaluate(parts, "untrained", 0, lambda: _play_policy(parts))
+    untrained = _evaluate(parts, "untrained", 0, lambda: _play_policy(parts, "untrained policy"))
     if parts.trainer.resume():
         parts.display.say(f"resuming at update {parts.trainer.progress.update}")
     best = parts.trainer.run()
     parts.learner.restore(best)
     last = parts.trainer.progress.update
-    arms = {"test": _evaluate(parts, "test", last, lambda: _play_policy(parts)), "untrained": untrained}
+    arms = {
+        "test": _evaluate(parts, "test", last, lambda: _play_policy(parts, "trained policy")),
+        "untrained": untrained,
+    }
     for name in BASELINES:
         play = _scripted(parts, name)
         arms[f"baseline/{name}"] = _evaluate(parts, f"baseline/{name}", last, play)
@@ -283,7 +286,8 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     return _result(parts, arms, best)
 
 
-def _play_policy(parts: RunParts) -> list[Trajectory]:
+def _play_policy(parts: RunParts, which: str) -> list[Trajectory]:
+    parts.display.phase(f"measuring the {which}", f"on {len(parts.test_specs)} test episodes")
     share, temperature = parts.group.share(parts.test_specs), parts.cfg.evaluation.temperature
     return parts.group.gather_from(lambda: parts.collector.collect(share, temperature=temperature))
 

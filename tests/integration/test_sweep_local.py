@@ -59,8 +59,11 @@ def test_failed_runs_are_named_the_others_finish_and_only_retry_runs_them_again(
     assert code == 1, output
     assert command.states() == {0: "finished", 1: "failed", 2: "failed", 3: "finished"}
     errors = {seed: read(folder / "status.json")["error"] for seed, folder in command.runs().items()}
-    assert errors == {0: "", 1: "ValueError: the shop is closed", 2: "SystemExit: 0", 3: ""}
-    assert sum("ValueError: the shop is closed (/" in line for line in output.splitlines()) == 1
+    assert errors == {0: "", 1: "ValueError: the shop is closed and a second line", 2: "SystemExit: 0", 3: ""}
+    assert (
+        sum("ValueError: the shop is closed and a second line (/" in line for line in output.splitlines())
+        == 1
+    )
     assert "Traceback" not in output
     log = (command.runs()[1] / "log.txt").read_text()
     assert "Traceback" in log

@@ -31,6 +31,7 @@ def test_stopped_runs_resume_where_they_were(tmp_path: Path, signum: signal.Sign
     assert not any(alive(pid) for pid in _pids(command))
     assert set(command.states().values()) <= {"interrupted", "prepared"}
     assert "Traceback" not in output
+    assert "the same command goes on" in output
     done = {seed: len(_updates(folder)) for seed, folder in command.runs().items()}
 
     again = Command(tmp_path / "runs")
@@ -104,6 +105,7 @@ def test_a_single_run_is_a_run_like_those_of_a_sweep(tmp_path: Path) -> None:
     assert code == 0, output
     assert "resumes" in output
     assert _updates(command.runs()[1]) == ["1", "2", "3", "4"]
+    assert read(command.runs()[1] / "status.json")["earlier_s"] > 0
     code, output = command.run("-m", "seed=1")
     assert "1 skip" in output
     code, output = command.run("seed=1")
@@ -144,7 +146,9 @@ def test_a_failed_single_run_says_so_and_waits_for_retry(tmp_path: Path) -> None
     assert output.count("the shop is closed") >= 1
     code, output = command.run("seed=1")
     assert code == 2, output
-    assert "failed before: ValueError: the shop is closed (retry=true runs it again)" in output
+    assert (
+        "failed before: ValueError: the shop is closed and a second line (retry=true runs it again)" in output
+    )
     assert read(command.runs()[1] / "status.json")["attempts"] == 1
     assert Command(tmp_path / "runs").run("seed=1", "retry=true")[0] == 0
 

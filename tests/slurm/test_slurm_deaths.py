@@ -25,7 +25,7 @@ def test_failures_are_failures_everywhere(tmp_path: Path, cluster: Cluster, acco
     ended = {seed: "FAILED" if seed in failed else "COMPLETED" for seed in range(6)}
     wait_until(lambda: slurm_states(command) == ended)
     errors = {seed: read(folder / "status.json")["error"] for seed, folder in command.runs().items()}
-    assert errors[1] == "ValueError: the shop is closed"
+    assert errors[1] == "ValueError: the shop is closed and a second line"
     assert errors[2] == "SystemExit: 0"
     assert errors[3] == "killed by SIGKILL (out of memory?), 3 attempts in a row"
     assert errors[5].startswith("exit code 0")

@@ -81,6 +81,13 @@ def test_the_table_has_an_interval_where_there_is_more_than_one_product() -> Non
     assert ours.count("0.500 [0.250, 0.750]") == 2
     assert rule.count("[") == 1
     assert "+0.500 [+0.250, +0.750]" in rule
+    narrow = Console(width=80, record=True)
+    narrow.print(table(result | {"label": "4f8e23abc04d at update 123456, a name too long"}, width=80))
+    lines = narrow.export_text().splitlines()
+    assert all(len(line.rstrip()) <= 80 for line in lines)
+    (row,) = (line for line in lines if "4f8e23abc04d" in line)
+    assert row.count("0.50 [0.25, 0.75]") == 2
+    assert any("+0.50 [+0.25, +0.75]" in line and line.startswith(" rule") for line in lines)
 
 
 def test_few_products_in_effect_and_low_rates_are_pointed_out() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from webshop_rl.errors import UserError
 from webshop_rl.launching.local.slots import local_slots
@@ -217,5 +217,47 @@ def test_the_comparison_shows_failures_and_each_baseline_once(tmp_path: Path) ->
     lines = [line.split() for line in console.export_text().splitlines()]
     assert ["lr=1", "finished", "0.500", "0.750", "1m00s"] in lines
     assert ["lr=2", "failed", "-", "-", "1s", "boom"] in lines
+    assert "success" in lines[1]
+    assert lines[1].count("test") == 2
     assert ["untrained", "0.100", "0.200"] in lines
     assert ["baseline/rule", "0.250", "0.500"] in lines
+
+
+def test_arms_get_a_mean_with_its_interval_over_seeds(tmp_path: Path) -> None:
+    scores = {"lr=1 seed=0": 0.25, "lr=1 seed=1": 0.75, "lr=2 seed=0": 0.5}
+    views, folders = [], []
+    for number, (label, score) in enumerate(scores.items()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        means = f'{{"test": {{"success": 1.0, "score": {score}}}}}'
+        (folder / "result.json").write_text(f'{{"objective": {score}, "arms": {means}}}')
+        status = RunStatus(State.FINISHED, started=61.0, ended=91.0, earlier_s=30.0)
+        views.append(RunView(str(number), label, status, Progress(9, 9)))
+        folders.append(folder)
+    for width in (80, 120):
+        lines = _shown(compare(views, folders, title="sweep s", width=width), width)
+        # Of two seeds the bootstrap draws both ends a quarter of the time: the interval is from end to end.
+        (row,) = (line.split() for line in lines if "mean of" in line)
+        assert row == ["lr=1", "mean", "of", "2", "1.000", "[1.000,", "1.000]", "0.500", "[0.250,", "0.750]"]
+        assert any("95 % intervals over seeds" in line for line in lines)
+        assert sum("1m00s" in line for line in lines) == 3  # both attempts
+
+
+def test_eighty_columns_are_enough_for_the_table_of_a_sweep() -> None:
+    error = "ValueError: the hidden size (128) is not a multiple of the number of attention heads (3)"
+    status = RunStatus(State.FAILED, started=1.0, ended=3000.0, error=error)
+    label = "algo=apo_sft model.num_layers=3 env.distractors=4 seed=7"
+    view = RunView("210ace02b9fc", label, status, Progress(123, 1000, 0.5), place="48_12 node-17")
+    lines = _shown(render([view], title="sweep s", width=80), 80)
+    assert all(len(line.rstrip()) <= 80 for line in lines)
+    (row,) = (line for line in lines if "123/1000" in line)
+    assert "failed" in row
+    assert "49m59s" in row
+    below = " ".join(line.strip() for line in lines[lines.index(row) + 1 :])
+    assert f"210ace02b9fc: {error}" in below
+
+
+def _shown(table: RenderableType, width: int) -> list[str]:
+    console = Console(width=width, record=True, markup=False, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(table)
+    return console.export_text().splitlines()

@@ -93,7 +93,7 @@ def _evaluate(word: str, words: Sequence[str], watch: int) -> None:
     for line in episodes(evaluated.arms[evaluated.main], watch):
         console.print(line, highlight=False, markup=False)
     result = read_json(evaluated.folder / RESULT) or {}
-    console.print(table(result))
+    console.print(table(result, width=console.width), soft_wrap=False)
     for line in remarks(result):
         console.print(line, highlight=False, markup=False)
     note = "on record already, rerun=true plays it again" if evaluated.again else "on record"

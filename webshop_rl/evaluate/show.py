@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
+from rich.box import HEAVY_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from webshop_rl.training.display import SCRIPTED
+from webshop_rl.training.display import NARROW, SCRIPTED
 
 QUIET_S: Final = 15.0  # where there is no bar, a sign of life after so much silence
 WIDTH: Final = 100
@@ -58,28 +60,31 @@ class EpisodeProgress:
             self._console.print(f"played {ended}/{total} episodes, {turns} turns", highlight=False)
 
 
-def table(result: Mapping[str, Any]) -> Table:
+def table(result: Mapping[str, Any], *, width: int = NARROW) -> Table:
     """The policy asked for first, then the scripted ones, each with 95 % intervals by product.
 
     Args:
         result: as play writes it to result.json.
+        width: of the terminal; below NARROW columns there are two decimals, and neither boxes nor turns.
     """
-    shown = Table(title=result["title"], title_justify="left")
+    narrow = width < NARROW
+    shown = Table(title=Text(result["title"]), title_justify="left", box=None if narrow else HEAVY_HEAD)
     shown.add_column("policy")
-    for name in ("success [95 %]", "score [95 %]", "turns", "invalid", "score difference [95 %]"):
-        shown.add_column(name, justify="right")
+    details = () if narrow else ("turns", "invalid")
+    difference = "score difference" if narrow else "score difference [95 %]"
+    for name in ("success [95 %]", "score [95 %]", *details, difference):
+        shown.add_column(name, justify="right", no_wrap=True)
+    digits = 2 if narrow else 3
     for arm, means in result["arms"].items():
         intervals = result["intervals"][arm]
-        difference = result["main_minus"].get(arm)
-        shown.add_row(
-            SCRIPTED.get(arm, result["label"]),
-            _interval(intervals["success"]),
-            _interval(intervals["score"]),
-            f"{means['episode_turns']:.1f}",
-            f"{means['invalid_frac']:.2f}",
-            _interval(difference, "+") if difference else "",
-            style="bold" if arm == result["main"] else "",
-        )
+        minus = result["main_minus"].get(arm)
+        numbers = [_interval(intervals["success"], digits), _interval(intervals["score"], digits)]
+        if not narrow:
+            numbers += [f"{means['episode_turns']:.1f}", f"{means['invalid_frac']:.2f}"]
+        numbers.append(_interval(minus, digits, "+") if minus else "")
+        label = Text(SCRIPTED.get(arm, result["label"]), no_wrap=True, overflow="ellipsis")
+        cells = [Text(number, no_wrap=True) for number in numbers]
+        shown.add_row(label, *cells, style="bold" if arm == result["main"] else "")
     return shown
 
 
@@ -94,11 +99,12 @@ def remarks(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"caution: success below {LOW_RATE:g}: its interval is narrower than it should be"
 
 
-def _interval(interval: Mapping[str, Any], sign: str = "") -> str:
+def _interval(interval: Mapping[str, Any], digits: int, sign: str = "") -> str:
     mean, low, high = (interval[key] for key in ("mean", "low", "high"))
+    shown = f"{sign}.{digits}f"
     if low is None:
-        return f"{mean:{sign}.3f}"  # one product: nothing is known of others
-    return rf"{mean:{sign}.3f} \[{low:{sign}.3f}, {high:{sign}.3f}]"
+        return f"{mean:{shown}}"  # one product: nothing is known of others
+    return f"{mean:{shown}} [{low:{shown}}, {high:{shown}}]"
 
 
 def episodes(records: Sequence[Mapping[str, Any]], number: int) -> Iterator[str]:

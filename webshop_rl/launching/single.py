@@ -148,7 +148,7 @@ def _show_finished(planned: Planned, console: Console) -> float:
     )
     result = read_json(planned.folder / RESULT) or {}
     if result.get("trained_minus"):
-        console.print(result_table(result))
+        console.print(result_table(result, width=console.width))
     _show_next(planned, console)
     return objective(planned.folder) or 0.0
 

@@ -116,7 +116,7 @@ def _show(root: Path, manifest: Manifest, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([_as_json(view) for view in views], indent=1))
     elif options.once or not console.is_terminal:
-        console.print(render(views, title=_title(manifest)))
+        console.print(render(views, title=_title(manifest), width=console.width))
         if watch.problem:
             console.print(_away(watch), highlight=False, soft_wrap=True)
         _others(console, root, manifest, watch)
@@ -155,7 +155,7 @@ def _others(console: Console, root: Path, shown: Manifest, watch: JobsWatch) -> 
             console.print(f"sweep {manifest.name}: {summary(views)}", highlight=False, soft_wrap=True)
     single = single_runs(root, recent=_RECENT) if shown.name else None
     if single is not None:
-        console.print(render(look(root, single, watch), title=_title(single)))
+        console.print(render(look(root, single, watch), title=_title(single), width=console.width))
 
 
 def _as_json(view: RunView) -> dict[str, object]:

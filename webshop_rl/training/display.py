@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
+from rich.box import HEAVY_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 from webshop_rl.duration import duration
 
@@ -31,6 +33,17 @@ HEADINGS = (
 )
 
 
+NARROW = 100  # columns of a terminal below which tables have no boxes and less beside their numbers
+
+
+class _Note(ProgressColumn):
+    """What follows the bar; cut where the terminal ends, so that the counter before it stays whole."""
+
+    def render(self, task: Task) -> Text:
+        """The note of the task."""
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+
+
 class RunDisplay:
     """Progress of one run.
 
@@ -47,15 +60,15 @@ class RunDisplay:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._update, self._said = 0, time.monotonic()
+        self._phase = ""
         self._first: tuple[int, float] | None = None  # update and moment of this attempt's first report
 
     def __enter__(self) -> RunDisplay:
         if self.console.is_terminal:
             self._bar = Progress(
-                TextColumn("update"),
-                MofNCompleteColumn(),
-                BarColumn(bar_width=8),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("update {task.completed}/{task.total}"),
+                BarColumn(bar_width=8, table_column=Column(no_wrap=True)),
+                _Note(),
                 console=self.console,
             )
             self._bar.start()
@@ -78,25 +91,35 @@ class RunDisplay:
         self._latest.update(metrics)
         self._update = update
         self._first = self._first or (update, time.monotonic())
+        self._phase = ""
         note = self._note()
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=update, note=note)
+            self._bar.update(self._task, completed=update, note=self._note(left_first=True))
         if "val/success" in metrics or (self._bar is None and self._silent()):
             self.say(f"update {update}/{self._num_updates}  {note}")
+
+    def phase(self, what: str, detail: str = "") -> None:
+        """What is done from now on until the next update, besides training; the detail is said once."""
+        self.say(f"{what} {detail}".rstrip())
+        self._phase = what
 
     def playing(self, ended: int, total: int, turns: int) -> None:
         """Called between decisions of a collection."""
         playing = f"playing: {turns} turns, {ended}/{total} episodes ended"
+        if self._phase:
+            playing = f"{self._phase}: {ended}/{total} episodes ended"
         if self._bar is not None and self._task is not None:
             # A line has no room for both; before the first measurement there is only this.
-            self._bar.update(self._task, note=self._note() or playing)
+            self._bar.update(
+                self._task, note=playing if self._phase else self._note(left_first=True) or playing
+            )
         elif self._silent():
             self.say(f"update {self._update}/{self._num_updates}  {self._note(playing)}")
 
     def _silent(self) -> bool:
         return time.monotonic() - self._said > QUIET_S
 
-    def _note(self, now: str = "") -> str:
+    def _note(self, now: str = "", *, left_first: bool = False) -> str:
         """What was measured last, the time left at the pace of this attempt, and what is done now."""
         parts = []
         for split in ("train", "val"):
@@ -105,23 +128,27 @@ class RunDisplay:
                 parts.append(f"{split} success {success:.2f} score {score:.2f}")
         if self._first is not None and self._update > self._first[0]:
             pace_s = (time.monotonic() - self._first[1]) / (self._update - self._first[0])
-            parts.append(f"{duration(pace_s * (self._num_updates - self._update))} left")
+            left = f"{duration(pace_s * (self._num_updates - self._update))} left"
+            parts.insert(0 if left_first else len(parts), left)
         return "  ".join([*parts, now] if now else parts)
 
 
-def result_table(result: Mapping[str, Any]) -> Table:
+def result_table(result: Mapping[str, Any], *, width: int = NARROW) -> Table:
     """The policy beside the scripted baselines and itself untrained.
 
     Args:
         result: as experiment.run_experiment writes it.
+        width: of the terminal; below NARROW columns there are no boxes.
     """
-    table = Table(title=result["title"], title_justify="left")
-    first, *others = HEADINGS
+    narrow = width < NARROW
+    table = Table(title=Text(result["title"]), title_justify="left", box=None if narrow else HEAVY_HEAD)
+    first, *others, last = HEADINGS
     table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    for arm, row in _rows(result):
-        table.add_row(*row, style="bold" if arm == "test" else "")
+    for name in (*others, "score: trained minus it" if narrow else last):
+        table.add_column(name, justify="right", no_wrap=True)
+    for arm, (label, *numbers) in _rows(result):
+        shown = Text(label, no_wrap=True, overflow="ellipsis")
+        table.add_row(shown, *map(Text, numbers), style="bold" if arm == "test" else "")
     return table
 
 

@@ -54,6 +54,7 @@ class RunStatus:
         launcher: id of the launcher whose local queue holds the run; "" for none.
         host, pid: of the process that ran or runs it.
         queued, started, ended: seconds since 1970 of the last such event; 0 for never.
+        earlier_s: wall time of the attempts before the last, seconds.
         progress: updates done when the last attempt started.
         error: one line, of a failed or interrupted run.
     """
@@ -68,6 +69,7 @@ class RunStatus:
     queued: float = 0.0
     started: float = 0.0
     ended: float = 0.0
+    earlier_s: float = 0.0
     progress: int = 0
     error: str = ""
 
@@ -77,6 +79,11 @@ class RunStatus:
         if not self.started:
             return 0.0
         return max(0.0, (self.ended if self.ended >= self.started else time.time()) - self.started)
+
+    @property
+    def total_s(self) -> float:
+        """Wall time of all attempts so far, seconds."""
+        return self.earlier_s + self.elapsed_s
 
 
 def read_status(run_dir: Path) -> RunStatus | None:

@@ -26,6 +26,7 @@ from webshop_rl.launching.runs.results import objective
 from webshop_rl.launching.runs.state import RunStatus, State, one_line, read_status, worker_lock, write_status
 from webshop_rl.storage.files import replace_file
 from webshop_rl.storage.lock import STALE_S, Busy
+from webshop_rl.tracking.rows import JOURNAL
 from webshop_rl.training.preemption import Preempted, stop_signals
 
 # The variable lets tests of the launcher put something cheap in the place of training.
@@ -150,10 +151,19 @@ def _started(run_dir: Path, known: RunStatus) -> RunStatus:
             pid=os.getpid(),
             started=time.time(),
             ended=0.0,
+            earlier_s=known.earlier_s + _worked_s(run_dir, known),
             progress=read_progress(run_dir).update,
             error="",
         ),
     )
+
+
+def _worked_s(run_dir: Path, known: RunStatus) -> float:
+    """Wall time of the last attempt; of one that was killed without a word, until its last record."""
+    if known.ended >= known.started:
+        return known.elapsed_s
+    journal = run_dir / JOURNAL
+    return max(0.0, journal.stat().st_mtime - known.started) if journal.exists() else 0.0
 
 
 def _stopped(run_dir: Path, status: RunStatus, requeue: Callable[[], bool] | None) -> None:

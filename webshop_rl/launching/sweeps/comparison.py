@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -11,37 +11,75 @@ from rich.text import Text
 from webshop_rl.duration import duration
 from webshop_rl.launching.runs.results import read_result
 from webshop_rl.launching.runs.state import State
-from webshop_rl.launching.sweeps.table import RunView
+from webshop_rl.launching.sweeps.table import NARROW, RunView
 from webshop_rl.tracking.names import EVALUATIONS
 
 _TRAINED = "test"
+# What makes another replicate of the same arm.
+_SEEDS = ("seed", "model.init_seed", "vstar.seed")
+_RESAMPLES = 10_000
 
 
-def compare(views: Sequence[RunView], folders: Sequence[Path], *, title: str) -> Table:
-    """Success and score of every run on the test goals, then what they are to be measured by.
+def compare(views: Sequence[RunView], folders: Sequence[Path], *, title: str, width: int = NARROW) -> Table:
+    """Success and score of every run on the test goals, means of arms, then what they are to be measured by.
 
     A baseline that is the same for all runs gets one row; one that differs (other goals, another
     untrained model) gets a row for each value.
+
+    Args:
+        views: the runs, in order.
+        folders: theirs.
+        title: heading.
+        width: of the terminal; below NARROW columns errors are left to the lines below the table.
     """
+    narrow = width < NARROW
     results = [read_result(folder) for folder in folders]
-    table = Table(title=Text(title), title_justify="left", box=None)
-    for column in ("", "state", "success", "score", "time", "note"):
-        table.add_column(
-            column, overflow="fold", justify="right" if column in ("success", "score") else "left"
-        )
+    table = Table(title=Text(title), title_justify="left", caption_justify="left", box=None)
+    columns = ("", "state", "test success", "test score", "time", *(() if narrow else ("note",)))
+    for column in columns:
+        right = column.startswith("test")
+        table.add_column(column, overflow="fold", justify="right" if right else "left", no_wrap=right)
     for view, result in zip(views, results, strict=True):
         state = view.status.state
         style = {State.FINISHED: "green", State.FAILED: "red"}.get(state, "yellow")
-        time = duration(view.status.elapsed_s) if view.status.started else ""
+        time = duration(view.status.total_s) if view.status.started else ""
         numbers = _numbers(result, _TRAINED) if state == State.FINISHED else ("-", "-")
-        label, note = Text(view.label or view.run), Text(view.status.error)
-        table.add_row(label, Text(state.value, style=style), *numbers, time, note)
+        note = () if narrow else (Text(view.status.error),)
+        table.add_row(Text(view.label or view.run), Text(state.value, style=style), *numbers, time, *note)
+    for arm, means in _means(views, results):
+        table.add_row(Text(arm), "", *map(Text, means), style="bold")
+        table.caption = Text("means over seeds, with 95 % intervals over seeds")
     for name in EVALUATIONS:
         if name in (_TRAINED, "val"):
             continue
         for numbers in dict.fromkeys(_numbers(r, name) for r in results if f"{name}/success" in r):
-            table.add_row(name, "", *numbers, "", "", style="dim")
+            table.add_row(name, "", *numbers, style="dim")
     return table
+
+
+def _means(
+    views: Sequence[RunView], results: Sequence[Mapping[str, float]]
+) -> Iterator[tuple[str, list[str]]]:
+    """Of each arm with several finished seeds: mean success and score, each with its interval over seeds."""
+    arms: dict[str, list[Mapping[str, float]]] = {}
+    for view, result in zip(views, results, strict=True):
+        if view.status.state == State.FINISHED:
+            words = [w for w in view.label.split() if w.lstrip("+").partition("=")[0] not in _SEEDS]
+            arms.setdefault(" ".join(words), []).append(result)
+    for arm, found in arms.items():
+        if len(found) > 1:
+            measured = [[r[f"{_TRAINED}/{name}"] for r in found] for name in ("success", "score")]
+            yield f"{arm} mean of {len(found)}".strip(), [_with_interval(m) for m in measured]
+
+
+def _with_interval(values: Sequence[float]) -> str:
+    """Mean and percentile bootstrap of it, as analysis.report has them."""
+    import numpy as np
+
+    given = np.asarray(values)
+    drawn = np.random.default_rng(0).choice(given, (_RESAMPLES, len(given))).mean(axis=1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return f"{given.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _numbers(result: Mapping[str, float], name: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections import Counter
@@ -223,10 +224,16 @@ def _report(
     folders = [e.planned.folder for e in entries]
     ends = {f: (v.status.state, v.status.error) for f, v in zip(folders, views, strict=True)}
     record_sweep(sweep.tracking, sweep.name, ends)
-    console.print(compare(views, folders, title=f"sweep {sweep.name}, {duration(seconds)}"))
+    title = f"sweep {sweep.name}, {duration(seconds)}"
+    console.print(compare(views, folders, title=title, width=console.width))
     for view, folder in zip(views, folders, strict=True):
         if view.status.state in (State.FAILED, State.INTERRUPTED):
             log = folder / LOG
             print(
                 f"{view.status.state} {view.run} {view.label}: {view.status.error} ({log})", file=sys.stderr
             )
+    if any(view.status.state in (State.INTERRUPTED, State.PREPARED) for view in views):
+        console.print("the same command goes on with what is not finished", highlight=False)
+    if any(view.status.state == State.FINISHED for view in views):
+        report = f"python -m analysis.report --sweep {sweep.name} --root {shlex.quote(str(sweep.root))}"
+        console.print(f"report: {report}", highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console, Group, JustifyMethod
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -37,6 +37,8 @@ _ORDER = [
     State.FINISHED,
 ]
 _PLAIN_EVERY_S = 30.0
+# Columns of a terminal below which there is no room for notes beside the numbers.
+NARROW = 100
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class RunView:
             else None
         )
         success = "" if progress.success is None else f"{progress.success:.2f}"
-        elapsed = duration(status.elapsed_s) if status.started else ""
+        elapsed = duration(status.total_s) if status.started else ""
         left_text = "" if left is None else duration(left)
         return status.state.value, progress.text, success, elapsed, left_text, status.error or self.last_line
 
@@ -81,6 +83,8 @@ def view_run(root: Path, folder: Path, label: str, jobs: Jobs | None, *, with_lo
         job = None if jobs is None else jobs.get(job_id)
         place = " ".join(word for word in (job_id, job.node or job.reason if job else "") if word)
     line = last_log_line(folder) if with_log and status.state == State.RUNNING else ""
+    if line.startswith("update "):
+        line = ""  # the columns say the same, of this moment
     return RunView(folder.name, label, status, read_progress(folder), place, line)
 
 
@@ -91,25 +95,45 @@ def summary(views: Sequence[RunView]) -> str:
     return f"{len(views)} runs: {parts}"
 
 
-def render(views: Sequence[RunView], *, title: str, max_rows: int | None = None) -> Table:
-    """The table; the least interesting rows are left out beyond max_rows."""
+def render(
+    views: Sequence[RunView], *, title: str, max_rows: int | None = None, width: int = NARROW
+) -> RenderableType:
+    """The table; the least interesting rows are left out beyond max_rows.
+
+    Args:
+        views: the runs, in order.
+        title: heading.
+        max_rows: of the table.
+        width: of the terminal; below NARROW columns what is noted of a run stands below the table.
+    """
+    narrow = width < NARROW
     order = sorted(views, key=lambda v: _ORDER.index(v.status.state))
     shown = views if max_rows is None or len(views) <= max_rows else order[:max_rows]
     table = Table(
         title=Text(title), caption=summary(views), title_justify="left", caption_justify="left", box=None
     )
     places = any(view.place for view in views)
+    dropped = {"note"} if narrow else set()
+    if not places:
+        dropped.add("where")
     for column in ("run", "overrides", "state", "where", "update", "success", "time", "left", "note"):
-        if places or column != "where":
-            right, foldable = column in ("update", "success"), column in ("overrides", "note")
+        if column not in dropped:
+            right, foldable = column in ("update", "success"), column in ("overrides", "where", "note")
             justify: JustifyMethod = "right" if right else "left"
             table.add_column(column, overflow="fold", justify=justify, no_wrap=not foldable)
     for view in shown:
-        state, *rest = view.cells()
-        where = [view.place] if places else []
+        state, *rest, note = view.cells()
+        where = [_cut(view.place, narrow)] if places else []
         coloured = Text(state, style=_COLOUR.get(view.status.state, ""))
-        table.add_row(view.run, Text(view.label), coloured, *map(Text, [*where, *rest]))
-    return table
+        notes = [] if narrow else [Text(note)]
+        table.add_row(view.run, _cut(view.label, narrow), coloured, *where, *map(Text, rest), *notes)
+    below = [Text(f"{v.run}: {v.cells()[-1]}") for v in shown if narrow and v.cells()[-1]]
+    return Group(table, *below) if below else table
+
+
+def _cut(text: str, narrow: bool) -> Text:
+    """On a narrow terminal one line with an ellipsis, else as many lines as it takes."""
+    return Text(text, no_wrap=True, overflow="ellipsis") if narrow else Text(text)
 
 
 class SweepTable:
@@ -142,7 +166,7 @@ class SweepTable:
         """Bring the table up to date."""
         if self._live:
             rows = max(5, self.console.height - 6)
-            table = render(views, title=self.title, max_rows=rows)
+            table = render(views, title=self.title, max_rows=rows, width=self.console.width)
             self._live.update(Group(table, Text(note)) if note else table, refresh=True)
         else:
             self._lines(views)
