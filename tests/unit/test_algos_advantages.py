@@ -26,6 +26,9 @@ def test_other_norms_floor_and_clip() -> None:
     clipped = normalise(x, how="mean_std", std_min=4.0, clip=0.5)
     assert clipped.values.tolist() == [-0.25, -0.25, -0.25, 0.5]
     assert clipped.clipped_frac == 0.25
+    other_side = normalise(-x, how="mean_std", std_min=4.0, clip=0.5)
+    assert other_side.values.tolist() == [0.25, 0.25, 0.25, -0.5]
+    assert other_side.clipped_frac == 0.25
 
 
 @pytest.mark.parametrize("how", ["none", "std", "mean_std"])

@@ -78,6 +78,8 @@ def test_two_turns_as_drawn() -> None:
     assert (first.action, second.action) == ("search[red]", "click[1]")
     assert (first.reward, second.reward) == (0.3, 0.3)
     assert episode.trajectory.end == EndReason.MAX_STEPS
+    # Nothing was bought: the rewards on the way (.3 and .3) are no score.
+    assert (episode.trajectory.score, episode.trajectory.success) == (0.0, False)
 
     # What the algorithm sees: the 1s only, packed to the left, turn = 0 0 0 0 0 1 1 1 1 1.
     batch = action_batch([episode.trajectory])

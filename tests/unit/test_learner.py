@@ -191,6 +191,50 @@ def test_minibatches_share_out_the_collection() -> None:
         next(learner.learn(parts.collect(2), None, 0))
 
 
+def minibatches(parts: Parts, trajectories: list[Trajectory], update: int, **options: Any) -> list[list[int]]:
+    """The trajectories of each step of a collection, without taking the steps."""
+    learner = parts.learner(**options)
+    seen: list[list[int]] = []
+    learner._step = lambda *args: (seen.append(args[4]), {})[1]  # type: ignore[method-assign]
+    assert len(list(learner.learn(trajectories, None, update))) == 8
+    return seen
+
+
+def test_minibatches_are_drawn_anew_in_every_epoch_collection_and_seed() -> None:
+    parts = build("algo=ppo", "algo.num_epochs=4", "algo.num_minibatches=2")
+    trajectories = parts.collect(12)
+    here = minibatches(parts, trajectories, 0, seed=1)
+    assert here == minibatches(parts, trajectories, 0, seed=1)
+    epochs = [tuple(map(tuple, here[i : i + 2])) for i in range(0, 8, 2)]
+    assert len(set(epochs)) == 4
+    assert here[:2] != minibatches(parts, trajectories, 8, seed=1)[:2]
+    assert here[:2] != minibatches(parts, trajectories, 0, seed=2)[:2]
+
+
+def test_an_infinite_gradient_takes_no_step() -> None:
+    parts = build()
+    trajectories = parts.collect(4)
+    learner = parts.learner()
+    plain = learner._group.clip_grad_norm
+    learner._group.clip_grad_norm = lambda *args: (plain(*args), math.inf)[1]  # type: ignore[method-assign]
+    before = [p.clone() for p in parts.agent.network.parameters()]
+    result = next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
+    after = list(parts.agent.network.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert (result.metrics["optim/skipped_steps"], learner.skipped_in_a_row) == (1.0, 1)
+
+
+def test_skipped_in_a_row_goes_on_where_it_was_left() -> None:
+    """After a resume the run is given up no later than without it."""
+    parts = build()
+    trajectories = parts.collect(4)
+    learner = parts.learner(max_skipped_steps=3)
+    learner.skipped_in_a_row = 2
+    poisoned(learner, lambda _call: True)
+    with pytest.raises(UserError, match="not finite for 3 steps"):
+        next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
+
+
 def poisoned(learner: Learner, bad: Callable[[int], bool]) -> None:
     """Make the loss of some steps not a number."""
     plain, count = learner._algorithm.loss, [0]

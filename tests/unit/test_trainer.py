@@ -30,7 +30,7 @@ from webshop_rl.training.checkpoint import find_checkpoints
 from webshop_rl.training.learner import UpdateResult
 from webshop_rl.training.preemption import Preempted, StopRequest
 from webshop_rl.training.processes import Processes
-from webshop_rl.training.trainer import LoopSettings, Trainer
+from webshop_rl.training.trainer import LoopSettings, Trainer, memory
 
 NUM_UPDATES = 10
 
@@ -86,7 +86,7 @@ class StandInCollector:
         for spec in specs:
             score = float(spec.seed % 1000 / 1000 < skill)
             turn = Turn("", "", "", score + skill, True)
-            segment = Segment([1, 2, 3], [False, True, True], [0.0] * 3, [-1, 0, 0])
+            segment = Segment([1, 2, 3], [False, True, True], [False, True, True], [0.0] * 3, [-1, 0, 0])
             made.append(
                 Trajectory(spec.goal, spec.sample, spec.seed, [segment], [turn], score, EndReason.BOUGHT)
             )
@@ -100,7 +100,8 @@ class StandInLearner:
         self, network: StandInNetwork, deaths: Deaths, per_collection: int, path: list[float]
     ) -> None:
         self.network, self._deaths, self._path = network, deaths, path
-        self.updates_per_collection, self.num_skipped = per_collection, 0
+        self.updates_per_collection = per_collection
+        self.num_skipped = self.skipped_in_a_row = 0
         self.optimiser = torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.5)
 
     def learn(self, trajectories: Sequence[Trajectory], vstar: Any, update: int) -> Iterator[UpdateResult]:
@@ -109,7 +110,17 @@ class StandInLearner:
             self.optimiser.zero_grad()
             (self.network.weight * (-self._path[update + step] + 0.001 * mean)).sum().backward()
             self.optimiser.step()
-            yield UpdateResult({"optim/loss": mean, "optim/grad_norm": float(self.network.weight.detach())})
+            # Every third update steps, the two before it are skipped.
+            skipped = (update + step) % 3 != 2
+            self.num_skipped += skipped
+            self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
+            yield UpdateResult(
+                {
+                    "optim/loss": mean,
+                    "optim/grad_norm": float(self.network.weight.detach()),
+                    "optim/skipped_steps": self.num_skipped + 0.01 * self.skipped_in_a_row,
+                }
+            )
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         return {"weight": self.network.weight.detach().clone()}, self.optimiser.state_dict()
@@ -442,6 +453,91 @@ def test_health_checks_look_back_beyond_a_death(tmp_path: Path) -> None:
     assert 8 < updates(tmp_path / "killed")[-1] < 14
     Attempt(tmp_path / "killed", **flat).run()
     assert history(tmp_path / "killed") == history(tmp_path / "calm")
+
+
+def test_skipped_steps_are_counted_on_after_a_resume(tmp_path: Path) -> None:
+    """A checkpoint of before skipped_in_a_row was kept counts it from 0."""
+    with pytest.raises(Killed):
+        Attempt(tmp_path, Deaths(30)).run()
+    *_, last = find_checkpoints(tmp_path / "checkpoints")
+    state = last.state() | {"num_skipped": 5, "skipped_in_a_row": 2}
+    older = {k: v for k, v in state.items() if k != "skipped_in_a_row"}
+    for kept_state, in_a_row in ((state, 2), (older, 0)):
+        (last.path / "state.json").write_text(json.dumps(kept_state))
+        digests = json.loads((last.path / "COMPLETE").read_text())
+        digests["state.json"] = checkpoint_module._digest(last.path / "state.json")
+        (last.path / "COMPLETE").write_text(json.dumps(digests))
+        again = Attempt(tmp_path)
+        assert again.trainer.resume()
+        learner = again.trainer._learner
+        assert (learner.num_skipped, learner.skipped_in_a_row) == (5, in_a_row)
+
+
+def series(folder: Path, name: str) -> dict[int, float]:
+    rows = read_rows(folder / "journal.jsonl")
+    return {row["step"]: row["metrics"][name] for row in rows if name in row.get("metrics", {})}
+
+
+class Clock:
+    """Seconds that pass only where they are spent."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("webshop_rl.training.trainer.time.monotonic", lambda: self.now)
+
+    def spend(self, seconds: float, work: Any) -> Any:
+        def slow(*args: Any, **options: Any) -> Any:
+            self.now += seconds
+            return work(*args, **options)
+
+        return slow
+
+
+def test_wall_times_are_those_of_their_own_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collecting takes 3 s, V* 5 s, a checkpoint 7 s."""
+    clock = Clock(monkeypatch)
+    attempt = Attempt(tmp_path, num_updates=3, checkpoint_every=2, eval_every=100, eval_episodes=1)
+    collector, trainer = attempt.collector, attempt.trainer
+    collector.collect = clock.spend(3.0, collector.collect)  # type: ignore[method-assign]
+    trainer._vstar = object()  # type: ignore[assignment]
+    trainer._vstar_of = clock.spend(5.0, lambda goals: {g.id: 0.0 for g in goals})  # type: ignore[method-assign]
+    monkeypatch.setattr(
+        "webshop_rl.training.trainer.write_checkpoint", clock.spend(7.0, checkpoint_module.write_checkpoint)
+    )
+    attempt.run()
+    assert series(tmp_path, "time/collect_s") == {1: 3.0, 2: 3.0, 3: 3.0}
+    assert series(tmp_path, "time/update_s") == {1: 8.0, 2: 8.0, 3: 8.0}
+    # Before update 1: 3 s of validation and the first checkpoint; another before update 3.
+    assert series(tmp_path, "time/train_s") == {1: 18.0, 2: 26.0, 3: 41.0}
+    assert series(tmp_path, "time/checkpoint_s") == {0: 7.0, 2: 7.0, 3: 7.0}
+
+
+def test_a_collection_that_was_cut_off_is_in_train_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    attempt = Attempt(tmp_path, eval_episodes=1)
+    plain = attempt.collector.collect
+
+    def collect(specs: Sequence[EpisodeSpec], **options: Any) -> list[Trajectory]:
+        clock.now += 3.0
+        if attempt.trainer.progress.update == 2:
+            raise Preempted("now")
+        return plain(specs, **options)
+
+    attempt.collector.collect = collect  # type: ignore[method-assign,assignment]
+    with pytest.raises(Preempted):
+        attempt.run()
+    # The validation, two collections, and the one that was cut off.
+    *_, last = find_checkpoints(tmp_path / "checkpoints")
+    assert last.state()["train_s"] == 12.0
+
+
+def test_memory_now_and_at_its_peak() -> None:
+    block = b"x" * (200 * 2**20)
+    held = memory()
+    del block
+    freed = memory()
+    assert freed["system/rss_mb"] < held["system/rss_mb"] - 150
+    assert freed["system/rss_peak_mb"] >= held["system/rss_peak_mb"] >= held["system/rss_mb"] - 1
 
 
 def test_what_a_checkpoint_remembers_is_plain_json(tmp_path: Path) -> None:

@@ -109,11 +109,11 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("time/collect_s", "s", "Wall time of collecting the update's episodes.", "down"),
     Metric("time/learn_s", "s", "Wall time of the update's loss, gradients and optimiser steps.", "down"),
-    Metric("time/update_s", "s", "Wall time of the whole update.", "down"),
+    Metric("time/update_s", "s", "Wall time of the whole update, collection and V* included.", "down"),
     Metric("time/eval_s", "s", "Wall time of the evaluation at this step.", "down"),
     Metric("time/vstar_s", "s", "Wall time of sampling the reference for V*.", "down"),
-    Metric("time/checkpoint_s", "s", "Wall time of writing the checkpoint.", "down"),
-    Metric("time/train_s", "s", "Wall time spent training so far, all attempts together.", "down"),
+    Metric("time/checkpoint_s", "s", "Wall time of writing the checkpoint of this step.", "down"),
+    Metric("time/train_s", "s", "Wall time spent training up to this step, all attempts together.", "down"),
     Metric("time/gpu_hours", "h", "time/train_s times the GPUs of the run, in hours; 0 on a CPU.", "down"),
     Metric(
         "time/tokens_per_s", "tokens/s", "Tokens of replies a second of collection, forced ones too.", "up"
@@ -126,7 +126,8 @@ METRICS: tuple[Metric, ...] = (
         "Reference episodes this run played itself, as its checkpoints know; the rest was in the store.",
         "down",
     ),
-    Metric("system/rss_mb", "MB", "Resident memory of the process.", "down"),
+    Metric("system/rss_mb", "MB", "Resident memory of the process after the update.", "down"),
+    Metric("system/rss_peak_mb", "MB", "Largest resident memory of the process so far.", "down"),
     Metric("system/gpu_mem_mb", "MB", "Peak memory allocated on the GPU since the last update.", "down"),
 )
 

@@ -74,7 +74,7 @@ class Learner:
             self._network, lr * agent.lr_scale, settings, getattr(algorithm, "critic_lr_scale", 1.0)
         )
         self.num_skipped = 0
-        self._skipped_in_a_row = 0
+        self.skipped_in_a_row = 0
 
     @property
     def updates_per_collection(self) -> int:
@@ -241,14 +241,14 @@ class Learner:
         if np.isfinite(grad_norm):
             self.optimiser.step()
             self._group.publish(self._network, self.agent.network)
-            self._skipped_in_a_row = 0
+            self.skipped_in_a_row = 0
             return
         self.num_skipped += 1
-        self._skipped_in_a_row += 1
+        self.skipped_in_a_row += 1
         self.optimiser.zero_grad(set_to_none=True)
-        if self._skipped_in_a_row >= self._max_skipped:
+        if self.skipped_in_a_row >= self._max_skipped:
             raise UserError(
-                f"the gradient was not finite for {self._skipped_in_a_row} steps in a row",
+                f"the gradient was not finite for {self.skipped_in_a_row} steps in a row",
                 where="optim.max_skipped_steps",
                 remedy="lower lr or optim.grad_clip, or use model.dtype=float32",
             )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import torch
 
 from webshop_rl.envs.types import Goal
@@ -74,6 +75,8 @@ class Progress:
         evaluated: last update that was evaluated, -1 for none.
         best_update, best: of the best evaluation: its update, and (success, score, return).
         num_skipped: optimiser steps skipped.
+        skipped_in_a_row: of these, the last without a step in between; a checkpoint of before it was
+            kept counts as 0.
         train_s: wall time spent in the loop, all attempts together.
         gpu_s: the same times the GPUs of each attempt; 0 on a CPU.
         episodes, env_steps, tokens: that the updates so far were learnt from: episodes, turns taken, and
@@ -89,6 +92,7 @@ class Progress:
     best_update: int = -1
     best: tuple[float, ...] = ()
     num_skipped: int = 0
+    skipped_in_a_row: int = 0
     train_s: float = 0.0
     gpu_s: float = 0.0
     episodes: int = 0
@@ -142,6 +146,7 @@ class Trainer:
         self._health, self._warned = HealthChecks(), set[str]()
         self.progress = Progress()
         self._saved = self._previous = -1
+        self._ticked = time.monotonic()
         self._num_gpus = num_gpus
 
     def resume(self) -> bool:
@@ -155,6 +160,7 @@ class Trainer:
         self.progress = Progress(**{**state, "best": tuple(state["best"])})
         self._learner.restore(last)
         self._learner.num_skipped = self.progress.num_skipped
+        self._learner.skipped_in_a_row = self.progress.skipped_in_a_row
         self._health.restore(self.progress.health)
         self._saved = last.update
         return True
@@ -177,7 +183,7 @@ class Trainer:
         settings = self._settings
         if self._group.is_main:
             sweep_away(self._checkpoints, self._kept())
-        began, before, gpu_before = time.monotonic(), self.progress.train_s, self.progress.gpu_s
+        self._ticked = time.monotonic()
         try:
             while True:
                 if self._due(settings.eval_every) and self.progress.evaluated < self.progress.update:
@@ -187,8 +193,6 @@ class Trainer:
                 if self.progress.update >= settings.num_updates:
                     break
                 self._iterate()
-                self.progress.train_s = before + time.monotonic() - began
-                self.progress.gpu_s = gpu_before + self._num_gpus * (self.progress.train_s - before)
         except Preempted:
             # Raised between decisions of a collection: the weights are those of the last update. The
             # processes of a group raise it together (Processes.gather_from), so they can save together.
@@ -196,6 +200,13 @@ class Trainer:
             raise
         self._save()
         return self._best()
+
+    def _tick(self) -> None:
+        """Bring train_s and gpu_s up to now, a collection that is cut off included."""
+        now = time.monotonic()
+        self.progress.train_s += now - self._ticked
+        self.progress.gpu_s += self._num_gpus * (now - self._ticked)
+        self._ticked = now
 
     def _best(self) -> Checkpoint:
         found = find_checkpoints(self._checkpoints) if self._group.is_main else []
@@ -223,7 +234,7 @@ class Trainer:
 
     def _iterate(self) -> None:
         """One collection and its updates."""
-        settings, update = self._settings, self.progress.update
+        began, settings, update = time.monotonic(), self._settings, self.progress.update
         iteration = update // self._learner.updates_per_collection
         goals = goals_of(self._train_goals, iteration, settings.goals_per_update, settings.seed)
         specs = group_specs(goals, settings.group_size, iteration, settings.seed)
@@ -251,7 +262,7 @@ class Trainer:
         # From here on the collection is used: the last moment at which it may be given up.
         self._group.check(self._stop)
         self._count(trajectories, goals)
-        self._learn(played, vstar, metrics, timings)
+        self._learn(played, vstar, metrics, timings, began)
 
     def _count(self, trajectories: Sequence[Trajectory], goals: Sequence[Goal]) -> None:
         """Add a collection to what the run has learnt from."""
@@ -305,7 +316,9 @@ class Trainer:
         vstar: list[float] | None,
         metrics: dict[str, float],
         timings: dict[str, float],
+        began: float,
     ) -> None:
+        """Take the steps of a collection, which began at a time of time.monotonic()."""
         if not trajectories:
             raise UserError(
                 "no episode of the collection has a turn: the first page does not fit the context",
@@ -316,17 +329,21 @@ class Trainer:
         for result in self._learner.learn(trajectories, vstar, self.progress.update):
             # Nothing may be interrupted from here to the next boundary: weights are between updates.
             self.progress.update += 1
-            timings["time/learn_s"] = time.monotonic() - started
-            timings["time/update_s"] = timings["time/learn_s"] + timings.get("time/collect_s", 0.0)
+            now = time.monotonic()
+            timings["time/learn_s"] = now - started
+            timings["time/update_s"] = now - began
             everything = metrics | result.metrics
             self._record(everything, timings | memory())
-            metrics, timings, started = {}, {}, time.monotonic()
+            metrics, timings = {}, {}
+            began = started = time.monotonic()
             if self.progress.update >= self._settings.num_updates:
                 break
         self.progress.num_skipped = self._learner.num_skipped
+        self.progress.skipped_in_a_row = self._learner.skipped_in_a_row
 
     def _record(self, metrics: dict[str, float], timings: dict[str, float]) -> None:
         update = self.progress.update
+        self._tick()
         failed = self._health.look(metrics)
         self.progress.health = self._health.state()
         flags = {f"health/{name}": 1.0 for name in failed}
@@ -368,10 +385,14 @@ class Trainer:
             return
         # The journal is on disk first: a checkpoint must never know more than the record.
         self._tracker.flush()
-        weights, optimiser = self._learner.state()
-        if self._group.is_main:
-            write_checkpoint(self._checkpoints, update, weights, optimiser, vars(self.progress))
-        self._group.agree(None)  # nobody looks for a checkpoint before it is there
+        self._tick()
+        timings: dict[str, float] = {}
+        with timed(timings, "time/checkpoint_s"):
+            weights, optimiser = self._learner.state()
+            if self._group.is_main:
+                write_checkpoint(self._checkpoints, update, weights, optimiser, vars(self.progress))
+            self._group.agree(None)  # nobody looks for a checkpoint before it is there
+        self._tracker.metrics(update, timings)
         # The one before stays while the run goes on, should the disk lose the newest.
         self._previous, self._saved = self._saved, update
         if self._group.is_main:
@@ -390,8 +411,11 @@ def timed(into: dict[str, float], name: str) -> Iterator[None]:
 
 
 def memory() -> dict[str, float]:
-    """Peak resident memory of the process and, with a GPU, peak allocated there since the last call."""
-    found: dict[str, Any] = {"system/rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    """Resident memory of the process, now and at its peak; with a GPU, the peak there since the last call."""
+    found: dict[str, Any] = {
+        "system/rss_mb": psutil.Process().memory_info().rss / 2**20,
+        "system/rss_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
     if torch.cuda.is_available():
         found["system/gpu_mem_mb"] = torch.cuda.max_memory_allocated() / 2**20
         torch.cuda.reset_peak_memory_stats()
