@@ -285,6 +285,10 @@ MUTANTS = [
             "self.trajectory.score = step.score",
             "self.trajectory.score = step.score or step.reward",
         ),
+    ),
+    *_of(
+        "rollout/episode.py",
+        (UNIT + "test_collector.py",),
         ("the penalty is a bonus", "reward=step.reward - penalty", "reward=step.reward + penalty"),
     ),
 ]
