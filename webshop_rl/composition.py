@@ -57,7 +57,7 @@ def as_user_error(error: Exception) -> UserError:
         )
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, name = found.groups()
-        offered = [o for o in re.findall(r"^\t(\w+)$", text, re.MULTILINE) if not o.startswith("base_")]
+        offered = re.findall(r"^\t(\w+)$", text, re.MULTILINE)
         return UserError(f"there is no {name}", where=group, remedy=f"there are {', '.join(offered)}")
     if found := re.match(r"Ambiguous value for argument '([^=]+)=", lines[0]):
         return UserError("several values", where=found.group(1), remedy="-m sweeps over them")
@@ -128,11 +128,9 @@ def ordered(words: Sequence[str]) -> list[str]:
 def _known_keys() -> set[str]:
     """Every key of the schemas that config.register has told Hydra of, dotted."""
     keys: set[str] = set()
-    for name, entry in ConfigStore.instance().repo.items():
+    for entry in ConfigStore.instance().repo.values():
         if isinstance(entry, ConfigNode):
-            keys.update(_keys(entry.node))
-        elif name != "hydra":
-            keys.update(key for schema in entry.values() for key in _keys(schema.node, f"{name}."))
+            keys.update(_keys(entry.node, f"{entry.package}." if entry.package else ""))
     return keys
 
 

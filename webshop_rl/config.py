@@ -126,14 +126,18 @@ def register() -> None:
     register_resolver()
     store = ConfigStore.instance()
     store.store(name="base_config", node=RunConfig)
+    # At the top, not in the groups: Hydra would offer them there as options.
     for group, room in (("env", "envs"), ("algo", "algos")):
         for name, schema in _discover(room):
-            store.store(group=group, name=f"base_{name}", node=schema)
+            store.store(name=f"base_{group}_{name}", package=group, node=schema)
     for name, schema in SCHEMAS.items():
-        store.store(group="model", name=name, node=schema)
-    store.store(group="hardware", name="base_hardware", node=HARDWARE_CONFIG)
-    store.store(group="sweep", name="base_sweep", node=SWEEP_CONFIG)
-    store.store(group="tracking", name="base_tracking", node=TrackingConfig)
+        store.store(name=f"base_model_{name}", package="model", node=schema)
+    for group, schema in (
+        ("hardware", HARDWARE_CONFIG),
+        ("sweep", SWEEP_CONFIG),
+        ("tracking", TrackingConfig),
+    ):
+        store.store(name=f"base_{group}", package=group, node=schema)
 
 
 def validate(cfg: DictConfig) -> None:

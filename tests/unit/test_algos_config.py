@@ -36,7 +36,7 @@ ALL = [
 def _values(name: str) -> dict[str, Any]:
     loaded = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
     assert isinstance(loaded, dict)
-    assert loaded.pop("defaults") == [f"base_{name}", "_self_"]
+    assert loaded.pop("defaults") == [f"/base_algo_{name}", "_self_"]
     return {str(key): value for key, value in loaded.items()}
 
 

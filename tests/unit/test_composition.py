@@ -36,6 +36,9 @@ ROOT = Path(__file__).resolve().parents[2]
             "env.data_dir: '/a=b' has a sign that must be quoted (quote it twice: 'env.data_dir=\"/a=b\"')",
         ),
         (["env.data_dir=~/x"], "env.data_dir: '~/x' has a sign that must be quoted (write $HOME/x)"),
+        (["algo=base_apo_pg"], "algo: there is no base_apo_pg (there are apo_pg, apo_sft, grpo, ppo, rloo)"),
+        (["-m", "algo=glob(nope*)"], "algo: glob(nope*) is no value at all (--help lists the options)"),
+        (["-m", "seed=range(3,3)"], "seed: range(3,3) is no value at all (range leaves its end out)"),
         (["algo=null"], "configuration: a group takes the name of an option (--help lists them)"),
         (["~lr"], "lr: a run needs it (leave ~lr out; lr=... gives another value)"),
         (["~algo"], "algo: a run needs it (leave ~algo out; algo=... gives another value)"),
@@ -68,6 +71,21 @@ def test_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], told: st
     assert done.stderr.splitlines() == [f"error: {told}"]
     assert done.returncode == 2
     assert not (tmp_path / "runs" / "runs").exists()
+
+
+def test_groups_offer_what_can_be_chosen_and_no_schema(tmp_path: Path) -> None:
+    """In --help, by tab completion and to glob(*)."""
+    complete = {**os.environ, "COMP_LINE": "launch.py algo="}
+    everything = ["-m", "algo=glob(*)", "sweep.dry_run=true", f"root={tmp_path}"]
+    offered = [
+        subprocess.run(
+            [sys.executable, "launch.py", *arguments], cwd=ROOT, env=complete, capture_output=True, text=True
+        ).stdout
+        for arguments in (["--help"], ["-sc", "query=bash"], everything)
+    ]
+    for shown in offered:
+        assert "apo_sft" in shown
+        assert "base_" not in shown
 
 
 def test_a_study_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Path) -> None:

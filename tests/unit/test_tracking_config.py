@@ -24,7 +24,7 @@ CONF = Path(__file__).parents[2] / "conf" / "tracking"
 @pytest.mark.parametrize("name", ["mlflow", "journal"])
 def test_config_file_sets_every_field_within_its_range(name, tmp_path):
     values = yaml.safe_load((CONF / f"{name}.yaml").read_text())
-    assert values.pop("defaults") == ["base_tracking", "_self_"]
+    assert values.pop("defaults") == ["/base_tracking", "_self_"]
     assert set(values) == {f.name for f in fields(TrackingConfig)}
     for field in fields(TrackingConfig):
         assert violation(values[field.name], field.metadata) is None

@@ -20,7 +20,7 @@ FILE = Path(__file__).resolve().parents[2] / "conf" / "env" / "webshop.yaml"
 def test_one_set_of_keys() -> None:
     schema = {entry.name for entry in fields(CONFIG)} - {"_target_"}
     values = OmegaConf.load(FILE)
-    assert list(values.pop("defaults")) == ["base_webshop", "_self_"]
+    assert list(values.pop("defaults")) == ["/base_env_webshop", "_self_"]
     arguments = inspect.signature(WebShop.__init__).parameters
     assert set(values) == schema == set(arguments) - {"self"}
     for name, argument in arguments.items():

@@ -13,6 +13,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -82,6 +83,7 @@ class GridSweeper(BasicSweeper):  # type: ignore[misc]
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        _refuse_no_values(overrides)
         returns: list[Sequence[JobReturn]] = []
         for batch in self.split_arguments(overrides, self.max_batch_size):
             done = sum(len(results) for results in returns)
@@ -89,6 +91,16 @@ class GridSweeper(BasicSweeper):  # type: ignore[misc]
         self.hydra_context.callbacks.on_multirun_end(config=self.config, config_name=None)
         _exit_if_failed(returns)
         return returns
+
+
+def _refuse_no_values(overrides: Sequence[Override]) -> None:
+    """Raises: UserError if there is nothing to sweep over."""
+    for override in overrides:
+        # What cannot be listed, interval(), is refused by split_arguments.
+        if override.is_discrete_sweep() and next(override.sweep_string_iterator(), None) is None:
+            chosen = override.get_value_string()
+            remedy = "range leaves its end out" if override.is_range_sweep() else "--help lists the options"
+            raise UserError(f"{chosen} is no value at all", where=override.key_or_group, remedy=remedy)
 
 
 def _exit_if_failed(returns: Sequence[Sequence[JobReturn]]) -> None:

@@ -79,4 +79,4 @@ class PretrainedConfig(ModelConfig):
         return {"revision": commit}
 
 
-SCHEMAS = {"base_tiny": TinyConfig, "base_pretrained": PretrainedConfig}
+SCHEMAS = {"tiny": TinyConfig, "pretrained": PretrainedConfig}
