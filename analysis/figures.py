@@ -20,7 +20,7 @@ from analysis.comparison import Comparison
 from webshop_rl.tracking.names import describe
 
 CURVES = ("val/success", "train/return_mean")
-# Okabe and Ito's colours, told apart under every common colour blindness; yellow is too pale on white.
+# Okabe and Ito's colours, distinguished under every common colour blindness; yellow is too pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":")
 MAX_TOGETHER = 7  # arms in one panel; more get a panel each

@@ -29,7 +29,7 @@ _MAX_TAG_CHARS = 8000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if the report is written, 2 on bad input, which is told in one line."""
+    """0 if the report is written, 2 on bad input, reported in one line."""
     options = _parser().parse_args(arguments)
     try:
         place = (options.root, options.tracking_uri, options.out)

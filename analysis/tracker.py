@@ -62,7 +62,7 @@ def open_tracker(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic", "sqlalchemy", "urllib3.connectionpool"):
-        # What goes wrong is raised too, and then told in one line.
+        # What goes wrong is raised too, and then reported in one line.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 

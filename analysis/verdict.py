@@ -10,7 +10,7 @@ from analysis.statistics import CONFIDENCE, Estimate, seeds_needed, smallest_p
 from webshop_rl.tracking.names import BASELINES
 
 PERCENT = f"{CONFIDENCE:.0%}"
-_UNDECIDED = "told apart from"
+_UNDECIDED = "distinguished from"
 _PHRASES = {
     "untrained": "the untrained policy",
     **{f"baseline/{name}": f"the scripted {name} policy" for name in BASELINES},
@@ -54,8 +54,8 @@ def finding(pair: Pair, comparison: Comparison) -> str:
     if pair.differs:
         return f"{pair.high.label} is higher on these goals"
     if pair.p is None:
-        return "cannot be told apart: one seed"
-    return "cannot be told apart with these seeds"
+        return "cannot be distinguished: one seed"
+    return "cannot be distinguished with these seeds"
 
 
 def _ended(sweep: Sweep) -> str:
@@ -121,11 +121,12 @@ def _undecided(tested: Sequence[Pair], complete: bool) -> list[str]:
     rest = [pair for pair in tested if not pair.differs]
     grouped = _by_first(rest)
     if complete and len(rest) == len(tested) > 1:
-        return ["No two of the arms can be told apart with these seeds."]
+        return ["No two of the arms can be distinguished with these seeds."]
     if len(grouped) > 2:
-        return [f"{len(rest)} other pairs of arms cannot be told apart with these seeds."]
+        return [f"{len(rest)} other pairs of arms cannot be distinguished with these seeds."]
     return [
-        f"{label} and {_listed(others)} cannot be told apart with these seeds." for label, others in grouped
+        f"{label} and {_listed(others)} cannot be distinguished with these seeds."
+        for label, others in grouped
     ]
 
 
@@ -142,7 +143,7 @@ def _too_few(pairs: Sequence[Pair], num_pairs: int) -> list[str]:
     which = "such a pair" if len(hopeless) == len(pairs) else f"{len(hopeless)} of these pairs"
     among = "" if num_pairs == 1 else f" (of {num_pairs} compared)"
     return [
-        f"So few seeds could not have told {which} apart{among} whatever they scored: every run of one "
+        f"So few seeds could not have distinguished {which}{among} whatever they scored: every run of one "
         f"beating every run of the other is luck once in {round(1 / min(hopeless))} times; it takes "
         f"{seeds_needed(num_pairs)} finished seeds an arm."
     ]
@@ -170,7 +171,7 @@ def _yardsticks(comparison: Comparison) -> list[str]:
 
 
 def _are(labels: Sequence[str], relation: str, *, every: bool) -> str:
-    """`every arm is above`, `a and b are below`, `no arm can be told apart from`."""
+    """`every arm is above`, `a and b are below`, `no arm can be distinguished from`."""
     if relation == _UNDECIDED:
         return f"no arm can be {relation}" if every else f"{_listed(labels)} cannot be {relation}"
     if every:

@@ -118,8 +118,8 @@ def overhead(place: Path, hardware: str) -> None:
         work = {key: value for row in metrics for key, value in row["metrics"].items() if row["step"] <= 1}
         own_s = sum(work.get(f"time/{name}_s", 0.0) for name in ("update", "vstar", "eval"))
         # Between telling its tags and its first artifact a run imports and builds its model.
-        told = next(k for k, row in enumerate(rows) if row["kind"] == "tags")
-        loading_s = (rows[told + 1]["ts_ms"] - rows[told]["ts_ms"]) / 1000
+        tags = next(k for k, row in enumerate(rows) if row["kind"] == "tags")
+        loading_s = (rows[tags + 1]["ts_ms"] - rows[tags]["ts_ms"]) / 1000
         until_s = first["ts_ms"] / 1000 - _start(folder, starts)
         report(f"{hardware}: start of a run to its first update", until_s, "s")
         note = f"aim 6 s; less {loading_s:.1f} s for its model, {own_s:.1f} s for what it computed"

@@ -77,7 +77,7 @@ def test_three_seeds_cannot_differ_however_far_apart():
     assert pair.over_seeds.above  # the bootstrap alone would claim it
     assert not pair.differs
     words = said(runs)
-    assert "algo=a and algo=b cannot be told apart with these seeds." in words
+    assert "algo=a and algo=b cannot be distinguished with these seeds." in words
     assert "luck once in 10 times; it takes 4 finished seeds an arm" in words
     assert "higher" not in words
 
@@ -88,7 +88,7 @@ def test_more_pairs_need_more_evidence():
     comparison = one(runs)
     assert [round(pair.p, 3) for pair in comparison.pairs] == [0.086] * 3
     words = said(runs)
-    assert "No two of the arms can be told apart with these seeds." in words
+    assert "No two of the arms can be distinguished with these seeds." in words
     assert "(of 3 compared)" in words
     assert "it takes 5 finished seeds" in words
 
@@ -111,7 +111,7 @@ def test_overlapping_arms_are_not_told_apart_though_goals_would():
     assert pair.over_goals is not None
     assert pair.over_goals.above
     assert not pair.differs
-    assert "cannot be told apart with these seeds" in said(runs)
+    assert "cannot be distinguished with these seeds" in said(runs)
 
 
 def test_a_difference_on_few_products_is_claimed_for_these_goals_only():
@@ -152,10 +152,10 @@ def test_scripted_policies_are_rows_and_compared_goal_by_goal():
     assert [row[0] for row in table.rows] == ["algo=a", "algo=b", "algo=c", "rule"]
     assert table.rows[-1][3].startswith("0.500 [")
     assert (
-        "algo=a is above the scripted rule policy; algo=c is below it; algo=b cannot be told apart from it"
+        "algo=a is above the scripted rule policy; algo=c is below it; algo=b cannot be distinguished from it"
     ) in said(runs)
     tied = said(runs_of({"a": [0.5, 0.5], "b": [0.5, 0.5]}))
-    assert "no arm can be told apart from the scripted rule policy" in tied
+    assert "no arm can be distinguished from the scripted rule policy" in tied
 
 
 def test_untrained_policies_that_differ_get_a_row_each():

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["num_update=3"], "num_update: there is no such key (did you mean num_updates?)"),
         # Hydra's own hint for the mistake above; the key would be recorded and read by nobody.
@@ -62,13 +62,13 @@ ROOT = Path(__file__).resolve().parents[2]
         (["-m", "seed=0,x"], "seed: Value 'x' of type 'str' could not be converted to Integer"),
     ],
 )
-def test_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], told: str) -> None:
+def test_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
     command = [sys.executable, str(ROOT / "launch.py"), *arguments, f"root={tmp_path / 'runs'}"]
     environment = {k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.stderr.splitlines() == [f"error: {told}"]
+    assert done.stderr.splitlines() == [f"error: {message}"]
     assert done.returncode == 2
     assert not (tmp_path / "runs" / "runs").exists()
 

@@ -28,7 +28,7 @@ def after(g: PageGrammar, text: str) -> str:
     return "".join(sorted("$" if i == END else chr(i) for i in g.mask(state).ids))
 
 
-def spelt(g: PageGrammar, text: str) -> str | None:
+def spelled(g: PageGrammar, text: str) -> str | None:
     state = g.start
     for token in letters(text):
         state = g.advance(state, token)
@@ -44,8 +44,8 @@ def test_words_of_the_instruction_in_order_each_once() -> None:
     assert after(g, "search[shoes ") == "n"  # red stands before
     assert after(g, "search[now") == "]"  # nothing comes behind
     assert after(g, "search[red]") == "$"
-    assert spelt(g, "search[red now]") == "search[red now]"
-    assert spelt(g, "search[red now") is None
+    assert spelled(g, "search[red now]") == "search[red now]"
+    assert spelled(g, "search[red now") is None
 
 
 def test_words_with_a_common_beginning_stay_open_until_they_differ() -> None:
@@ -53,8 +53,8 @@ def test_words_with_a_common_beginning_stay_open_until_they_differ() -> None:
     assert after(g, "search[back") == " ]p"
     assert after(g, "search[backp") == "a"
     assert after(g, "search[back p") == "a"
-    assert spelt(g, "search[back pack]") == "search[back pack]"
-    assert spelt(g, "search[backpack]") == "search[backpack]"
+    assert spelled(g, "search[back pack]") == "search[back pack]"
+    assert spelled(g, "search[backpack]") == "search[backpack]"
 
 
 def test_a_repeated_word_may_be_said_as_often_as_it_stands_there() -> None:
@@ -78,15 +78,15 @@ def test_clicks_are_what_the_page_offers() -> None:
     assert after(g, "click[") == "1bs"
     assert after(g, "click[1") == "2]"
     assert after(g, "click[12]") == "$"
-    assert spelt(g, "click[size [l]]") == "click[size [l]]"
-    assert spelt(g, "click[1") is None
+    assert spelled(g, "click[size [l]]") == "click[size [l]]"
+    assert spelled(g, "click[1") is None
 
 
 def test_an_action_that_begins_another_may_end_or_go_on() -> None:
     g = grammar("", ("a", "a]b"), search=False)
     assert after(g, "click[a]") == "$b"
-    assert spelt(g, "click[a]") == "click[a]"
-    assert spelt(g, "click[a]b]") == "click[a]b]"
+    assert spelled(g, "click[a]") == "click[a]"
+    assert spelled(g, "click[a]b]") == "click[a]b]"
 
 
 def test_no_search_box_no_search() -> None:

@@ -1,4 +1,4 @@
-"""The paired difference and its interval, against a bootstrap spelt out."""
+"""The paired difference and its interval, against a bootstrap spelled out."""
 
 from __future__ import annotations
 

@@ -87,16 +87,16 @@ def _worker(root: Path, goals: list[str], n: int, out: "multiprocessing.Queue[tu
 
 def test_concurrent_runs_share_the_sampling(tmp_path: Path) -> None:
     out: multiprocessing.Queue = FORK.Queue()  # type: ignore[type-arg]
-    wishes = [(GOALS, 4), (GOALS, 4), (GOALS[4:], 6), (list(reversed(GOALS)), 2)]
-    workers = [FORK.Process(target=_worker, args=(tmp_path, goals, n, out)) for goals, n in wishes]
+    requests = [(GOALS, 4), (GOALS, 4), (GOALS[4:], 6), (list(reversed(GOALS)), 2)]
+    workers = [FORK.Process(target=_worker, args=(tmp_path, goals, n, out)) for goals, n in requests]
     for worker in workers:
         worker.start()
     results = [out.get(timeout=60) for _ in workers]
     for worker in workers:
         worker.join()
-    assert all(found in [_expected(goals, n) for goals, n in wishes] for found, _ in results)
+    assert all(found in [_expected(goals, n) for goals, n in requests] for found, _ in results)
     asked = [pair for _, pairs in results for pair in pairs]
-    wanted = {(g, i) for goals, n in wishes for g in goals for i in range(n)}
+    wanted = {(g, i) for goals, n in requests for g in goals for i in range(n)}
     assert set(asked) == wanted
     assert len(asked) == len(wanted)  # every sample was paid for once
     assert sum(bool(pairs) for _, pairs in results) >= 2  # and the work was shared

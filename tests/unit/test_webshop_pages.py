@@ -49,7 +49,7 @@ def test_item_page_marks_choices_in_rich_mode_only(shoes: Product) -> None:
         "Description [SEP] Features [SEP] Reviews [SEP] Buy Now"
     )
     rich = pages.render(nodes, "text_rich")
-    # The last on the page is told first.
+    # The last on the page is reported first.
     assert rich.startswith("You have clicked navy wash.\nYou have clicked 8.\nInstruction:\nbuy\n")
     assert "size\n  [clicked button] 8 [clicked button_]\n  [button] 9 | 10 [button_]\ncolor\n" in rich
     shown = pages.item_page("buy", shoes, clicked=set(), show_attributes=True)

@@ -83,8 +83,8 @@ class PageGrammar:
         self._masks: dict[State, TokenMask] = {}
 
     def _longest_query(self) -> int:
-        spelt = (max(len(a), len(b)) for a, b in zip(self._first, self._later, strict=True))
-        longest = sorted(spelt, reverse=True)[: self._max_words]
+        spelled = (max(len(a), len(b)) for a, b in zip(self._first, self._later, strict=True))
+        longest = sorted(spelled, reverse=True)[: self._max_words]
         return sum(len(path.literal) for path in self.start if path.query) + sum(longest) + len(self._close)
 
     def _expand(self, path: Path) -> list[Path]:
@@ -128,5 +128,5 @@ class PageGrammar:
         return tuple(survivors.values())
 
     def action(self, state: State) -> str | None:
-        """The complete action spelt by the tokens so far, or None."""
+        """The complete action spelled by the tokens so far, or None."""
         return next((path.action for path in state if not path.literal and path.action), None)

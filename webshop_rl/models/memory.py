@@ -1,4 +1,4 @@
-"""Running out of device memory, told with the keys to turn."""
+"""Running out of device memory, reported with the keys to turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A word-level tokenizer made from the shop's own words; rare words are spelt.
+"""A word-level tokenizer made from the shop's own words; rare words are spelled out.
 
 <bos> instruction : i want to buy red shoes <page> search <act> search [ red ] <end> <page> ... <act>
 """

@@ -64,10 +64,10 @@ class AdmissibleReply:
             self._state = self._grammar.advance(self._state, token)
 
     def action(self) -> str:
-        spelt = self._grammar.action(self._state) or ""
-        if spelt.startswith("click["):
-            return f"click[{self._view.labels[spelt[6:-1]]}]"
-        return spelt
+        spelled = self._grammar.action(self._state) or ""
+        if spelled.startswith("click["):
+            return f"click[{self._view.labels[spelled[6:-1]]}]"
+        return spelled
 
 
 class FreeReply:

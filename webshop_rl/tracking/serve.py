@@ -4,7 +4,7 @@
     python launch.py tracking.uri=http://127.0.0.1:5000 ...
 
 One worker without the job runner answers a client in 5 ms; MLflow's defaults take 50 ms and 15
-processes. It listens on loopback unless told otherwise, and then answers only to this machine's names.
+processes. It listens on loopback unless asked otherwise, and then answers only to this machine's names.
 """
 
 from __future__ import annotations

@@ -41,10 +41,10 @@ class ProcessGroup(Processes):
 
     def gather_from(self, work: Callable[[], list[T]]) -> list[T]:
         try:
-            told: tuple[str, list[T]] = ("", work())
+            outcome: tuple[str, list[T]] = ("", work())
         except Preempted as stop:
-            told = (str(stop), [])
-        shares = self._everyone(told)
+            outcome = (str(stop), [])
+        shares = self._everyone(outcome)
         reasons = [reason for reason, _ in shares if reason]
         if reasons:
             raise Preempted(reasons[0])

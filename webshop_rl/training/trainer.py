@@ -48,7 +48,7 @@ from webshop_rl.training.vstar import VstarSource, adaptive_samples
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """What the loop is told; the keys of the configuration it comes from, flattened."""
+    """What the loop does; the keys of the configuration it comes from, flattened."""
 
     seed: int
     num_updates: int

@@ -62,7 +62,7 @@ class Browser:
     Args:
         instruction: printed on every page.
         lookup: from the words of a search (split at single spaces) to the products found.
-        purchase: told of a purchase (product, options); gives the score that the end page prints.
+        purchase: called with a purchase (product, options); gives the score that the end page prints.
         show_attributes: whether the sub-page "Attributes" is offered.
     """
 
