@@ -71,9 +71,13 @@ def pack(
         pad: id to pad with.
         device: where the tensors go.
     """
+    # Every segment is a row of the forward pass; b says whose it is.
     segments = [(b, segment) for b, trajectory in enumerate(trajectories) for segment in trajectory.segments]
     length = max(len(segment.tokens) for _, segment in segments)
     ids = [segment.tokens + [pad] * (length - len(segment.tokens)) for _, segment in segments]
+
+    # Where the network is read: a token is predicted at the position before it. Action tokens are counted
+    # through all segments of a trajectory (columns), and so are its turns.
     per_token = value_level == "token"
     num_steps = num_tokens if per_token else num_turns
     decisions: list[tuple[int, int, int, int, int]] = []
@@ -88,14 +92,18 @@ def pack(
                 step = columns[b] if per_token else segment.turns[at]
                 readings.append((s, at - 1, b, step))
             mask = segment.masks.get(at)
+            # A forced token has probability 1: nothing to compute, its place stays 0.
             if mask is None or mask.forced is None:
                 decisions.append((s, at - 1, token, b, columns[b]))
                 masks.append(mask)
             columns[b] += 1
+
+    # What a truncated episode goes on with: V at the end of its last segment.
     for s, (b, segment) in enumerate(segments):
         is_last = s + 1 == len(segments) or segments[s + 1][0] != b
         if is_last and not trajectories[b].terminated:
             readings.append((s, len(segment.tokens) - 1, b, num_steps))
+
     row, position, target, token_row, token_column = _columns(decisions, 5, device)
     reading_row, reading_position, value_row, value_column = _columns(readings, 4, device)
     inputs = ScoreInputs(

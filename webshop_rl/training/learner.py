@@ -218,8 +218,12 @@ class Learner:
         norm: Norm,
         weight: float,
     ) -> dict[str, float]:
+        """Add the gradient of one micro-batch; its share of the loss's metrics."""
+        # The forward pass is on the device; what the formulas see is [B, T] on the CPU.
         packed = self._pack(trajectories, part)
         outputs = self._network(packed.inputs, self._temperature, entropy=self._algorithm.needs_entropy)
+
+        # Advantages and normalisers are of the whole minibatch: how it is cut into parts changes nothing.
         rows = torch.tensor(part)
         values = None if outputs.values is None else packed.values(outputs.values)[0].cpu()
         inputs = LossInputs(
@@ -232,7 +236,8 @@ class Learner:
             value_targets=None if value_targets is None else value_targets[rows],
         )
         result = self._algorithm.loss(inputs)
-        # Processes average their gradients; the losses are shares of one sum.
+
+        # Ranks average their gradients; the losses are shares of one sum.
         (result.loss * weight * self._group.size).backward()  # type: ignore[no-untyped-call]
         return {name: float(value) * weight for name, value in result.metrics.items()}
 
