@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
@@ -190,9 +190,9 @@ def _typed(tree: DictConfig) -> DictConfig:
 
 def _schemas() -> Iterator[tuple[str, list[DictConfig]]]:
     """Each config group with its registered schemas."""
-    for group, stored in ConfigStore.instance().repo.items():
-        if isinstance(stored, dict) and group in RunConfig.__dataclass_fields__:
-            yield group, [entry.node for entry in stored.values()]
+    stored = [entry for entry in ConfigStore.instance().repo.values() if isinstance(entry, ConfigNode)]
+    for group in sorted({entry.package for entry in stored if entry.package}):
+        yield group, [entry.node for entry in stored if entry.package == group]
 
 
 def _places(text: str) -> tuple[int, int]:
