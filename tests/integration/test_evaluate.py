@@ -107,7 +107,9 @@ def test_weights_that_do_not_fit_are_one_line(root: Path, capsys: pytest.Capture
 
 
 def test_a_scripted_policy_is_recorded_in_mlflow(root: Path) -> None:
-    assert main(["rule", f"root={root}", "episodes=10", "env.max_steps=4"]) == 0
+    # However slow the machine is: MLflow may take a minute to make its database.
+    words = ["rule", f"root={root}", "episodes=10", "env.max_steps=4", "tracking.final_sync_s=250"]
+    assert main(words) == 0
     with sqlite3.connect(root / "mlflow.db") as database:
         runs = database.execute("select run_uuid, name, status from runs").fetchall()
         assert [(name, status) for _, name, status in runs] == [("evaluate rule on shop5 test", "FINISHED")]
@@ -116,7 +118,7 @@ def test_a_scripted_policy_is_recorded_in_mlflow(root: Path) -> None:
         ended = database.execute("select end_time from runs").fetchone()
     assert "rule | 1.000" in tags["mlflow.note.content"]
     # The same again is on record already, and its duration stays what it was.
-    assert main(["rule", f"root={root}", "episodes=10", "env.max_steps=4"]) == 0
+    assert main(words) == 0
     with sqlite3.connect(root / "mlflow.db") as database:
         assert database.execute("select end_time from runs").fetchone() == ended
     assert metrics["baseline/rule/success"] == 1.0
@@ -129,8 +131,9 @@ def test_a_bare_model_and_a_model_in_a_folder(
 ) -> None:
     small = [word for word in SMALL if word.startswith("model.")]
     folder = evaluated(root, "tiny", *small, "env.max_steps=3", "episodes=5", "--watch", "1")
-    assert len(records(folder, "test")) == 5
-    assert "── episode 1 of 5: shop5/1" in capsys.readouterr().out
+    first, *others = records(folder, "test")
+    assert len(others) == 4
+    assert f"── episode 1 of 5: {first['goal']}" in capsys.readouterr().out
     local = save_local_model(tmp_path / "llama")
     folder = evaluated(
         root, str(local), "env.max_steps=3", "episodes=5", "rollout.decoding=free",
