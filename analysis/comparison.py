@@ -9,7 +9,7 @@ from itertools import combinations
 from analysis.arms import Arm
 from analysis.goals import GoalScores, differences, mean_of
 from analysis.load import Run
-from analysis.statistics import (
+from webshop_rl.statistics import (
     CONFIDENCE,
     Estimate,
     difference,

@@ -9,8 +9,8 @@ import pandas as pd
 from analysis.arms import Arm
 from analysis.comparison import METRICS, Comparison
 from analysis.plan import SEED_KEYS
-from analysis.statistics import Estimate
 from analysis.verdict import finding
+from webshop_rl.statistics import Estimate
 from webshop_rl.tracking.names import CONSUMED
 
 

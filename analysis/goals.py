@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import Estimate, Floats, over_products
+from webshop_rl.statistics import Estimate, Floats, over_products
 
 
 @dataclass(frozen=True)

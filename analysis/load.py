@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.errors import ReportError
 from analysis.plan import Missing, missing, read_plan
 from analysis.tracker import read_artifact, told_in_one_line
+from webshop_rl.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -114,7 +114,7 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None, *, root: Path |
         uri: its address.
         name: of the sweep, or the id of its parent run in MLflow.
         root: folder of the runs, whose sweeps/ lists what was planned; else the tracker is asked.
-    Raises: ReportError if there is no such sweep, or several of this name.
+    Raises: UserError if there is no such sweep, or several of this name.
     """
     with told_in_one_line(uri):
         experiments = [e.experiment_id for e in client.search_experiments()]
@@ -160,7 +160,7 @@ def load_run(client: MlflowClient, uri: str, name: str) -> Sweep:
         client: from tracker.open_tracker.
         uri: its address.
         name: of the run's folder: the signature, or `<signature>-r1`; the first letters do.
-    Raises: ReportError if there is no such run, or several.
+    Raises: UserError if there is no such run, or several.
     """
     found: list[Run] = []
     if re.fullmatch(r"[\w.-]+", name):
@@ -175,7 +175,7 @@ def load_run(client: MlflowClient, uri: str, name: str) -> Sweep:
         found = exact or [run for run in found if run.folder_name.startswith(name)]
     if len(found) != 1:
         what = f"{len(found)} runs are called" if found else "no run"
-        raise ReportError(f"{what} {name!r}", where=uri, remedy="--run with the name of its folder")
+        raise UserError(f"{what} {name!r}", where=uri, remedy="--run with the name of its folder")
     return Sweep(f"run-{found[0].folder_name}", uri, found[0].status, found, [], {})
 
 
@@ -242,18 +242,18 @@ def _choose(parents: Iterable[Any], uri: str, name: str | None) -> Any:
     newest_first = sorted(parents, key=lambda p: -p.info.start_time)
     names = list(dict.fromkeys(p.data.tags.get("sweep", "") for p in newest_first))
     if not names:
-        raise ReportError("holds no sweep", where=uri, remedy="python launch.py -m ... makes one")
+        raise UserError("holds no sweep", where=uri, remedy="python launch.py -m ... makes one")
     some = ", ".join(names[:5]) + (f", and {len(names) - 5} more" if len(names) > 5 else "")
     if name is None:
-        raise ReportError("which sweep?", remedy=f"--sweep NAME; newest first: {some}")
+        raise UserError("which sweep?", remedy=f"--sweep NAME; newest first: {some}")
     found = [p for p in newest_first if name in (p.data.tags.get("sweep"), p.info.run_id)]
     if not found:
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}?" if close else f"newest first: {some}"
-        raise ReportError(f"no sweep {name!r}", where=uri, remedy=hint)
+        raise UserError(f"no sweep {name!r}", where=uri, remedy=hint)
     if len(found) > 1:
         ids = ", ".join(p.info.run_id for p in found)
-        raise ReportError(
+        raise UserError(
             f"{len(found)} sweeps are called {name!r}", where=uri, remedy=f"--sweep with one of the ids {ids}"
         )
     return found[0]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.axes import AXES
-from analysis.errors import EXIT_BAD_INPUT, ReportError
+from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = (options.root, options.tracking_uri, options.out)
         name = options.run or options.sweep
         print(write_report(name, *place, options.metric, options.x, single=options.run is not None))
-    except ReportError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     return 0
@@ -87,7 +87,7 @@ def write_report(
         metric: "test/score" or "test/success", by which arms are compared.
         x: what learning curves are drawn against, a key of axes.AXES.
         single: the name is that of one run, and the report is of that alone.
-    Raises: ReportError if there is no such sweep, run or tracker, or out cannot be written.
+    Raises: UserError if there is no such sweep, run or tracker, or out cannot be written.
     """
     # Imported late: --help must answer without loading mlflow, scipy and matplotlib.
     from analysis import figures
@@ -198,7 +198,7 @@ def _folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ReportError(
+        raise UserError(
             f"cannot be written: {error.strerror}", where=str(path), remedy="--out FOLDER"
         ) from error
     return path

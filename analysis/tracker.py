@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlparse
 
-from analysis.errors import ReportError
+from webshop_rl.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,7 +33,7 @@ _ENVIRONMENT = {
 def tracker_uri(root: Path, uri: str | None) -> str:
     """The address to read: uri if it is given, else the sqlite file under root.
 
-    Raises: ReportError if it is of a kind that holds no MLflow records.
+    Raises: UserError if it is of a kind that holds no MLflow records.
     """
     if uri is None:
         return f"{_SQLITE}{root.expanduser().resolve() / 'mlflow.db'}"
@@ -41,7 +41,7 @@ def tracker_uri(root: Path, uri: str | None) -> str:
         return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).expanduser().resolve()}"
     if uri.startswith(_SERVERS) and "://" in uri:
         return uri.rstrip("/")
-    raise ReportError(
+    raise UserError(
         f"{uri!r} is no address of MLflow",
         where="--tracking-uri",
         remedy="http://HOST:PORT or sqlite:///FILE",
@@ -53,7 +53,7 @@ def open_tracker(uri: str) -> MlflowClient:
 
     Args:
         uri: from tracker_uri.
-    Raises: ReportError if a sqlite file is not there, or is not MLflow's.
+    Raises: UserError if a sqlite file is not there, or is not MLflow's.
     """
     if uri.startswith(_SQLITE):
         _check_file(Path(uri.removeprefix(_SQLITE)))
@@ -69,17 +69,17 @@ def open_tracker(uri: str) -> MlflowClient:
 
 @contextlib.contextmanager
 def told_in_one_line(uri: str) -> Iterator[None]:
-    """Turn whatever mlflow raises into a ReportError."""
+    """Turn whatever mlflow raises into a UserError."""
     try:
         yield
-    except ReportError:
+    except UserError:
         raise
     except Exception as error:
         if "out-of-date database schema" in str(error):
             remedy = f"mlflow db upgrade {uri}"
-            raise ReportError("was made by another version of MLflow", where=uri, remedy=remedy) from error
+            raise UserError("was made by another version of MLflow", where=uri, remedy=remedy) from error
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ReportError(f"cannot be read: {lines[0][:200]}", where=uri, remedy=_OTHER_PLACE) from error
+        raise UserError(f"cannot be read: {lines[0][:200]}", where=uri, remedy=_OTHER_PLACE) from error
 
 
 def read_artifact(client: MlflowClient, run: Any, path: str) -> str | None:
@@ -113,13 +113,13 @@ def read_artifact(client: MlflowClient, run: Any, path: str) -> str | None:
 def _check_file(path: Path) -> None:
     """MLflow would make a new database in the place of a missing or an empty one."""
     if not path.is_file():
-        raise ReportError("no such database", where=str(path), remedy=_OTHER_PLACE)
+        raise UserError("no such database", where=str(path), remedy=_OTHER_PLACE)
     try:
         with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
             tables = connection.execute(
                 "select count(*) from sqlite_master where name in ('runs', 'experiments', 'metrics')"
             ).fetchone()[0]
     except sqlite3.DatabaseError as error:
-        raise ReportError(f"is not a database of MLflow: {error}", where=str(path)) from error
+        raise UserError(f"is not a database of MLflow: {error}", where=str(path)) from error
     if tables < 3:
-        raise ReportError("is not a database of MLflow", where=str(path), remedy=_OTHER_PLACE)
+        raise UserError("is not a database of MLflow", where=str(path), remedy=_OTHER_PLACE)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from analysis.comparison import Comparison, Pair
 from analysis.load import Sweep
-from analysis.statistics import CONFIDENCE, Estimate, seeds_needed, smallest_p
+from webshop_rl.statistics import CONFIDENCE, Estimate, seeds_needed, smallest_p
 from webshop_rl.tracking.names import BASELINES
 
 PERCENT = f"{CONFIDENCE:.0%}"

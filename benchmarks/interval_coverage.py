@@ -1,7 +1,7 @@
 """How often a 95 % interval over seeds covers the truth: `python -m benchmarks.interval_coverage`.
 
 Draws the scores of N runs again and again, from distributions whose mean is known, and counts how often the
-interval that the report would give (analysis.statistics.over_seeds) contains it:
+interval that the report would give (webshop_rl.statistics.over_seeds) contains it:
 
 normal      a run's score is normal
 bimodal     30 % of runs collapse: normal about .05 (standard deviation .02), else about .9 (.05)
@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.random import Generator
 
-from analysis.statistics import Floats, difference, mean, over_seeds
+from webshop_rl.statistics import Floats, difference, mean, over_seeds
 
 COLLAPSED_FRAC = 0.3
 COLLAPSED, LEARNT = (0.05, 0.02), (0.9, 0.05)  # mean and standard deviation of a run's score

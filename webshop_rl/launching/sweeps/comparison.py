@@ -17,7 +17,6 @@ from webshop_rl.tracking.names import EVALUATIONS
 _TRAINED = "test"
 # What makes another replicate of the same arm.
 _SEEDS = ("seed", "model.init_seed", "vstar.seed")
-_RESAMPLES = 10_000
 
 
 def compare(views: Sequence[RunView], folders: Sequence[Path], *, title: str, width: int = NARROW) -> Table:
@@ -73,13 +72,11 @@ def _means(
 
 
 def _with_interval(values: Sequence[float]) -> str:
-    """Mean and percentile bootstrap of it, as analysis.report has them."""
-    import numpy as np
+    """Mean and its interval over seeds."""
+    from webshop_rl.statistics import mean, over_seeds  # numpy and scipy, which no launch waits for
 
-    given = np.asarray(values)
-    drawn = np.random.default_rng(0).choice(given, (_RESAMPLES, len(given))).mean(axis=1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return f"{given.mean():.3f} [{low:.3f}, {high:.3f}]"
+    found = over_seeds(mean, values)
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
 def _numbers(result: Mapping[str, float], name: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from analysis.statistics import (
+from webshop_rl.statistics import (
     difference,
     improvement,
     iqm,

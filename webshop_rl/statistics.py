@@ -1,8 +1,9 @@
-"""Means, intervals and comparisons over seeds and over goals; pure functions on arrays.
+"""Means, intervals and comparisons over seeds and over goals; pure functions on arrays. No torch.
 
 Two questions, kept apart: would another *seed* give the same (runs are resampled), and would other
 *goals* of the kind (products are resampled, for goals of one product resemble each other).
-All intervals are percentile bootstraps, as in rliable, at CONFIDENCE.
+All intervals are percentile bootstraps, as in rliable, at CONFIDENCE. scipy takes half a second to import,
+so each function that computes with it imports it.
 Source: Agarwal et al., Deep RL at the Edge of the Statistical Precipice, arXiv:2108.13264;
 Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13.
 """
@@ -16,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap, permutation_test, trim_mean
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 10_000
@@ -64,6 +64,8 @@ def mean(*strata: Numbers, axis: int = -1) -> Any:
 
 def iqm(*strata: Numbers, axis: int = -1) -> Any:
     """Interquartile mean of all scores together: a quarter is cut at each end (none of fewer than 4)."""
+    from scipy.stats import trim_mean
+
     return trim_mean(np.concatenate([np.asarray(s) for s in strata], axis=axis), 0.25, axis=axis)
 
 
@@ -103,13 +105,21 @@ def over_seeds(statistic: Statistic, *strata: Numbers, seed: int = 0) -> Estimat
     return Estimate(value, low, high, num)
 
 
-def over_products(values: Numbers, weights: Numbers, products: Sequence[str], *, seed: int = 0) -> Estimate:
+def over_products(
+    values: Numbers,
+    weights: Numbers,
+    products: Sequence[str],
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
     """Weighted mean over goals, whole products resampled: Σ w v / Σ w over the products drawn.
 
     Args:
         values: [G] of each goal: a score, or a difference of two policies' scores.
         weights: [G] episodes of each goal.
-        products: [G] its product (ASIN).
+        products: [G] its product (ASIN). Goals of one product resemble each other.
+        num_resamples: bootstrap resamples.
         seed: of the resampling.
     Returns: without interval if there is a single product.
     Raises: ValueError if there is no goal.
@@ -125,7 +135,7 @@ def over_products(values: Numbers, weights: Numbers, products: Sequence[str], *,
         return Estimate(value, None, None, len(names))
     if np.ptp(sums / counts) < 1e-12:
         return Estimate(value, value, value, len(names))
-    low, high = _percentiles([sums, counts], _ratio, paired=True, seed=seed)
+    low, high = _percentiles([sums, counts], _ratio, paired=True, num_resamples=num_resamples, seed=seed)
     return Estimate(value, low, high, len(names))
 
 
@@ -137,6 +147,8 @@ def permutation_p(ours: Numbers, theirs: Numbers, *, seed: int = 0) -> float:
     x, y = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
     if np.ptp(np.concatenate([x, y])) < 1e-12:
         return 1.0
+    from scipy.stats import permutation_test
+
     found = permutation_test(
         (x, y),
         difference,
@@ -166,14 +178,21 @@ def _ratio(sums: Floats, counts: Floats, axis: int = -1) -> Any:
 
 
 def _percentiles(
-    samples: Sequence[Floats], statistic: Statistic, *, paired: bool, seed: int
+    samples: Sequence[Floats],
+    statistic: Statistic,
+    *,
+    paired: bool,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
 ) -> tuple[float, float]:
+    from scipy.stats import bootstrap
+
     found = bootstrap(
         tuple(samples),
         statistic,
         paired=paired,
         vectorized=True,
-        n_resamples=NUM_RESAMPLES,
+        n_resamples=num_resamples,
         batch=_BATCH,
         confidence_level=CONFIDENCE,
         method="percentile",
