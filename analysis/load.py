@@ -16,6 +16,7 @@ import pandas as pd
 from analysis.plan import Missing, missing, read_plan
 from analysis.tracker import read_artifact, told_in_one_line
 from webshop_rl.errors import UserError
+from webshop_rl.storage.folders import Root
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -210,7 +211,7 @@ def load_goals(
     Returns: sorted by goal; None if neither has it whole.
     """
     path = f"tables/{evaluation.replace('/', '_')}.json"
-    own = None if root is None else root / "runs" / run.folder_name / path
+    own = None if root is None else Root(root).run(run.folder_name).path / path
     if own is not None and own.is_file():
         text: str | None = own.read_text(encoding="utf-8")
     else:

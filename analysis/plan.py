@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.tracker import read_artifact
+from webshop_rl.storage.files import read_json
+from webshop_rl.storage.folders import Root, SweepFolder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 # What makes another replicate of the same arm.
 SEED_KEYS = ("seed", "model.init_seed", "vstar.seed")
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,11 @@ def read_plan(client: MlflowClient, parent: Any, sweep: str, root: Path | None) 
         parent: the sweep's parent run.
         root: folder of the runs, None to ask the tracker.
     """
-    path = None if root is None else root / "sweeps" / sweep / MANIFEST
+    path = None if root is None else Root(root).sweep(sweep).manifest
     if path is not None and path.is_file():
         text: str | None = path.read_text(encoding="utf-8")
     else:
-        text = read_artifact(client, parent, MANIFEST)
+        text = read_artifact(client, parent, SweepFolder(Path(sweep)).manifest.name)
     try:
         listed = json.loads(text or "")["runs"]
         return [
@@ -92,10 +93,5 @@ def missing(plan: Sequence[Planned], recorded: Iterable[str]) -> Missing:
 
 
 def _failed(root: Path | None, run: str) -> bool:
-    if root is None:
-        return False
-    try:
-        status = json.loads((root / "runs" / run / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(status, dict) and status.get("state") == "failed"
+    status = None if root is None else read_json(Root(root).run(run).status)
+    return status is not None and status.get("state") == "failed"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from analysis.axes import AXES
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.storage.folders import Root
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,7 +51,7 @@ def replay(root: Path) -> bool:
     """
     from analysis.tracker import tracker_uri
 
-    if not any((root / "runs").glob("*/journal.jsonl")):
+    if not any(run.journal.is_file() for run in Root(root).all_runs()):
         return False
     command = [sys.executable, "-m", "webshop_rl.tracking.sync", str(root)]
     command += ["--tracking-uri", tracker_uri(root, None)]
@@ -115,7 +116,7 @@ def write_report(
         sweep = load_run(client, address, name)
     else:
         sweep = load_sweep(client, address, name, root=root if uri is None else None)
-    folder = _folder(out or root / "reports" / re.sub(r"[^A-Za-z0-9_.-]", "_", sweep.name).lstrip("."))
+    folder = _folder(out or Root(root).reports / re.sub(r"[^A-Za-z0-9_.-]", "_", sweep.name).lstrip("."))
     arms = arms_of(sweep.runs)
     curves = load_curves(client, address, sweep.runs, (*figures.CURVES, *AXES[x].metrics))
     reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}

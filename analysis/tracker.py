@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlparse
 
 from webshop_rl.errors import UserError
+from webshop_rl.storage.folders import Root
+from webshop_rl.tracking.client import connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,14 +20,8 @@ if TYPE_CHECKING:
 _SQLITE = "sqlite:///"
 _SERVERS = ("http://", "https://", "postgresql", "mysql", "mssql")
 _OTHER_PLACE = "--root FOLDER or --tracking-uri URI says where the records are"
-# By default MLflow retries a dead server for four minutes; what the user has set stays.
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
+# Longest wait for one answer of a server.
+_TIMEOUT_S = 30.0
 
 
 def tracker_uri(root: Path, uri: str | None) -> str:
@@ -36,7 +30,7 @@ def tracker_uri(root: Path, uri: str | None) -> str:
     Raises: UserError if it is of a kind that holds no MLflow records.
     """
     if uri is None:
-        return f"{_SQLITE}{root.expanduser().resolve() / 'mlflow.db'}"
+        return f"{_SQLITE}{Root(root.expanduser().resolve()).database}"
     if uri.startswith(_SQLITE):
         return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).expanduser().resolve()}"
     if uri.startswith(_SERVERS) and "://" in uri:
@@ -57,14 +51,7 @@ def open_tracker(uri: str) -> MlflowClient:
     """
     if uri.startswith(_SQLITE):
         _check_file(Path(uri.removeprefix(_SQLITE)))
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
-
-    for name in ("mlflow", "alembic", "sqlalchemy", "urllib3.connectionpool"):
-        # What goes wrong is raised too, and then reported in one line.
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return connect(uri, timeout_s=_TIMEOUT_S, retries=1)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ from omegaconf import DictConfig, OmegaConf
 from webshop_rl.budget import planned_updates_of
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.envs.types import Shop
-from webshop_rl.launching.runs.folder import CONFIG, RESULT, SIGNATURE, VSTAR, vstar_folder
 from webshop_rl.launching.runs.signature import acting_signature
 from webshop_rl.launching.sweeps.describe import user_name
 from webshop_rl.launching.sweeps.manifest import label_in_sweep
@@ -24,6 +23,7 @@ from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.files import read_json, replace_file
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.config import resolve
 from webshop_rl.tracking.tracker import NullTracker, open_tracker
 from webshop_rl.training.arms import record_arm
@@ -64,7 +64,7 @@ def run_experiment(run_dir: Path) -> float:
 
     Raises: Preempted if a signal asked it to stop (its state is saved), UserError on bad input.
     """
-    cfg = cast(DictConfig, OmegaConf.load(run_dir / CONFIG))
+    cfg = cast(DictConfig, OmegaConf.load(RunFolder(run_dir).config))
     group = processes(cfg.hardware.strategy, cfg.hardware.device)
     settle_threads(run_dir, cfg.hardware.threads, record=group.is_main)
     display = RunDisplay(run_dir.name, planned_updates_of(cfg), silent=not group.is_main)
@@ -85,17 +85,18 @@ def run_experiment(run_dir: Path) -> float:
         tracker.tags({"mlflow.note.content": result_markdown(result)})
         tracker.finish("FINISHED")
         if group.is_main:
-            replace_file(run_dir / RESULT, json.dumps(result, indent=1), durable=False)
+            replace_file(RunFolder(run_dir).result, json.dumps(result, indent=1), durable=False)
             display.console.print(result_table(result, width=display.console.width), soft_wrap=False)
     return float(result["objective"])
 
 
 def _open(run_dir: Path, cfg: DictConfig, shop: Shop, group: Processes) -> NullTracker:
-    identity = read_json(run_dir / SIGNATURE) or {}
+    run = RunFolder(run_dir)
+    identity = read_json(run.signature) or {}
     return open_tracker(
         run_dir,
-        resolve(cfg.tracking, root=run_dir.parent.parent, experiment=cfg.experiment_name),
-        run_name=run_name(cfg, label_in_sweep(run_dir.parent.parent, identity.get("sweep"), run_dir.name)),
+        resolve(cfg.tracking, root=run.root.path, experiment=cfg.experiment_name),
+        run_name=run_name(cfg, label_in_sweep(run.root.path, identity.get("sweep"), run_dir.name)),
         params=identity.get("fields", {}),
         tags=run_tags(run_dir, cfg, shop, identity),
         parent_run_id=identity.get("parent_run_id"),
@@ -216,9 +217,10 @@ def _build(
 def _vstar(
     cfg: DictConfig, folder: Path, key: dict[str, str], collector: Collector, reference: Reference
 ) -> VstarSource:
-    before, identity = read_json(folder / VSTAR), read_json(folder / SIGNATURE) or {}
+    run = RunFolder(folder)
+    before, identity = read_json(run.vstar), read_json(run.signature) or {}
     return VstarSource(
-        vstar_folder(folder.parent.parent),
+        run.root.vstar,
         key,
         collector,
         reference,
@@ -239,7 +241,7 @@ def _record_provenance(
 ) -> None:
     """Keep which code V*'s samples are from: for the next attempt, and for whoever compares runs."""
     if group.is_main:
-        replace_file(folder / VSTAR, json.dumps(asdict(provenance)), durable=False)
+        replace_file(RunFolder(folder).vstar, json.dumps(asdict(provenance)), durable=False)
     tracker.tags({"vstar_code": provenance.code, "vstar_reused_code": provenance.reused_code})
     if provenance.reused_key:
         display.say(f"warning: V* reuses reference returns of other code ({provenance.reused_code})")
@@ -266,7 +268,7 @@ def _loop_settings(cfg: DictConfig) -> LoopSettings:
 
 def _execute(parts: RunParts) -> dict[str, Any]:
     """Untrained test, training, the one test, baselines; everything but the first can be resumed into."""
-    parts.tracker.artifact(parts.folder / CONFIG)
+    parts.tracker.artifact(RunFolder(parts.folder).config)
     # Before a checkpoint is loaded the policy is the untrained one.
     untrained = _evaluate(parts, "untrained", 0, lambda: _play_policy(parts, "untrained policy"))
     if parts.trainer.resume():
@@ -308,9 +310,9 @@ def _evaluate(
 
 def _tidy(folder: Path, best: Checkpoint) -> None:
     """A finished run keeps the weights of its last and best update, and no optimiser state."""
-    checkpoints = find_checkpoints(folder / "checkpoints")
-    sweep_away(folder / "checkpoints", {best.update, checkpoints[-1].update})
-    for checkpoint in find_checkpoints(folder / "checkpoints"):
+    place = RunFolder(folder).checkpoints
+    sweep_away(place, {best.update, find_checkpoints(place)[-1].update})
+    for checkpoint in find_checkpoints(place):
         drop_optimiser(checkpoint)
 
 

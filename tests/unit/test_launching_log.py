@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from webshop_rl.launching.runs.log import LogLines, logged, unstamped
-from webshop_rl.launching.runs.progress import last_log_line
+from webshop_rl.launching.runs.progress import last_line
 
 
 def test_lines_get_the_time_and_the_screen_gets_what_was_printed() -> None:
@@ -47,7 +47,7 @@ def test_a_run_is_logged_attempt_by_attempt(tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr() == ("second\n", "oh\n")
     words = [unstamped(line).split(" on ")[0] for line in (tmp_path / "log.txt").read_text().splitlines()]
     assert words == ["attempt 1", "first", "oh", "attempt 1", "second", "oh"]
-    assert last_log_line(tmp_path) == "oh"
+    assert last_line(tmp_path / "log.txt") == "oh"
 
 
 def test_a_full_disk_fails_no_run(tmp_path: Path) -> None:

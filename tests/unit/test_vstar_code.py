@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from webshop_rl.launching.runs.folder import vstar_folder
 from webshop_rl.launching.runs.plan import Action, CodeChanged, Planned
 from webshop_rl.launching.runs.reference_returns import check_reference_returns
 from webshop_rl.launching.runs.signature import acting_signature
+from webshop_rl.storage.folders import Root
 from webshop_rl.training import vstar
 from webshop_rl.training.vstar import Provenance, open_returns
 from webshop_rl.values.store import KeyedReturns, Sample
@@ -111,7 +111,7 @@ def test_a_launch_refuses_what_only_other_code_has_sampled(tmp_path: Path, code:
     run = run_of(tmp_path)
     check(tmp_path, run)
     code("old")
-    used = sampled(vstar_folder(tmp_path), "g", 0.25)
+    used = sampled(Root(tmp_path).vstar, "g", 0.25)
     used.note_configuration(acting_signature(run[0].fields))
     with pytest.raises(
         CodeChanged, match=r"on_code_change: .*other code \(old, now new\) \(reuse: .* rerun: "
@@ -128,7 +128,7 @@ def test_a_launch_refuses_what_only_other_code_has_sampled(tmp_path: Path, code:
     check(tmp_path, without)
     # Reused once is not decided for ever; sampled with the new code is.
     code("new")
-    reused, provenance = opened(vstar_folder(tmp_path), reuse=True)
+    reused, provenance = opened(Root(tmp_path).vstar, reuse=True)
     reused.note_configuration(acting_signature(run[0].fields))
     with pytest.raises(CodeChanged):
         check(tmp_path, run)
@@ -136,7 +136,7 @@ def test_a_launch_refuses_what_only_other_code_has_sampled(tmp_path: Path, code:
     (tmp_path / "runs/run/vstar.json").write_text(json.dumps({"code": provenance.code}))
     check(tmp_path, run_of(tmp_path, Action.RESUME))
     (tmp_path / "runs/run/vstar.json").unlink()
-    sampled(vstar_folder(tmp_path), "g", 1.0).note_configuration(acting_signature(run[0].fields))
+    sampled(Root(tmp_path).vstar, "g", 1.0).note_configuration(acting_signature(run[0].fields))
     check(tmp_path, run)
 
 

@@ -84,15 +84,15 @@ def _evaluate(word: str, words: Sequence[str], watch: int) -> None:
 
     from webshop_rl.evaluate.play import evaluate
     from webshop_rl.evaluate.show import EpisodeProgress, episodes, remarks, table
-    from webshop_rl.launching.runs.folder import RESULT
     from webshop_rl.storage.files import read_json
+    from webshop_rl.storage.folders import RunFolder
 
     console = Console(soft_wrap=True)
     with EpisodeProgress(console) as progress:
         evaluated = evaluate(target, request, configured, progress.report)
     for line in episodes(evaluated.arms[evaluated.main], watch):
         console.print(line, highlight=False, markup=False)
-    result = read_json(evaluated.folder / RESULT) or {}
+    result = read_json(RunFolder(evaluated.folder).result) or {}
     console.print(table(result, width=console.width), soft_wrap=False)
     for line in remarks(result):
         console.print(line, highlight=False, markup=False)

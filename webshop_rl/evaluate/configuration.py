@@ -21,10 +21,11 @@ from webshop_rl.envs.types import SPLITS
 from webshop_rl.errors import UserError
 from webshop_rl.evaluate.target import Kind, Target
 from webshop_rl.launching.runs.compose import freeze
-from webshop_rl.launching.runs.folder import CONFIG
 from webshop_rl.launching.runs.signature import Scalar, is_location, signature_fields
+from webshop_rl.storage.folders import RunFolder
 
 ALL: Final = "all"
+_CONFIG: Final = RunFolder(Path()).config.name
 # Groups that say where and how an evaluation happens; a run's other groups are what it is.
 _CHANGEABLE: Final = ("env", "hardware", "tracking")
 # What the episodes of a policy depend on, by the beginnings of the keys.
@@ -152,8 +153,8 @@ def _of_run(target: Target, words: Sequence[str]) -> tuple[DictConfig, DictConfi
                 where=override.input_line or override.key_or_group,
                 remedy=f"groups that can be chosen: {', '.join(_CHANGEABLE)}",
             )
-    cfg = _typed(cast(DictConfig, OmegaConf.load(target.place / CONFIG)))
-    cfg.root = str(target.place.parent.parent)
+    cfg = _typed(cast(DictConfig, OmegaConf.load(RunFolder(target.place).config)))
+    cfg.root = str(RunFolder(target.place).root.path)
     own = [o for o in values if o.key_or_group.startswith("env.") and is_location(o.key_or_group)]
     home = cfg.copy()
     if not any(o.key_or_group == "env" for o in groups):
@@ -176,14 +177,14 @@ def _typed(tree: DictConfig) -> DictConfig:
     for group, schemas in _schemas():
         own = [node for node in schemas if node.get("_target_") == tree[group].get("_target_")]
         if not own:
-            raise UserError(f"no such {group} any more: {tree[group].get('_target_')}", where=CONFIG)
+            raise UserError(f"no such {group} any more: {tree[group].get('_target_')}", where=_CONFIG)
         cfg[group] = own[0]
     try:
         return cast(DictConfig, OmegaConf.merge(cfg, tree))
     except OmegaConfBaseException as error:
         raise UserError(
             f"the run was made by other code: {str(error).splitlines()[0]}",
-            where=CONFIG,
+            where=_CONFIG,
             remedy="evaluate it with the code it was made with",
         ) from error
 

@@ -23,16 +23,16 @@ from webshop_rl.evaluate.target import Kind, Target
 from webshop_rl.experiment import run_tags
 from webshop_rl.launching.runs.code import git_state
 from webshop_rl.launching.runs.ended import journalled_end
-from webshop_rl.launching.runs.folder import CHECKPOINTS, CONFIG, RESULT, SIGNATURE
 from webshop_rl.models.agent import Agent
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.source import code_digest
 from webshop_rl.storage.files import read_json, replace_file
+from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.tracking.config import TrackingSettings, resolve
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import may_write_here
-from webshop_rl.tracking.tracker import TRACES, NullTracker, open_tracker
+from webshop_rl.tracking.tracker import NullTracker, open_tracker
 from webshop_rl.training.arms import record_arm
 from webshop_rl.training.baselines import BASELINES, play_scripted
 from webshop_rl.training.checkpoint import COMPLETE, Checkpoint, find_checkpoints
@@ -82,7 +82,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     checkpoint = _checkpoint(target)
     fields = {**configured.fields, **_identity(target, checkpoint, request)}
     folder = _folder(cfg, fields)
-    again = (folder / RESULT).is_file()
+    again = RunFolder(folder).result.is_file()
     main = f"baseline/{target.name}" if target.kind is Kind.SCRIPTED else request.split
     step = checkpoint.update if checkpoint else 0
     identity = {"signature": _signature(target), "code_digest": code_digest(), "git": git_state()}
@@ -90,7 +90,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     label = f"{target.name} at update {step}" if checkpoint else target.name
     with ExitStack() as stack:
         settings = resolve(cfg.tracking, root=cfg.root, experiment=cfg.experiment_name)
-        traced = not settings.traces or (folder / TRACES).is_dir()
+        traced = not settings.traces or RunFolder(folder).traces.is_dir()
         if again and traced and journalled_end(folder)[0] == "FINISHED":
             # What is on record ended when it ended; only a tracker that was away may lack it.
             tracker = NullTracker()
@@ -105,8 +105,8 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
                     tags=tags | {"kind": "evaluation", "target": target.name, "split": request.split},
                 )
             )
-        replace_file(folder / CONFIG, OmegaConf.to_yaml(cfg), durable=False)
-        tracker.artifact(folder / CONFIG)
+        replace_file(RunFolder(folder).config, OmegaConf.to_yaml(cfg), durable=False)
+        tracker.artifact(RunFolder(folder).config)
 
         def play_agent() -> list[Trajectory]:
             return _play_agent(configured, shop, checkpoint, specs, report)
@@ -119,7 +119,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
         title = f"{label}: {cfg.env.name}, {_split_words(shop, request.split)}, {_size(arms[main])}"
         result = _result(title, label, main, arms)
         tracker.tags({"mlflow.note.content": _description(result)})
-        replace_file(folder / RESULT, json.dumps(result, indent=1), durable=False)
+        replace_file(RunFolder(folder).result, json.dumps(result, indent=1), durable=False)
     return Evaluated(folder, title, main, arms, again)
 
 
@@ -174,7 +174,7 @@ def _checkpoint(target: Target) -> Checkpoint | None:
     if target.kind is not Kind.RUN:
         return None
     assert target.place is not None
-    found = {c.update: c for c in find_checkpoints(target.place / CHECKPOINTS)}
+    found = {c.update: c for c in find_checkpoints(RunFolder(target.place).checkpoints)}
     update = target.update
     if update is None and found:
         update = int(found[max(found)].state()["best_update"])
@@ -202,14 +202,14 @@ def _signature(target: Target) -> str:
     if target.kind is not Kind.RUN:
         return ""
     assert target.place is not None
-    return str((read_json(target.place / SIGNATURE) or {}).get("signature", target.name))
+    return str((read_json(RunFolder(target.place).signature) or {}).get("signature", target.name))
 
 
 def _folder(cfg: DictConfig, fields: Mapping[str, Any]) -> Path:
     """<root>/evaluations/<digest of what determines the numbers>; the next free one for rerun=true."""
     made_of = json.dumps({**fields, "code": code_digest()}, sort_keys=True)
     digest = hashlib.sha256(made_of.encode()).hexdigest()[:12]
-    folder = Path(cfg.root) / "evaluations" / digest
+    folder = Root(Path(cfg.root)).evaluations / digest
     number = 0
     while cfg.rerun and folder.exists():
         number += 1

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from webshop_rl.composition import CONF
 from webshop_rl.envs.scripted import POLICIES
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.folder import CHECKPOINTS, CONFIG, SIGNATURE, runs_folder
+from webshop_rl.storage.folders import Root, RunFolder
 
 _WHOLE: Final = "COMPLETE"  # training.checkpoint.COMPLETE, which loads torch
 _SHORTEST_PREFIX: Final = 2
@@ -59,10 +59,10 @@ def find_target(word: str, root: Path) -> Target:
         return _in_folder(Path(word).expanduser().resolve())
     known = run_names(root)
     if word in known:
-        return _in_folder((runs_folder(root) / word).resolve())
+        return _in_folder(Root(root).run(word).path.resolve())
     begun = [name for name in known if len(word) >= _SHORTEST_PREFIX and name.startswith(word)]
     if len(begun) == 1:
-        return _in_folder((runs_folder(root) / begun[0]).resolve())
+        return _in_folder(Root(root).run(begun[0]).path.resolve())
     if begun:
         raise UserError(f"several runs begin so: {_some(begun)}", where=word, remedy="give more letters")
     raise _unknown(word, root, known)
@@ -75,13 +75,13 @@ def model_names() -> list[str]:
 
 def run_names(root: Path) -> list[str]:
     """The runs under a root, newest first."""
-    folders = [path.parent for path in runs_folder(root).glob(f"*/{SIGNATURE}")]
-    return [folder.name for folder in sorted(folders, key=lambda f: -f.stat().st_mtime)]
+    return [run.name for run in sorted(Root(root).all_runs(), key=lambda run: -run.path.stat().st_mtime)]
 
 
 def _in_folder(folder: Path) -> Target:
-    if (folder / CONFIG).is_file() and (folder / SIGNATURE).is_file():
-        if not any(folder.glob(f"{CHECKPOINTS}/update_*/{_WHOLE}")):
+    run = RunFolder(folder)
+    if run.config.is_file() and run.signature.is_file():
+        if not any(run.checkpoints.glob(f"update_*/{_WHOLE}")):
             raise UserError(
                 "the run has no checkpoint yet",
                 where=str(folder),
@@ -89,17 +89,18 @@ def _in_folder(folder: Path) -> Target:
             )
         return Target(Kind.RUN, folder.name, folder)
     number = folder.name.removeprefix("update_")
-    if folder.parent.name == CHECKPOINTS and number.isdigit():
+    owner = RunFolder.of_checkpoint(folder)
+    if folder.parent == owner.checkpoints and number.isdigit():
         if not (folder / _WHOLE).is_file():
             raise UserError("half of a checkpoint", where=str(folder), remedy="name another one beside it")
-        run = _in_folder(folder.parent.parent)
-        return Target(Kind.RUN, run.name, run.place, int(number))
+        return replace(_in_folder(owner.path), update=int(number))
     if (folder / "config.json").is_file() or any(folder.glob("*.gguf")):
         return Target(Kind.FOLDER, folder.name, folder)
     raise UserError(
         "holds no run, no checkpoint and no model",
         where=str(folder),
-        remedy=f"a run has {CONFIG}, a checkpoint is {CHECKPOINTS}/update_N of one, a model has config.json",
+        remedy=f"a run has {run.config.name}, a checkpoint is {run.checkpoints.name}/update_N of one, "
+        "a model has config.json",
     )
 
 
@@ -111,7 +112,7 @@ def _unknown(word: str, root: Path, known: list[str]) -> UserError:
     if close:
         remedy = f"did you mean {_some(close)}?"
     else:
-        there = f"newest runs: {_some(known)}" if known else f"no run is in {runs_folder(root)}"
+        there = f"newest runs: {_some(known)}" if known else f"no run is in {Root(root).runs}"
         remedy = f"policies: {_some(list(POLICIES))}; models: {', '.join(model_names())}; {there}"
     return UserError("no such run, model or policy", where=word, remedy=remedy)
 

@@ -15,15 +15,15 @@ import yaml  # type: ignore[import-untyped]
 from webshop_rl.errors import UserError
 from webshop_rl.launching.cluster.commands import cancel
 from webshop_rl.launching.runs.compose import ComposedRun
-from webshop_rl.launching.runs.folder import CONFIG, LOG, SIGNATURE, runs_folder
 from webshop_rl.launching.runs.observe import observe
-from webshop_rl.launching.runs.plan import Wishes
+from webshop_rl.launching.runs.plan import Wishes, recorded_code
 from webshop_rl.launching.runs.presence import launcher_process
 from webshop_rl.launching.runs.state import GOING, State, held_by_job, job_complaints, jobs_of
 from webshop_rl.launching.sweeps.execute import execute_sweep
 from webshop_rl.launching.sweeps.manifest import Manifest
 from webshop_rl.launching.sweeps.sweep import Sweep, sweep_of
 from webshop_rl.storage.files import read_json
+from webshop_rl.storage.folders import Root, RunFolder
 
 
 def cancel_sweep(root: Path, manifest: Manifest) -> str:
@@ -73,16 +73,18 @@ def retry_sweep(root: Path, manifest: Manifest) -> int:
             again.append(folder)
     if not again:
         raise UserError("has no failed or interrupted run", where=manifest.name, remedy="nothing to retry")
-    codes = {str((read_json(folder / SIGNATURE) or {}).get("code_digest")) for folder in again}
+    codes = {str(recorded_code(folder)) for folder in again}
     stopped_by = failed = 0
     for code in sorted(codes):
-        source = root / "code" / code
+        source = Root(root).code(code)
         if not source.is_dir():
             raise UserError(
                 "the code of these runs is gone", where=str(source), remedy="launch with retry=true"
             )
         composed = [
-            frozen_run(f) for f in again if (read_json(f / SIGNATURE) or {}).get("code_digest") == code
+            frozen_run(f)
+            for f in again
+            if (read_json(RunFolder(f).signature) or {}).get("code_digest") == code
         ]
         outcomes = execute_sweep(_retrying(manifest, composed[0], source), composed)
         stopped_by = max(stopped_by, *(o.stopped_by for o in outcomes))
@@ -92,20 +94,20 @@ def retry_sweep(root: Path, manifest: Manifest) -> int:
 
 def frozen_run(folder: Path) -> ComposedRun:
     """A run as it was composed at its launch, in the root where it lies now."""
-    identity = read_json(folder / SIGNATURE) or {}
-    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    config["root"] = str(folder.parent.parent)
+    identity = read_json(RunFolder(folder).signature) or {}
+    config = yaml.safe_load(RunFolder(folder).config.read_text(encoding="utf-8"))
+    config["root"] = str(RunFolder(folder).root.path)
     return ComposedRun(tuple(identity["overrides"]), config, identity["fields"], identity["signature"])
 
 
 def find_run(root: Path, name: str) -> Path:
     """Folder of the run of that name, or of the only one that begins so. Raises: UserError."""
-    found = [path for path in sorted(runs_folder(root).glob(f"{name}*")) if path.is_dir()] if name else []
+    found = [path for path in sorted(Root(root).runs.glob(f"{name}*")) if path.is_dir()] if name else []
     exact = [path for path in found if path.name == name]
     if len(exact or found) != 1:
         what = "is no run" if not found else f"may be any of {len(found)} runs"
         raise UserError(
-            f"{name!r} {what}", where=str(runs_folder(root)), remedy="see the column run of the table"
+            f"{name!r} {what}", where=str(Root(root).runs), remedy="see the column run of the table"
         )
     return (exact or found)[0]
 
@@ -115,7 +117,7 @@ def print_log(folder: Path, *, follow: bool) -> None:
 
     Of a run whose job failed before it could begin, what the job complained of.
     """
-    path = folder / LOG
+    path = RunFolder(folder).log
     if not path.exists() and (told := job_complaints(folder)) is not None:
         path = told
     if not path.exists() and not follow:
@@ -128,7 +130,7 @@ def print_log(folder: Path, *, follow: bool) -> None:
                 shutil.copyfileobj(file, sys.stdout)
                 position = file.tell()
             sys.stdout.flush()
-        status = observe(folder.parent.parent, folder)
+        status = observe(RunFolder(folder).root.path, folder)
         if not follow or (status is not None and status.state not in GOING):
             return
         time.sleep(1.0)

@@ -16,7 +16,6 @@ from webshop_rl.errors import UserError
 from webshop_rl.launching.control import print_log
 from webshop_rl.launching.local.slots import local_slots
 from webshop_rl.launching.runs.compose import ComposedRun, freeze
-from webshop_rl.launching.runs.folder import LOG, RESULT
 from webshop_rl.launching.runs.log import logged
 from webshop_rl.launching.runs.observe import observe
 from webshop_rl.launching.runs.plan import Action, Planned, plan
@@ -30,6 +29,7 @@ from webshop_rl.launching.sweeps.execute import execute_sweep
 from webshop_rl.launching.sweeps.sweep import Sweep, sweep_of
 from webshop_rl.source import acting_code_digest
 from webshop_rl.storage.files import read_json
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.prepare import check_tracker
 
 
@@ -146,7 +146,7 @@ def _show_finished(planned: Planned, console: Console) -> float:
     console.print(
         f"run {planned.run} is finished (rerun=true runs it afresh): {planned.folder}", soft_wrap=True
     )
-    result = read_json(planned.folder / RESULT) or {}
+    result = read_json(RunFolder(planned.folder).result) or {}
     if result.get("trained_minus"):
         console.print(result_table(result, width=console.width))
     _show_next(planned, console)
@@ -155,12 +155,13 @@ def _show_finished(planned: Planned, console: Console) -> float:
 
 def _show_next(planned: Planned, console: Console) -> None:
     """Where the result is, and the commands that look into it."""
-    root = planned.folder.parent.parent
+    run = RunFolder(planned.folder)
+    root = run.root.path
     options = "" if root == Path("runs").resolve() else f" --root {shlex.quote(str(root))}"
     overrides = "" if not options else f" root={shlex.quote(str(root))}"
     lines = {
-        "result": f"{planned.folder / RESULT}",
-        "log": f"{planned.folder / LOG}",
+        "result": f"{run.result}",
+        "log": f"{run.log}",
         "episodes": f"python -m webshop_rl.evaluate {planned.run} --watch 3{overrides}",
         "report": f"python -m analysis.report --run {planned.run}{options}",
         "MLflow": f"python -m webshop_rl.tracking.serve{options}",

@@ -12,67 +12,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+from webshop_rl.storage.lock import FolderLock
+
+
+class _Folder(Protocol):
+    @property
+    def path(self) -> Path: ...
+
+
+class _Place:
+    """A place of fixed name in a folder, as an attribute."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: _Folder, kind: type) -> Path:
+        return folder.path / self.name
 
 
 @dataclass(frozen=True)
 class Root:
-    """The folder of `root=`.
-
-    Args:
-        path: absolute.
-    """
+    """The folder of `root=`, absolute."""
 
     path: Path
 
-    @property
-    def runs(self) -> Path:
-        """Folders of runs."""
-        return self.path / "runs"
-
-    @property
-    def sweeps(self) -> Path:
-        """Folders of sweeps."""
-        return self.path / "sweeps"
-
-    @property
-    def launchers(self) -> Path:
-        """Locks of the launchers at work."""
-        return self.path / "launchers"
-
-    @property
-    def vstar(self) -> Path:
-        """The store of reference returns."""
-        return self.path / "vstar"
-
-    @property
-    def evaluations(self) -> Path:
-        """Folders of evaluations alone."""
-        return self.path / "evaluations"
-
-    @property
-    def reports(self) -> Path:
-        """Reports of analysis."""
-        return self.path / "reports"
-
-    @property
-    def digests(self) -> Path:
-        """Digests of data files, remembered."""
-        return self.path / "digests.json"
-
-    @property
-    def uid(self) -> Path:
-        """What tells this root from others on one tracker."""
-        return self.path / "root.uid"
-
-    @property
-    def database(self) -> Path:
-        """The default tracker's sqlite file."""
-        return self.path / "mlflow.db"
-
-    @property
-    def artifacts(self) -> Path:
-        """The default tracker's files."""
-        return self.path / "mlartifacts"
+    runs = _Place("runs")  # folders of runs
+    sweeps = _Place("sweeps")  # folders of sweeps
+    vstar = _Place("vstar")  # the store of reference returns
+    evaluations = _Place("evaluations")  # folders of evaluations alone
+    reports = _Place("reports")  # reports of analysis
+    digests = _Place("digests.json")  # digests of data files, remembered
+    uid = _Place("root.uid")  # what tells this root from others on one tracker
+    database = _Place("mlflow.db")  # the default tracker's sqlite file
+    artifacts = _Place("mlartifacts")  # the default tracker's files
 
     def code(self, digest: str) -> Path:
         """A copy of the code."""
@@ -82,9 +56,26 @@ class Root:
         """The folder of a run, whether or not it exists."""
         return RunFolder(self.runs / name)
 
+    def all_runs(self) -> list[RunFolder]:
+        """The folders of runs that were prepared whole, by name."""
+        return [RunFolder(path.parent) for path in sorted(self.runs.glob("*/signature.json"))]
+
     def sweep(self, name: str) -> SweepFolder:
         """The folder of a sweep, whether or not it exists."""
         return SweepFolder(self.sweeps / name)
+
+    def all_sweeps(self) -> list[SweepFolder]:
+        """The folders of sweeps, by name."""
+        return [SweepFolder(path.parent) for path in sorted(self.sweeps.glob("*/manifest.json"))]
+
+    @property
+    def plan_lock(self) -> FolderLock:
+        """Locked while it is decided who executes what."""
+        return FolderLock(self.path, "plan")
+
+    def launcher_lock(self, name: str) -> FolderLock:
+        """Locked by the launcher of that name as long as it lives."""
+        return FolderLock(self.path / "launchers", name)
 
 
 @dataclass(frozen=True)
@@ -93,15 +84,13 @@ class SweepFolder:
 
     path: Path
 
-    @property
-    def manifest(self) -> Path:
-        """The runs it lists."""
-        return self.path / "manifest.json"
+    manifest = _Place("manifest.json")  # the runs it lists
+    recorded = _Place("recorded.json")  # how the sweep ended, as last written to MLflow
 
     @property
-    def recorded(self) -> Path:
-        """How the sweep ended, as last written to MLflow."""
-        return self.path / "recorded.json"
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.path.name
 
     def jobs(self, launcher: str) -> Path:
         """What submitit writes for the jobs of one launcher."""
@@ -114,6 +103,24 @@ class RunFolder:
 
     path: Path
 
+    config = _Place("config.yaml")  # the resolved configuration, frozen
+    signature = _Place("signature.json")  # signature, its fields, code digest, overrides, sweep
+    status = _Place("status.json")  # where the run stands
+    job = _Place("job.json")  # the Slurm job that it was last submitted as
+    log = _Place("log.txt")  # all that it printed
+    result = _Place("result.json")  # what a finished run measured
+    error = _Place("error.txt")  # the traceback of a run that failed
+    rank_error = _Place("peer_error.txt")  # what another rank of the run failed with
+    vstar = _Place("vstar.json")  # which code its reference returns were sampled with
+    journal = _Place("journal.jsonl")  # the append-only record of metrics, params, tags and artifacts
+    torn_journal = _Place("journal.torn")  # last lines of the journal that a kill has torn
+    mirror = _Place("mlflow.json")  # how much of the journal MLflow has
+    threads = _Place("threads")  # the number of CPU threads that the run began with
+    updates_log = _Place("updates.log")  # a line an update executed, those after a resume too
+    checkpoints = _Place("checkpoints")  # folders of checkpoints
+    tables = _Place("tables")  # tables for MLflow
+    traces = _Place("traces")  # trajectories for MLflow's traces
+
     @property
     def name(self) -> str:
         """The run's name: its signature, or `<signature>-r2` of the second rerun."""
@@ -122,77 +129,12 @@ class RunFolder:
     @property
     def root(self) -> Root:
         """The root that it lies under."""
-        return Root(self.path.parents[1])
+        return Root(self.path.absolute().parent.parent)
 
-    @property
-    def config(self) -> Path:
-        """The resolved configuration, frozen."""
-        return self.path / "config.yaml"
-
-    @property
-    def signature(self) -> Path:
-        """Signature, its fields, code digest, overrides, sweep."""
-        return self.path / "signature.json"
-
-    @property
-    def status(self) -> Path:
-        """Where the run stands."""
-        return self.path / "status.json"
-
-    @property
-    def job(self) -> Path:
-        """The Slurm job that it was last submitted as."""
-        return self.path / "job.json"
-
-    @property
-    def log(self) -> Path:
-        """All that it printed."""
-        return self.path / "log.txt"
-
-    @property
-    def result(self) -> Path:
-        """What a finished run measured."""
-        return self.path / "result.json"
-
-    @property
-    def error(self) -> Path:
-        """The traceback of a run that failed."""
-        return self.path / "error.txt"
-
-    @property
-    def rank_error(self) -> Path:
-        """What another rank of the run failed with."""
-        return self.path / "peer_error.txt"
-
-    @property
-    def journal(self) -> Path:
-        """The append-only record of metrics, params, tags and artifacts."""
-        return self.path / "journal.jsonl"
-
-    @property
-    def torn_journal(self) -> Path:
-        """Last lines of the journal that a kill has torn."""
-        return self.path / "journal.torn"
-
-    @property
-    def mirror(self) -> Path:
-        """How much of the journal MLflow has."""
-        return self.path / "mlflow.json"
-
-    @property
-    def threads(self) -> Path:
-        """The number of CPU threads that the run began with."""
-        return self.path / "threads"
-
-    @property
-    def updates_log(self) -> Path:
-        """A line an update executed, those after a resume too."""
-        return self.path / "updates.log"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folders of checkpoints."""
-        return self.path / "checkpoints"
+    @classmethod
+    def of_checkpoint(cls, path: Path) -> RunFolder:
+        """The run of a checkpoint's folder, `<run>/checkpoints/update_N`."""
+        return cls(path.parent.parent)
 
     def episodes(self, policy: str) -> Path:
         """Recorded episodes of an evaluated policy: `test`, `untrained`, `baseline/rule`, ..."""
@@ -200,8 +142,23 @@ class RunFolder:
 
     def table(self, name: str) -> Path:
         """A table for MLflow."""
-        return self.path / "tables" / f"{name}.json"
+        return self.tables / f"{name}.json"
 
-    def traces(self, name: str) -> Path:
+    def trace_file(self, name: str) -> Path:
         """Trajectories for MLflow's traces."""
-        return self.path / "traces" / f"{name}.json"
+        return self.traces / f"{name}.json"
+
+    @property
+    def worker_lock(self) -> FolderLock:
+        """Locked by the process that executes the run; taken before torch is loaded."""
+        return FolderLock(self.path, "worker")
+
+    @property
+    def record_lock(self) -> FolderLock:
+        """Locked by the process that appends to the journal."""
+        return FolderLock(self.path, "run")
+
+    @property
+    def mirror_lock(self) -> FolderLock:
+        """Locked by the process that replays the journal to MLflow."""
+        return FolderLock(self.path, "mlflow")

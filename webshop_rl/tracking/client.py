@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 # By default MLflow retries a dead server for four minutes and a hung one for longer.
-_RETRIES = 0
 _DEFAULTS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(_RETRIES),
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -26,14 +24,15 @@ _DEFAULTS = {
 _QUIET = ("mlflow", "alembic", "urllib3.connectionpool", "sqlalchemy")
 
 
-def connect(uri: str, *, timeout_s: float) -> MlflowClient:
+def connect(uri: str, *, timeout_s: float, retries: int = 0) -> MlflowClient:
     """A client of the tracker; what the user has set in the environment stays.
 
     Args:
         uri: absolute sqlite URI, URL of a server, or a database MLflow knows.
         timeout_s: longest wait for one HTTP answer.
+        retries: of a request that got none.
     """
-    prepare_environment(timeout_s)
+    prepare_environment(timeout_s, retries)
     from mlflow import MlflowClient
 
     for name in _QUIET:
@@ -42,9 +41,13 @@ def connect(uri: str, *, timeout_s: float) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def prepare_environment(timeout_s: float) -> None:
+def prepare_environment(timeout_s: float, retries: int = 0) -> None:
     """Set MLflow's timeouts, unless the user has."""
-    settings = {**_DEFAULTS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(timeout_s))}
+    settings = {
+        **_DEFAULTS,
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(timeout_s)),
+    }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
 

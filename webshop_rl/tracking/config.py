@@ -11,6 +11,7 @@ from typing import Any
 
 from webshop_rl.errors import UserError
 from webshop_rl.ranges import choice, ranged
+from webshop_rl.storage.folders import Root
 
 
 @dataclass
@@ -88,7 +89,7 @@ def resolve(config: Any, *, root: str | Path, experiment: str) -> TrackingSettin
 
 def default_uri(root: Path) -> str:
     """The tracker under a root: sqlite with an absolute path, the same from every working directory."""
-    return f"sqlite:///{root.resolve() / 'mlflow.db'}"
+    return f"sqlite:///{Root(root.resolve()).database}"
 
 
 def tracker_uri(uri: str | None, root: Path) -> str:

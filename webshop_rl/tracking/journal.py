@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webshop_rl.storage.files import sync
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking import rows
 from webshop_rl.tracking.names import is_wall_clock
-from webshop_rl.tracking.rows import JOURNAL, TORN, Row
+from webshop_rl.tracking.rows import Row
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Journal:
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / JOURNAL
+        self.path = RunFolder(folder).journal
         self.mismatches: list[Mismatch] = []
         self.run_uid = uuid.uuid4().hex
         self._clock, self._may_write = clock, may_write
@@ -207,10 +208,13 @@ def mend_tail(path: Path) -> None:
         try:
             rows.decode(tail)
         except ValueError:
-            with path.with_name(TORN).open("ab") as torn:
-                torn.write(tail + b"\n")
+            torn = RunFolder(path.parent).torn_journal
+            with torn.open("ab") as moved:
+                moved.write(tail + b"\n")
             file.truncate(kept)
-            log.warning("%s: the last row was torn by a kill; its %d bytes are in %s", path, len(tail), TORN)
+            log.warning(
+                "%s: the last row was torn by a kill; its %d bytes are in %s", path, len(tail), torn.name
+            )
         else:
             file.write(b"\n")
         file.flush()

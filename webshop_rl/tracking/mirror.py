@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webshop_rl.storage.files import replace_file
-from webshop_rl.storage.lock import FolderLock
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import TrackingSettings, sqlite_path
 from webshop_rl.tracking.database import create_database, forget_ready, holds_run
 from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run, stores_here
-from webshop_rl.tracking.rows import JOURNAL, Row, scan
+from webshop_rl.tracking.rows import Row, scan
 from webshop_rl.tracking.traces import send_traces
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STATE = "mlflow.json"
 UID_TAG = "webshop_rl.run_uid"
 PARENT_TAG = "mlflow.parentRunId"
 # MLflow's limits are 1000 metrics, 100 params, 100 tags, 1000 in all and 1 MB a request.
@@ -79,7 +78,7 @@ class Mirror:
 
     def __init__(self, folder: Path, settings: TrackingSettings) -> None:
         self.folder, self.settings = folder, settings
-        self.journal = folder / JOURNAL
+        self.journal = RunFolder(folder).journal
         self._client: MlflowClient | None = None
         self._parent: tuple[str, str] = ("", "")
 
@@ -96,7 +95,7 @@ class Mirror:
         database = sqlite_path(self.settings.uri)
         run_id = self.target().run_id
         if database is not None and run_id and not holds_run(database, run_id):
-            with FolderLock(self.folder, "mlflow").acquire():
+            with RunFolder(self.folder).mirror_lock.acquire():
                 self._save(Target())
 
     def sync(self, *, wait_s: float = 0.0) -> int:
@@ -107,7 +106,7 @@ class Mirror:
         """
         if not self.behind():
             return 0
-        with FolderLock(self.folder, "mlflow").acquire(wait_s):
+        with RunFolder(self.folder).mirror_lock.acquire(wait_s):
             if self._client is None:
                 if (database := sqlite_path(self.settings.uri)) is not None:
                     create_database(database)  # a client makes it in place, and so do all at once
@@ -216,7 +215,7 @@ class Mirror:
     def _save(self, target: Target) -> None:
         state = _read_state(self.folder)
         state["targets"] = {**state.get("targets", {}), self.settings.uri: vars(target)}
-        replace_file(self.folder / STATE, json.dumps(state, indent=1))
+        replace_file(RunFolder(self.folder).mirror, json.dumps(state, indent=1))
 
 
 def run_id_of(folder: Path, uri: str) -> str | None:
@@ -226,7 +225,7 @@ def run_id_of(folder: Path, uri: str) -> str | None:
 
 def is_behind(folder: Path) -> bool:
     """Whether no tracker has the whole journal of a run; cheap, without reading it."""
-    journal = folder / JOURNAL
+    journal = RunFolder(folder).journal
     targets = _read_state(folder).get("targets", {}).values()
     size = journal.stat().st_size if journal.exists() else 0
     return size > max((target["offset"] for target in targets), default=0)
@@ -234,7 +233,7 @@ def is_behind(folder: Path) -> bool:
 
 def _read_state(folder: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((folder / STATE).read_text()))
+        return dict(json.loads(RunFolder(folder).mirror.read_text()))
     except (FileNotFoundError, ValueError):
         return {}
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlparse
 
 from webshop_rl.errors import UserError
 from webshop_rl.storage.files import create_file, read_original, write_original
+from webshop_rl.storage.folders import Root
 from webshop_rl.tracking.client import connect
 from webshop_rl.tracking.config import TrackingSettings, sqlite_path
 from webshop_rl.tracking.database import (
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PARENT_TAG = "webshop_rl.sweep_uid"
-# Under <root>/sweeps/<sweep>/, as launching.sweeps.manifest writes it.
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def finish_parent_run(
 
 def store_manifest(client: MlflowClient, settings: TrackingSettings, sweep: str, run_id: str) -> None:
     """Store what the sweep lists as a file of its parent run, for who reads the tracker from elsewhere."""
-    path = settings.root / "sweeps" / sweep / MANIFEST
+    path = Root(settings.root).sweep(sweep).manifest
     if path.is_file() and stores_here(client.get_run(run_id).info.artifact_uri):
         client.log_artifact(run_id, str(path))
 
@@ -160,7 +159,7 @@ def find_run(client: MlflowClient, experiment_id: str, tag: str, value: str) -> 
 
 def sweep_uid(root: Path, sweep: str) -> str:
     """What tells this root's sweep from one of the same name elsewhere on the same server."""
-    path = root / "root.uid"
+    path = Root(root).uid
     if not path.exists():
         create_file(path, uuid.uuid4().hex)
     return f"{path.read_text().strip()}/{sweep}"

@@ -12,7 +12,8 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-ARTIFACTS = "mlartifacts"
+from webshop_rl.storage.folders import Root
+
 # Where MLflow keeps addresses; tables that its version does not have are passed over.
 _COLUMNS = (
     ("runs", "artifact_uri"),
@@ -29,7 +30,7 @@ _BUSY_S = 30.0
 
 def artifact_location(database: Path, experiment: str) -> str:
     """Address of an experiment's files: mlartifacts/<experiment> beside the database."""
-    return (database.parent / ARTIFACTS / experiment).as_uri()
+    return (Root(database.parent).artifacts / experiment).as_uri()
 
 
 def has_moved(database: Path) -> bool:
@@ -52,7 +53,7 @@ def relocate(database: Path) -> int:
     with contextlib.closing(_open(database, "rw")) as connection, connection:
         connection.execute("begin immediate")
         tables = {name for (name,) in connection.execute("select name from sqlite_master")}
-        here = f"{(database.parent / ARTIFACTS).as_uri()}/"
+        here = f"{Root(database.parent).artifacts.as_uri()}/"
         for former in _former_homes(connection, database):
             for table, column in _COLUMNS:
                 if table in tables:
@@ -67,10 +68,10 @@ def relocate(database: Path) -> int:
 
 def _former_homes(connection: sqlite3.Connection, database: Path) -> set[str]:
     """Addresses, with a slash at the end, of the mlartifacts/ that experiments name and that is not here."""
-    here = f"{(database.parent / ARTIFACTS).as_uri()}/"
+    here = f"{Root(database.parent).artifacts.as_uri()}/"
     found = set()
     for name, location in connection.execute("select name, artifact_location from experiments"):
-        own = f"/{ARTIFACTS}/{quote(name)}"
+        own = f"/{Root(database.parent).artifacts.name}/{quote(name)}"
         if location and location.startswith("file://") and location.endswith(own):
             found.add(location.removesuffix(quote(name)))
     return found - {here}

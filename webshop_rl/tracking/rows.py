@@ -25,8 +25,6 @@ from typing import Any
 
 from webshop_rl.errors import UserError
 
-JOURNAL = "journal.jsonl"
-TORN = "journal.torn"
 KINDS = ("run", "state", "params", "tags", "metrics", "artifact", "traces")
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 

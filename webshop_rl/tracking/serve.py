@@ -18,6 +18,7 @@ from pathlib import Path
 
 from webshop_rl.cli import command
 from webshop_rl.errors import UserError
+from webshop_rl.storage.folders import Root
 from webshop_rl.tracking.config import default_uri
 from webshop_rl.tracking.database import create_database
 
@@ -47,7 +48,7 @@ def server_command(root: Path, *, host: str, port: int, allowed: Sequence[str] =
         *(sys.executable, "-m", "mlflow", "server"),
         *("--host", host, "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", default_uri(root)),
-        *("--serve-artifacts", "--artifacts-destination", str(root / "mlartifacts")),
+        *("--serve-artifacts", "--artifacts-destination", str(Root(root).artifacts)),
         *("--allowed-hosts", hosts),
     ]
 
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.root != _DEFAULT_ROOT and not root.is_dir():
         raise UserError("no such folder", where=f"--root {options.root}", remedy="make it first")
     _check_free(options.host, options.port)
-    create_database(root / "mlflow.db")
+    create_database(Root(root).database)
     command = server_command(root, host=options.host, port=options.port, allowed=options.allowed_host)
     print(f"MLflow on http://{options.host}:{options.port} over {root}; the runs:", flush=True)
     print(f"http://{options.host}:{options.port}/{_PAGE}", flush=True)

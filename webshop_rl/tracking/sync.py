@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.lock import Busy
 from webshop_rl.tracking.client import reason
 from webshop_rl.tracking.config import TrackingSettings, default_uri, sqlite_path, tracker_uri
 from webshop_rl.tracking.database import create_database
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import check_tracker, may_write_here, writing_host
-from webshop_rl.tracking.rows import JOURNAL, Row, scan
+from webshop_rl.tracking.rows import Row, scan
 
 _WAIT_S = 60.0
 
@@ -58,7 +59,8 @@ def find_runs(folder: Path) -> list[Path]:
 
     Raises: UserError if there is none.
     """
-    patterns = (JOURNAL, f"*/{JOURNAL}", f"*/*/{JOURNAL}", f"*/*/*/{JOURNAL}")
+    journal = RunFolder(folder).journal.name
+    patterns = (journal, f"*/{journal}", f"*/*/{journal}", f"*/*/*/{journal}")
     found = sorted({path.parent for pattern in patterns for path in folder.glob(pattern)})
     if not found:
         raise UserError(
@@ -68,9 +70,10 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def _settings(run_dir: Path, uri: str | None, timeout_s: float) -> tuple[TrackingSettings, str, str]:
+    run = RunFolder(run_dir.resolve())
     identity: Row = {}
     status, place = "RUNNING", ""
-    for _, row in scan(run_dir / JOURNAL):
+    for _, row in scan(run.journal):
         if row["kind"] == "run":
             identity = row
         elif row["kind"] == "tags":
@@ -78,10 +81,10 @@ def _settings(run_dir: Path, uri: str | None, timeout_s: float) -> tuple[Trackin
         elif row["kind"] == "state":
             status = row["status"]
     if not identity:
-        raise UserError("holds no run yet", where=str(run_dir / JOURNAL), remedy="start it first")
-    root = run_dir.resolve().parent.parent
+        raise UserError("holds no run yet", where=str(run.journal), remedy="start it first")
+    root = run.root.path
     recorded = identity["uri"]
-    if place and recorded == default_uri(Path(place).parent.parent):
+    if place and recorded == default_uri(RunFolder(Path(place)).root.path):
         recorded = ""  # the tracker of the root, wherever that is by now
     target = tracker_uri(uri or recorded, root)
     settings = TrackingSettings("mlflow", target, identity["experiment"], root, timeout_s=timeout_s)

@@ -22,6 +22,7 @@ from typing import Any
 
 from webshop_rl.errors import UserError
 from webshop_rl.storage.files import replace_file
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.lock import STALE_S, Busy, FolderLock
 from webshop_rl.tracking import names
 from webshop_rl.tracking.background import BackgroundMirror
@@ -34,8 +35,6 @@ log = logging.getLogger(__name__)
 
 STATUSES = ("FINISHED", "FAILED", "KILLED", "SCHEDULED")
 TABLES_TAG = "mlflow.loggedArtifacts"
-ERROR_FILE = "error.txt"
-TRACES = "traces"
 # MLflow shows it at the head of a run's page.
 DESCRIPTION_TAG = "mlflow.note.content"
 _STOPPED_WAIT_S = 5.0  # a cluster kills what does not end soon after its signal
@@ -140,10 +139,10 @@ class Tracker(NullTracker):
         """
         columns = list(dict.fromkeys(key for row in rows for key in row))
         cells = [[_cell(row.get(column)) for column in columns] for row in rows]
-        path = self.folder / "tables" / f"{name}.json"
+        path = RunFolder(self.folder).table(name)
         replace_file(path, json.dumps({"columns": columns, "data": cells}, ensure_ascii=False))
-        self.artifact(path, "tables")
-        entry = {"path": f"tables/{name}.json", "type": "table"}
+        self.artifact(path, path.parent.name)
+        entry = {"path": self._relative(path), "type": "table"}
         if entry not in self._tables:
             self._tables.append(entry)
         self.tags({TABLES_TAG: json.dumps(self._tables)})
@@ -158,7 +157,7 @@ class Tracker(NullTracker):
         """
         chosen = [dict(episode) for _, episode in zip(range(self.settings.traces), episodes, strict=False)]
         if chosen:
-            path = self.folder / TRACES / f"{name}.json"
+            path = RunFolder(self.folder).trace_file(name)
             replace_file(path, json.dumps(chosen, ensure_ascii=False))
             self._journal.traces(self._relative(path))
 
@@ -214,11 +213,11 @@ class Tracker(NullTracker):
             log.warning("the sqlite tracker is the launching machine's to write: this run keeps its journal")
 
     def _record_error(self, error: BaseException) -> None:
-        path = self.folder / ERROR_FILE
+        path = RunFolder(self.folder).error
         replace_file(path, "".join(traceback.format_exception(error)))
-        self._journal.artifact(ERROR_FILE)
+        self._journal.artifact(path.name)
         line = _first_line(error)
-        self.tags({"error": line, DESCRIPTION_TAG: f"Failed: {line}\n\nThe traceback is in {ERROR_FILE}."})
+        self.tags({"error": line, DESCRIPTION_TAG: f"Failed: {line}\n\nThe traceback is in {path.name}."})
 
     def _relative(self, path: Path) -> str:
         return path.resolve().relative_to(self.folder.resolve()).as_posix()
@@ -251,7 +250,7 @@ def open_tracker(
     """
     if rank != 0:
         return NullTracker()
-    lock = FolderLock(run_dir, "run")
+    lock = RunFolder(run_dir).record_lock
     try:
         lock.acquire(wait_s=1.5 * STALE_S)
     except Busy as error:

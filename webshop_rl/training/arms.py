@@ -39,7 +39,7 @@ def record_arm(
         records = group.agree(write_records(path, trajectories) if group.is_main else [])
     tracker.metrics(step, {f"{arm}/{name}": value for name, value in summarise_evaluation(records).items()})
     if group.is_main:
-        tracker.artifact(path, "episodes")
+        tracker.artifact(path, path.parent.name)
         tracker.table(arm.replace("/", "_"), table_rows(records))
     tracker.flush()
     return records

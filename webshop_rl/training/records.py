@@ -9,12 +9,13 @@ from typing import Any
 
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.files import replace_file
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.training.evaluation import episode_record
 
 
 def record_path(folder: Path, arm: str) -> Path:
     """Where the episodes of an arm ("test", "baseline/rule", ...) are."""
-    return folder / "episodes" / f"{arm.replace('/', '_')}.jsonl"
+    return RunFolder(folder).episodes(arm)
 
 
 def write_records(path: Path, trajectories: Sequence[Trajectory]) -> list[dict[str, Any]]:

@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 
 from webshop_rl.storage.files import replace_file
-
-THREADS = "threads"
+from webshop_rl.storage.folders import RunFolder
 
 
 def settle_threads(folder: Path, wanted: int | None, *, record: bool = True) -> int:
@@ -22,7 +21,7 @@ def settle_threads(folder: Path, wanted: int | None, *, record: bool = True) -> 
         wanted: hardware.threads; None takes what the first attempt had, or what this process was given.
         record: whether this process writes it down.
     """
-    path = folder / THREADS
+    path = RunFolder(folder).threads
     try:
         known = int(path.read_text())
     except (OSError, ValueError):

@@ -23,6 +23,7 @@ from webshop_rl.errors import UserError
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.tracker import NullTracker
 from webshop_rl.training.checkpoint import (
     Checkpoint,
@@ -140,8 +141,8 @@ class Trainer:
     ) -> None:
         self._collector, self._learner, self._vstar, self._tracker = collector, learner, vstar, tracker
         self._train_goals, self._val_goals, self._settings = train_goals, val_goals, settings
-        self._checkpoints, self._group, self._stop = folder / "checkpoints", group, stop
-        self._updates_log = folder / "updates.log"
+        self._checkpoints, self._group, self._stop = RunFolder(folder).checkpoints, group, stop
+        self._updates_log = RunFolder(folder).updates_log
         self._report, self._warn = report, warn
         self._health, self._warned = HealthChecks(), set[str]()
         self.progress = Progress()

@@ -22,13 +22,13 @@ from submitit.local.local import LocalExecutor, LocalJob
 
 from webshop_rl.launching.local.slots import Slot
 from webshop_rl.launching.runs.deaths import after_death, killed_by
-from webshop_rl.launching.runs.folder import LOG
 from webshop_rl.launching.runs.log import logged
 from webshop_rl.launching.runs.plan import Planned
 from webshop_rl.launching.runs.prepare import mark_queued
-from webshop_rl.launching.runs.progress import last_log_line
+from webshop_rl.launching.runs.progress import last_line
 from webshop_rl.launching.runs.state import RunStatus, State, read_status, write_status
 from webshop_rl.launching.runs.worker import Interrupted, LeftAlone, RunFailed, end_with_parent, execute
+from webshop_rl.storage.folders import RunFolder
 
 LAUNCHER_PID = "WEBSHOP_RL_LAUNCHER_PID"
 _NEVER_MIN = 60 * 24 * 365 * 10
@@ -46,7 +46,7 @@ class SlotExecutor(LocalExecutor):  # type: ignore[misc]
 
     def submit_run(self, run: Planned, attempt: int, entry: str) -> LocalJob[str]:
         """Start a run's next attempt; its output is appended to log.txt in its folder."""
-        self.job_name, self.log = f"{run.run}-a{attempt}", run.folder / LOG
+        self.job_name, self.log = f"{run.run}-a{attempt}", RunFolder(run.folder).log
         job = self.submit(LocalRun(run.folder, entry))
         assert isinstance(job, LocalJob)
         return job
@@ -210,7 +210,9 @@ class LocalQueue:
             write_status(ended.run.folder, stopped)
             return
         killed = code < 0
-        cause = killed_by(-code) if killed else f"exit code {code}: {last_log_line(ended.run.folder)}"
+        cause = (
+            killed_by(-code) if killed else f"exit code {code}: {last_line(RunFolder(ended.run.folder).log)}"
+        )
         after = after_death(ended.run.folder, status, cause, restarts=self._restarts if killed else 0)
         if after.state == State.QUEUED:
             mark_queued(ended.run.folder, after, launcher=self._launcher)

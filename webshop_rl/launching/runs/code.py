@@ -10,6 +10,7 @@ from pathlib import Path
 
 from webshop_rl.errors import UserError
 from webshop_rl.source import SOURCE, code_digest, code_files
+from webshop_rl.storage.folders import Root
 
 
 @functools.cache
@@ -26,7 +27,7 @@ def snapshot(root: Path, source: Path = SOURCE) -> Path:
     A worker that starts with this folder as its working directory imports from it: under `python -m`
     the working directory comes first, before an editable install too.
     """
-    target = root / "code" / code_digest(source)
+    target = Root(root).code(code_digest(source))
     if target.is_dir():
         return target
     part = target.with_name(f".{target.name}.{os.uname().nodename}.{os.getpid()}")

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from webshop_rl.launching.runs.state import State
-from webshop_rl.storage.lock import Busy, FolderLock
+from webshop_rl.storage.folders import RunFolder
+from webshop_rl.storage.lock import Busy
 from webshop_rl.tracking.journal import Journal
-from webshop_rl.tracking.rows import JOURNAL, scan
+from webshop_rl.tracking.rows import scan
 
-# The tracker's own lock of a run's folder.
-_TRACKER_LOCK = "run"
 # How MLflow calls the states of runs that are over.
 RUN_STATUS = {State.FINISHED: "FINISHED", State.FAILED: "FAILED", State.INTERRUPTED: "KILLED"}
 
@@ -24,7 +23,7 @@ def close_journal(run_dir: Path, state: State, error: str) -> None:
     if state not in RUN_STATUS or journalled_end(run_dir)[0] != "RUNNING":
         return
     try:
-        with FolderLock(run_dir, _TRACKER_LOCK).acquire():
+        with RunFolder(run_dir).record_lock.acquire():
             journal = Journal(run_dir)
             if error:
                 journal.tags({"error": error})
@@ -36,10 +35,10 @@ def close_journal(run_dir: Path, state: State, error: str) -> None:
 
 def add_tags(run_dir: Path, tags: Mapping[str, str]) -> None:
     """Add tags to the journal of a run that has one and that no process is at work on."""
-    if not (run_dir / JOURNAL).exists():
+    if not RunFolder(run_dir).journal.exists():
         return
     try:
-        with FolderLock(run_dir, _TRACKER_LOCK).acquire():
+        with RunFolder(run_dir).record_lock.acquire():
             journal = Journal(run_dir)
             journal.tags(tags)
             journal.close()
@@ -50,8 +49,8 @@ def add_tags(run_dir: Path, tags: Mapping[str, str]) -> None:
 def journalled_end(run_dir: Path) -> tuple[str, int]:
     """The last state in a run's journal and since when, milliseconds since 1970; ("", 0) without one."""
     state, since = "", 0
-    if (run_dir / JOURNAL).exists():
-        for _, row in scan(run_dir / JOURNAL):
+    if RunFolder(run_dir).journal.exists():
+        for _, row in scan(RunFolder(run_dir).journal):
             if row["kind"] == "state":
                 state, since = row["status"], row["ts_ms"]
     return state, since

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
-from webshop_rl.launching.runs.folder import LOG
 from webshop_rl.launching.runs.state import read_status
 from webshop_rl.screen import unfailing
+from webshop_rl.storage.folders import RunFolder
 
 _STAMP = "%Y-%m-%d %H:%M:%S "
 _STAMPED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
@@ -85,7 +85,7 @@ def logged(run_dir: Path, *, screen: bool) -> Iterator[None]:
     status = read_status(run_dir)
     attempt = 1 + (status.attempts if status else 0)
     before = (sys.stdout, sys.stderr)
-    with (run_dir / LOG).open("ab") as file, unfailing(file.fileno()) as log:
+    with (RunFolder(run_dir).log).open("ab") as file, unfailing(file.fileno()) as log:
         sys.stdout = cast(TextIO, LogLines(log, before[0] if screen else None))
         sys.stderr = cast(TextIO, LogLines(log, before[1] if screen else None))
         LogLines(log).write(f"attempt {attempt} on {socket.gethostname()}, process {os.getpid()}\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 from webshop_rl.launching.cluster.commands import query_jobs
 from webshop_rl.launching.cluster.jobs import Job, Jobs
 from webshop_rl.launching.runs.presence import launcher_alive
-from webshop_rl.launching.runs.progress import last_log_line
+from webshop_rl.launching.runs.progress import last_line
 from webshop_rl.launching.runs.state import (
     GOING,
     HoldingJob,
@@ -70,7 +70,7 @@ def _seen_with_job(before: RunStatus, status: RunStatus, job: Job, holder: Holdi
         return replace(status, state=State.PREEMPTED) if ending else status
     cause = cause_of_death(status, job)
     if cause and job.state not in _TAKEN_AWAY:
-        last = last_log_line(holder.complaints.parent, holder.complaints.name)
+        last = last_line(holder.complaints)
         return replace(status, state=State.FAILED, error=f"{cause}: {last}" if last else cause)
     gone = f"its job is over (Slurm: {job.state})" if job.state else "its job is gone"
     why = status.error or cause or gone

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.folder import CHECKPOINTS, SIGNATURE, runs_folder
 from webshop_rl.launching.runs.state import GOING, RunStatus, State
 from webshop_rl.storage.files import read_json
-from webshop_rl.tracking.rows import JOURNAL
+from webshop_rl.storage.folders import Root, RunFolder
 
 Observe = Callable[[Path], RunStatus | None]
 
@@ -73,7 +72,7 @@ def plan(root: Path, signature: str, *, code: str, wishes: Wishes, observe: Obse
     """
     generation = latest_generation(root, signature)
     name = run_name(signature, generation)
-    folder = runs_folder(root) / name
+    folder = Root(root).runs / name
     status = observe(folder)
     if status is None:
         return Planned(name, folder, Action.START)
@@ -125,33 +124,33 @@ def run_name(signature: str, generation: int) -> str:
 def latest_generation(root: Path, signature: str) -> int:
     """How often the signature was run afresh; 0 also if it was never run."""
     generation = 0
-    while (runs_folder(root) / run_name(signature, generation + 1)).is_dir():
+    while (Root(root).runs / run_name(signature, generation + 1)).is_dir():
         generation += 1
     return generation
 
 
 def latest_folder(root: Path, signature: str) -> Path:
     """Folder of the newest run of a signature, whether or not there is one."""
-    return runs_folder(root) / run_name(signature, latest_generation(root, signature))
+    return Root(root).runs / run_name(signature, latest_generation(root, signature))
 
 
 def has_results(folder: Path) -> bool:
     """Whether numbers or weights of an earlier attempt are there, which another code must not continue."""
-    checkpoints = folder / CHECKPOINTS
+    checkpoints = RunFolder(folder).checkpoints
     return (checkpoints.is_dir() and any(checkpoints.iterdir())) or b'"kind":"metrics"' in _content(
-        folder / JOURNAL
+        RunFolder(folder).journal
     )
 
 
 def recorded_code(folder: Path) -> str | None:
     """Digest of the code the run was made with."""
-    recorded = (read_json(folder / SIGNATURE) or {}).get("code_digest")
+    recorded = (read_json(RunFolder(folder).signature) or {}).get("code_digest")
     return None if recorded is None else str(recorded)
 
 
 def _afresh(root: Path, signature: str, generation: int) -> Planned:
     name = run_name(signature, generation + 1)
-    return Planned(name, runs_folder(root) / name, Action.START)
+    return Planned(name, Root(root).runs / name, Action.START)
 
 
 def _content(path: Path) -> bytes:

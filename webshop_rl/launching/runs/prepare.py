@@ -12,10 +12,10 @@ import yaml  # type: ignore[import-untyped]
 
 from webshop_rl.launching.runs.code import git_state
 from webshop_rl.launching.runs.compose import ComposedRun
-from webshop_rl.launching.runs.folder import CONFIG, SIGNATURE
 from webshop_rl.launching.runs.plan import Planned
 from webshop_rl.launching.runs.state import RunStatus, State, hold_by_job, write_status
 from webshop_rl.storage.files import replace_file
+from webshop_rl.storage.folders import RunFolder
 
 # The C emitter takes a third of the time; a thousand configs are written at once.
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -42,7 +42,7 @@ def prepare(composed: ComposedRun, planned: Planned, *, sweep: str | None, code:
         "sweep": sweep,
         "fields": composed.fields,
     }
-    replace_file(planned.folder / SIGNATURE, json.dumps(identity, indent=1), durable=False)
+    replace_file(RunFolder(planned.folder).signature, json.dumps(identity, indent=1), durable=False)
     known = planned.status or RunStatus()
     hold_by_job(planned.folder, "")
     return write_status(planned.folder, replace(known, launcher="", queued=time.time(), error=""))
@@ -55,4 +55,6 @@ def mark_queued(folder: Path, status: RunStatus, *, launcher: str) -> RunStatus:
 
 def _write_config(folder: Path, config: dict[str, Any]) -> None:
     header = "# The resolved configuration of this run; frozen, editing it changes nothing that has run.\n"
-    replace_file(folder / CONFIG, header + yaml.dump(config, Dumper=_Dumper, sort_keys=False), durable=False)
+    replace_file(
+        RunFolder(folder).config, header + yaml.dump(config, Dumper=_Dumper, sort_keys=False), durable=False
+    )

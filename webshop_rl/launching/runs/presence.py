@@ -13,6 +13,7 @@ from pathlib import Path
 
 from webshop_rl.errors import UserError
 from webshop_rl.launching.runs.state import State, held_by_job, read_status
+from webshop_rl.storage.folders import Root
 from webshop_rl.storage.lock import Busy, FolderLock
 
 _PLAN_WAIT_S = 120.0
@@ -33,7 +34,7 @@ class LauncherProcess:
 
 def launcher_process(root: Path, name: str) -> LauncherProcess | None:
     """The process of the launcher of that id, if it still runs."""
-    owner = FolderLock(root / "launchers", name).holder() if name else None
+    owner = Root(root).launcher_lock(name).holder() if name else None
     return None if owner is None else LauncherProcess(owner.host, owner.pid)
 
 
@@ -41,7 +42,7 @@ def launcher_process(root: Path, name: str) -> LauncherProcess | None:
 def alive_as_launcher(root: Path) -> Iterator[str]:
     """Within, `launcher_alive` is true of the id that is given; runs in a queue name its launcher's."""
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    lock = FolderLock(root / "launchers", name)
+    lock = Root(root).launcher_lock(name)
     try:
         with lock:
             yield name
@@ -51,7 +52,7 @@ def alive_as_launcher(root: Path) -> Iterator[str]:
 
 def launcher_alive(root: Path, name: str) -> bool:
     """Whether the launcher of that id still runs."""
-    return bool(name) and FolderLock(root / "launchers", name).holder() is not None
+    return bool(name) and Root(root).launcher_lock(name).holder() is not None
 
 
 def lost_launcher(root: Path, run_dir: Path) -> str:
@@ -68,7 +69,7 @@ def planning(root: Path) -> FolderLock:
     Raises: UserError if another launch takes too long over it.
     """
     try:
-        return FolderLock(root, "plan").acquire(wait_s=_PLAN_WAIT_S, patience_alive_s=_PLAN_WAIT_S)
+        return Root(root).plan_lock.acquire(wait_s=_PLAN_WAIT_S, patience_alive_s=_PLAN_WAIT_S)
     except Busy as busy:
         raise UserError(
             f"another launch is being planned, {busy}", where=str(root), remedy="try again"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webshop_rl.budget import planned_updates_of
-from webshop_rl.launching.runs.folder import LOG, SIGNATURE
 from webshop_rl.launching.runs.log import unstamped
 from webshop_rl.storage.files import read_json
-from webshop_rl.tracking.rows import JOURNAL, decode
+from webshop_rl.storage.folders import RunFolder
+from webshop_rl.tracking.rows import decode
 
 _TAIL_BYTES = 1 << 16
 _SUCCESS = ("test/success", "val/success", "train/success")
@@ -32,10 +32,10 @@ class Progress:
 
 def read_progress(run_dir: Path) -> Progress:
     """What the last rows of the journal say; cheap however long the journal is."""
-    fields = (read_json(run_dir / SIGNATURE) or {}).get("fields", {})
+    fields = (read_json(RunFolder(run_dir).signature) or {}).get("fields", {})
     newest: dict[str, float] = {}
     update = 0
-    for line in _tail(run_dir / JOURNAL).splitlines():
+    for line in _tail(RunFolder(run_dir).journal).splitlines():
         try:
             row = decode(line)
         except ValueError:
@@ -47,9 +47,9 @@ def read_progress(run_dir: Path) -> Progress:
     return Progress(update, planned_updates_of(fields) if fields else 0, success)
 
 
-def last_log_line(run_dir: Path, name: str = LOG) -> str:
-    """The last line of a run's log that says something."""
-    lines = [line.strip() for line in _tail(run_dir / name).decode(errors="replace").splitlines()]
+def last_line(log: Path) -> str:
+    """The last line of a log that says something."""
+    lines = [line.strip() for line in _tail(log).decode(errors="replace").splitlines()]
     return unstamped(next((line for line in reversed(lines) if line), ""))
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from webshop_rl.launching.runs.compose import ComposedRun
-from webshop_rl.launching.runs.folder import VSTAR, vstar_folder
 from webshop_rl.launching.runs.plan import CodeChanged, Planned
 from webshop_rl.launching.runs.signature import acting_signature
 from webshop_rl.storage.files import read_json
+from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.values.store import ReturnStore
 
 
@@ -30,12 +30,12 @@ def check_reference_returns(
     """
     if on_code_change != "refuse":
         return
-    store, seen = ReturnStore(vstar_folder(root)), set[str]()
+    store, seen = ReturnStore(Root(root).vstar), set[str]()
     for composed, planned in runs:
         configuration = acting_signature(composed.fields)
         if not planned.executes or "algo.vstar_samples" not in composed.fields or configuration in seen:
             continue
-        if (read_json(planned.folder / VSTAR) or {}).get("code") == code:
+        if (read_json(RunFolder(planned.folder).vstar) or {}).get("code") == code:
             continue  # goes on with the samples it began with
         seen.add(configuration)
         keys = store.keys_used_by(configuration)

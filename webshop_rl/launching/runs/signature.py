@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from webshop_rl.errors import UserError
 from webshop_rl.launching.runs.content import content_digest
+from webshop_rl.storage.folders import Root
 
 SIGNATURE_CHARS = 12
 
@@ -105,7 +106,7 @@ def _within(key: str, sections: Sequence[str]) -> bool:
 def _held_by(key: str, value: str, root: Path) -> str:
     place = Path(value).expanduser()
     if place.exists():
-        return f"sha256:{content_digest(place, cache=root / 'digests.json')}"
+        return f"sha256:{content_digest(place, cache=Root(root).digests)}"
     if key.endswith("_dir"):
         raise UserError(f"no such folder: {value}", where=key, remedy=f"give {key}=FOLDER")
     return value

@@ -18,12 +18,9 @@ from pathlib import Path
 from webshop_rl.errors import UserError
 from webshop_rl.launching.cluster.commands import query_jobs
 from webshop_rl.launching.cluster.jobs import Jobs
-from webshop_rl.launching.runs.folder import JOB, STATUS
 from webshop_rl.storage.files import read_json, replace_file
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.lock import FolderLock
-
-# Not the tracker's lock of the same folder, which is taken later, once torch is loaded.
-WORKER_LOCK = "worker"
 
 
 class State(enum.StrEnum):
@@ -88,7 +85,7 @@ class RunStatus:
 
 def read_status(run_dir: Path) -> RunStatus | None:
     """What the folder says; None if it holds no run (or a torn start of one)."""
-    content = read_json(run_dir / STATUS)
+    content = read_json(RunFolder(run_dir).status)
     if content is None:
         return None
     known = {f.name for f in fields(RunStatus)}
@@ -98,7 +95,7 @@ def read_status(run_dir: Path) -> RunStatus | None:
 
 def write_status(run_dir: Path, status: RunStatus) -> RunStatus:
     """Replace status.json in one step; returns what was written."""
-    replace_file(run_dir / STATUS, json.dumps(asdict(status), indent=1), durable=False)
+    replace_file(RunFolder(run_dir).status, json.dumps(asdict(status), indent=1), durable=False)
     return status
 
 
@@ -124,12 +121,12 @@ class HoldingJob:
 
 def holding_job(run_dir: Path) -> HoldingJob | None:
     """The Slurm job that the run was last submitted as; None for a run of no job, or the copy of one."""
-    content = read_json(run_dir / JOB) or {}
+    content = read_json(RunFolder(run_dir).job) or {}
     known = {f.name: content[f.name] for f in fields(HoldingJob) if f.name in content}
     if not known.get("job_id"):
         return None
     holder = HoldingJob(**known)
-    root = run_dir.resolve().parent.parent
+    root = RunFolder(run_dir.resolve()).root.path
     return holder if not holder.folder or Path(holder.folder).resolve().is_relative_to(root) else None
 
 
@@ -155,14 +152,14 @@ def hold_by_job(run_dir: Path, job_id: str, folder: Path | None = None) -> None:
     """Note the job a run was submitted as; "" for none. Beside status.json, which the run itself writes."""
     if job_id:
         job = HoldingJob(job_id, time.time(), str(folder or ""))
-        replace_file(run_dir / JOB, json.dumps(asdict(job)), durable=False)
+        replace_file(RunFolder(run_dir).job, json.dumps(asdict(job)), durable=False)
     else:
-        (run_dir / JOB).unlink(missing_ok=True)
+        (RunFolder(run_dir).job).unlink(missing_ok=True)
 
 
 def worker_lock(run_dir: Path) -> FolderLock:
     """Held by the one process that executes the run."""
-    return FolderLock(run_dir, WORKER_LOCK)
+    return RunFolder(run_dir).worker_lock
 
 
 # What a table, a tag of MLflow and a terminal take of an error.

@@ -25,8 +25,8 @@ from webshop_rl.launching.runs.progress import read_progress
 from webshop_rl.launching.runs.results import objective
 from webshop_rl.launching.runs.state import RunStatus, State, one_line, read_status, worker_lock, write_status
 from webshop_rl.storage.files import replace_file
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.lock import STALE_S, Busy
-from webshop_rl.tracking.rows import JOURNAL
 from webshop_rl.training.preemption import Preempted, stop_signals
 
 # The variable lets tests of the launcher put something cheap in the place of training.
@@ -34,7 +34,6 @@ ENTRY = os.environ.get("WEBSHOP_RL_ENTRY", "webshop_rl.experiment:run_experiment
 
 # Preemptions in a row that may come before the first update of an attempt.
 MAX_STALLS = 10
-_PEER_ERROR = "peer_error.txt"
 _PEER_WAIT_S = 5.0
 _CONNECTION = re.compile(r"gloo|nccl|connection (was )?(closed|reset)|broken pipe", re.IGNORECASE)
 
@@ -140,7 +139,7 @@ def _print_error(error: BaseException) -> None:
 
 
 def _started(run_dir: Path, known: RunStatus) -> RunStatus:
-    (run_dir / _PEER_ERROR).unlink(missing_ok=True)
+    (RunFolder(run_dir).rank_error).unlink(missing_ok=True)
     return write_status(
         run_dir,
         replace(
@@ -162,7 +161,7 @@ def _worked_s(run_dir: Path, known: RunStatus) -> float:
     """Wall time of the last attempt; of one that was killed without a word, until its last record."""
     if known.ended >= known.started:
         return known.elapsed_s
-    journal = run_dir / JOURNAL
+    journal = RunFolder(run_dir).journal
     return max(0.0, journal.stat().st_mtime - known.started) if journal.exists() else 0.0
 
 
@@ -197,7 +196,7 @@ def follow(run_dir: Path, rank: int, *, entry: str = ENTRY) -> None:
         if _is_stop(error):
             raise Interrupted(one_line(error)) from None
         if not is_lost_peer(error):
-            replace_file(run_dir / _PEER_ERROR, f"process {rank}: {one_line(error)}", durable=False)
+            replace_file(RunFolder(run_dir).rank_error, f"process {rank}: {one_line(error)}", durable=False)
         _print_error(error)
         raise RunFailed(f"process {rank}: {one_line(error)}") from error
 
@@ -214,7 +213,7 @@ def is_lost_peer(error: BaseException) -> bool:
 
 def peer_error(run_dir: Path, wait_s: float = 0.0) -> str:
     """What another process of the run failed with, "" if none has said so."""
-    path, deadline = run_dir / _PEER_ERROR, time.monotonic() + wait_s
+    path, deadline = RunFolder(run_dir).rank_error, time.monotonic() + wait_s
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     return path.read_text() if path.exists() else ""

@@ -16,7 +16,7 @@ from submitit.core.utils import DelayedSubmission, JobPaths
 
 from webshop_rl.launching.runs.deaths import after_death, killed_by
 from webshop_rl.launching.runs.ended import close_journal
-from webshop_rl.launching.runs.progress import last_log_line
+from webshop_rl.launching.runs.progress import last_line
 from webshop_rl.launching.runs.state import GOING, State, read_status
 from webshop_rl.launching.runs.worker import peer_error
 from webshop_rl.launching.slurm.run import REQUEUE, SlurmRun
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 def _cause(code: int, paths: JobPaths) -> str:
     if code > _SIGNALLED:
         return killed_by(code - _SIGNALLED)
-    return f"exit code {code}: {last_log_line(paths.folder, paths.stderr.name)}"
+    return f"exit code {code}: {last_line(paths.stderr)}"
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ from submitit.helpers import TorchDistributedEnvironment
 from webshop_rl.launching.cluster.commands import job_state
 from webshop_rl.launching.local.queue import LocalQueue
 from webshop_rl.launching.local.slots import Slot
-from webshop_rl.launching.runs.folder import LOG
 from webshop_rl.launching.runs.log import logged
 from webshop_rl.launching.runs.plan import Action, Planned
 from webshop_rl.launching.runs.progress import read_progress
 from webshop_rl.launching.runs.state import State, held_by_job, hold_by_job, read_status
 from webshop_rl.launching.runs.worker import Interrupted, LeftAlone, RunFailed, execute, follow
+from webshop_rl.storage.folders import RunFolder
 
 # The former attempt's process may still be dying, on a node that Slurm has given up.
 _PATIENCE_S = 3600.0
@@ -81,7 +81,7 @@ class SlurmRun:
                 hold_by_job(folder, job_id, Path(os.environ["SUBMITIT_FOLDER"]))
 
     def _lead(self) -> None:
-        log_to(self.folders[0] / LOG)
+        log_to(RunFolder(self.folders[0]).log)
         # submitit's lines would end the log, and call a run that was stopped a success.
         get_logger().setLevel(logging.CRITICAL)
         began, before = time.monotonic(), read_progress(self.folders[0]).update

@@ -19,7 +19,6 @@ from webshop_rl.launching.local.slots import local_slots
 from webshop_rl.launching.queue import Queue
 from webshop_rl.launching.runs.code import snapshot
 from webshop_rl.launching.runs.compose import ComposedRun
-from webshop_rl.launching.runs.folder import LOG, runs_folder, sweep_folder
 from webshop_rl.launching.runs.observe import observe
 from webshop_rl.launching.runs.plan import Action, Planned, latest_folder, plan_all
 from webshop_rl.launching.runs.prepare import prepare
@@ -38,10 +37,8 @@ from webshop_rl.launching.sweeps.record import record_sweep
 from webshop_rl.launching.sweeps.sweep import Sweep
 from webshop_rl.launching.sweeps.table import RunView, SweepTable, view_run
 from webshop_rl.source import acting_code_digest
+from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.tracking.prepare import check_tracker
-
-# Below a sweep's folder: one folder for each submission, for submitit's files.
-JOBS = "jobs"
 
 
 @dataclass(frozen=True)
@@ -137,9 +134,11 @@ def _withdraw_lost(root: Path, signatures: Sequence[str]) -> None:
     """Cancel the jobs of launchers that died while they submitted these runs: none is submitted twice."""
     folders = [latest_folder(root, signature) for signature in signatures]
     lost = {name for folder in folders if (name := lost_launcher(root, folder))}
-    places = [place for name in lost for place in (root / "sweeps").glob(f"*/{JOBS}/{name}")]
+    places = [
+        jobs for name in lost for sweep in Root(root).all_sweeps() if (jobs := sweep.jobs(name)).exists()
+    ]
     if places:
-        withdraw(places, {held_by_job(folder) for folder in runs_folder(root).iterdir()})
+        withdraw(places, {held_by_job(folder) for folder in Root(root).runs.iterdir()})
 
 
 def _hand_over(
@@ -151,14 +150,14 @@ def _hand_over(
         prepare(entry.composed, entry.planned, sweep=sweep.name, code=sweep.code)
     runs = [entry.planned for entry in chosen]
     code = snapshot(sweep.root, sweep.source)
-    folder = sweep_folder(sweep.root, sweep.name)
+    folder = Root(sweep.root).sweep(sweep.name)
     if sweep.executor == "slurm":
         return SlurmQueue(
             runs,
             root=sweep.root,
             hardware=sweep.hardware,
             # One folder a submission: job ids may come again on another day.
-            folder=folder / JOBS / launcher,
+            folder=folder.jobs(launcher),
             code=code,
             name=sweep.name,
             launcher=launcher,
@@ -172,7 +171,7 @@ def _hand_over(
     return LocalQueue(
         runs,
         local_slots(sweep.hardware, len(runs), pack=sweep.settings.pack) if runs else [],
-        folder=folder / "submitit",
+        folder=folder.path / "submitit",
         code=code,
         launcher=launcher,
         restarts=sweep.hardware.restarts,
@@ -228,7 +227,7 @@ def _report(
     console.print(compare(views, folders, title=title, width=console.width))
     for view, folder in zip(views, folders, strict=True):
         if view.status.state in (State.FAILED, State.INTERRUPTED):
-            log = folder / LOG
+            log = RunFolder(folder).log
             print(
                 f"{view.status.state} {view.run} {view.label}: {view.status.error} ({log})", file=sys.stderr
             )

@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.folder import SIGNATURE, runs_folder, sweep_folder
 from webshop_rl.launching.runs.state import GOING, read_status
 from webshop_rl.storage.files import read_json, replace_file
+from webshop_rl.storage.folders import Root, RunFolder
 
-MANIFEST = "manifest.json"
 # Changing these makes no other sweep of the same command.
 _NOT_NAMING = (
     "hardware",
@@ -71,7 +70,7 @@ class Manifest:
 
     def folder(self, root: Path, listed: Listed) -> Path:
         """Where a listed run lives."""
-        return runs_folder(root) / listed.run
+        return Root(root).run(listed.run).path
 
 
 def sweep_name(overrides: Sequence[str], params: Mapping[str, str] | None = None) -> str:
@@ -113,13 +112,13 @@ def write_manifest(root: Path, name: str, runs: Sequence[Listed], common: Sequen
     listed = {r.signature: r for r in (before.runs if before else ())} | {r.signature: r for r in runs}
     created = before.created if before else time.time()
     manifest = Manifest(name, created, tuple(sys.argv), tuple(common), tuple(listed.values()))
-    replace_file(sweep_folder(root, name) / MANIFEST, json.dumps(asdict(manifest), indent=1), durable=False)
+    replace_file(Root(root).sweep(name).manifest, json.dumps(asdict(manifest), indent=1), durable=False)
     return manifest
 
 
 def read_manifest(root: Path, name: str) -> Manifest | None:
     """A sweep's manifest, or None if there is no such sweep."""
-    content = read_json(sweep_folder(root, name) / MANIFEST)
+    content = read_json(Root(root).sweep(name).manifest)
     if content is None:
         return None
     runs = tuple(Listed(r["run"], r["signature"], tuple(r["overrides"])) for r in content["runs"])
@@ -143,7 +142,7 @@ def label_in_sweep(root: Path, name: str | None, run: str) -> str:
 
 def list_sweeps(root: Path) -> list[Manifest]:
     """All sweeps under a root, the newest last."""
-    names = [path.parent.name for path in (root / "sweeps").glob(f"*/{MANIFEST}")]
+    names = [sweep.name for sweep in Root(root).all_sweeps()]
     found = [m for m in (read_manifest(root, name) for name in names) if m is not None]
     return sorted(found, key=lambda m: m.created)
 
@@ -158,7 +157,7 @@ def single_runs(root: Path, *, recent: int = 10) -> Manifest | None:
     listed = {run.run for manifest in list_sweeps(root) for run in manifest.runs}
     found = sorted(
         (status.queued, path, status.state in GOING)
-        for path in runs_folder(root).glob("*")
+        for path in Root(root).runs.glob("*")
         if path.name not in listed and (status := read_status(path)) is not None
     )
     if not found:
@@ -170,7 +169,7 @@ def single_runs(root: Path, *, recent: int = 10) -> Manifest | None:
 
 def listed_run(folder: Path) -> Listed:
     """A run by its folder."""
-    identity = read_json(folder / SIGNATURE) or {}
+    identity = read_json(RunFolder(folder).signature) or {}
     overrides = tuple(identity.get("overrides", ()))
     return Listed(folder.name, str(identity.get("signature", folder.name)), overrides)
 

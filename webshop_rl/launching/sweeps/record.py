@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from webshop_rl.launching.runs.ended import RUN_STATUS, add_tags, close_journal, journalled_end
-from webshop_rl.launching.runs.folder import SIGNATURE, sweep_folder
 from webshop_rl.launching.runs.state import State
 from webshop_rl.launching.sweeps.describe import describe
 from webshop_rl.storage.files import read_json, replace_file
+from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.tracking.client import reason
 from webshop_rl.tracking.config import TrackingSettings
 from webshop_rl.tracking.mirror import Mirror
@@ -62,7 +62,7 @@ def is_recorded(settings: TrackingSettings, name: str, states: States) -> bool:
 
 
 def _recorded(root: Path, name: str) -> Path:
-    return sweep_folder(root, name) / "recorded.json"
+    return Root(root).sweep(name).recorded
 
 
 def _as_text(states: States) -> str:
@@ -72,7 +72,7 @@ def _as_text(states: States) -> str:
 def _tag_shared(name: str, states: States) -> None:
     """Tag, in their journals, the runs whose parent is another sweep's: then any tracker learns of it."""
     for folder in states:
-        own = (read_json(folder / SIGNATURE) or {}).get("sweep")
+        own = (read_json(RunFolder(folder).signature) or {}).get("sweep")
         if own != name:
             add_tags(folder, {f"sweep.{name}": "shared"})
 

@@ -10,12 +10,12 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
 from webshop_rl.launching.runs.ended import close_journal
-from webshop_rl.launching.runs.folder import CONFIG
 from webshop_rl.launching.runs.observe import settle
 from webshop_rl.launching.runs.state import GOING
 from webshop_rl.launching.sweeps.manifest import Manifest
 from webshop_rl.launching.sweeps.record import is_recorded, record_sweep
 from webshop_rl.launching.sweeps.table import RunView
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.client import reason
 from webshop_rl.tracking.config import TrackingSettings, resolve
 from webshop_rl.tracking.mirror import Mirror
@@ -63,8 +63,9 @@ def _replay(behind: Sequence[Mirror]) -> None:
 
 def _settings(root: Path, folders: Sequence[Path]) -> TrackingSettings | None:
     for folder in folders:
-        if (folder / CONFIG).exists():
-            config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        frozen = RunFolder(folder).config
+        if frozen.exists():
+            config = yaml.safe_load(frozen.read_text(encoding="utf-8"))
             tracking = OmegaConf.create(config["tracking"])
             return resolve(tracking, root=root, experiment=str(config["experiment_name"]))
     return None

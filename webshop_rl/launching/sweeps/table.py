@@ -17,8 +17,9 @@ from rich.text import Text
 from webshop_rl.duration import duration
 from webshop_rl.launching.cluster.jobs import Jobs
 from webshop_rl.launching.runs.observe import observe
-from webshop_rl.launching.runs.progress import Progress, last_log_line, read_progress, time_left_s
+from webshop_rl.launching.runs.progress import Progress, last_line, read_progress, time_left_s
 from webshop_rl.launching.runs.state import GOING, RunStatus, State, held_by_job
+from webshop_rl.storage.folders import RunFolder
 
 _COLOUR = {
     State.FINISHED: "green",
@@ -82,7 +83,7 @@ def view_run(root: Path, folder: Path, label: str, jobs: Jobs | None, *, with_lo
     if job_id:
         job = None if jobs is None else jobs.get(job_id)
         place = " ".join(word for word in (job_id, job.node or job.reason if job else "") if word)
-    line = last_log_line(folder) if with_log and status.state == State.RUNNING else ""
+    line = last_line(RunFolder(folder).log) if with_log and status.state == State.RUNNING else ""
     if line.startswith("update "):
         line = ""  # the columns say the same, of this moment
     return RunView(folder.name, label, status, read_progress(folder), place, line)
