@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from webshop_rl.errors import UserError
+from webshop_rl.storage.folders import Root
 from webshop_rl.tracking import rows, sync
 from webshop_rl.tracking.config import TrackingSettings
 from webshop_rl.tracking.prepare import check_tracker, prepare_tracker
@@ -112,7 +113,7 @@ def check_whole(server, root, name, num_steps=30):
     ((run_id,),) = server.query(f"select run_uuid from runs where name = '{name}'")
     of_run = f"from metrics where run_uuid = '{run_id}' and key"
     stored = server.query(f"select step, value, timestamp {of_run} = 'train/score' order by step")
-    journal = rows.metric_history(root / "runs" / name / rows.JOURNAL, "train/score")
+    journal = rows.metric_history(Root(root).run(name).journal, "train/score")
     assert stored == [(p.step, p.value, p.ts_ms) for p in journal]
     assert [step for step, _, _ in stored] == list(range(num_steps))
     assert server.query(f"select count(*), min(is_nan) {of_run} = 'optim/loss'") == [(num_steps, 1)]

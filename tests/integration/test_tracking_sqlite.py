@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from webshop_rl.errors import UserError
+from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.tracking import rows, sync
 from webshop_rl.tracking.config import TrackingSettings, default_uri
 from webshop_rl.tracking.mirror import Mirror, run_id_of
@@ -153,7 +154,7 @@ def check_whole(root):
     loss = query(root, "select step, is_nan from metrics where key = 'optim/loss' order by step")
     assert loss == [(step, 1) for step in range(1, NUM_STEPS + 1)]
     assert doubled(root) == []
-    journal = rows.metric_history(root / "runs" / "a" / rows.JOURNAL, "train/score")
+    journal = rows.metric_history(Root(root).run("a").journal, "train/score")
     stamps = query(root, "select timestamp from metrics where key = 'train/score' order by step")
     assert [ts for (ts,) in stamps] == [point.ts_ms for point in journal]
     assert query(root, f"select status from runs where run_uuid = '{run_id}'") == [("FINISHED",)]
@@ -166,7 +167,7 @@ def test_killed_inside_flushes_and_replayed(root):
         assert killed.returncode == -signal.SIGKILL, killed.stderr
     done = run(root, "journal")
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
-    assert (root / "runs" / "a" / rows.TORN).exists()
+    assert (Root(root).run("a").torn_journal).exists()
     assert sync.main([str(root)]) == 0
     check_whole(root)
 
@@ -196,7 +197,7 @@ def test_a_run_that_the_tracker_has_lost_is_replayed_anew(root):
     assert run(root, "journal").returncode == 0
     folder = root / "runs" / "a"
     # As after `rm mlflow.db`: the note of what was taken is older than the database.
-    all_but_the_end = (folder / rows.JOURNAL).read_bytes()[:-1].rindex(b"\n") + 1
+    all_but_the_end = RunFolder(folder).journal.read_bytes()[:-1].rindex(b"\n") + 1
     lost = {"run_id": "0" * 32, "experiment_id": "7", "offset": all_but_the_end}
     (folder / "mlflow.json").write_text(json.dumps({"targets": {default_uri(root): lost}}))
     assert sync.main([str(root)]) == 0

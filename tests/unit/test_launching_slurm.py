@@ -227,14 +227,14 @@ def test_memory_by_hand() -> None:
         "rollout": {"batch_size": 4},
         "optim": {"micro_batch_tokens": 1000},
     }  # fmt: skip
-    shape = Shape(2, 10, 40, 10, 100)
-    assert shape.parameters == 2 * (4 * 100 + 3 * 400) + 1000  # 4200
-    # Weights and reference 2 x 4200 x 4; trained 3 x 4200 x 4; activations 1000 x 2 x 240 x 4;
+    shape = Shape(2, 10, 20, 10, 100)
+    assert shape.parameters == 2 * (4 * 100 + 3 * 200) + 1000  # 3000
+    # Weights and reference 2 x 3000 x 4; trained 3 x 3000 x 4; activations 1000 x 2 x (120 + 60) x 4;
     # logits 250 x 100 x 8.
-    expected = 33_600 + 50_400 + 1_920_000 + 200_000 + 0.8e9
+    expected = 24_000 + 36_000 + 1_440_000 + 200_000 + 0.8e9
     needs = estimate(config)
     assert needs.gpu_gb == pytest.approx(expected / 1e9)
-    assert needs.disk_gb == pytest.approx(9 * 4200 * 4 / 1e9)
+    assert needs.disk_gb == pytest.approx(9 * 3000 * 4 / 1e9)
 
 
 def test_an_unknown_model_is_not_guessed() -> None:

@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from webshop_rl.errors import UserError
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking import rows
 from webshop_rl.tracking.journal import Journal
 
@@ -52,7 +53,7 @@ def test_torn_at_every_byte_of_the_last_row(tmp_path):
     for length in range(len(kept), len(whole)):
         folder = tmp_path / str(length)
         folder.mkdir()
-        path = folder / rows.JOURNAL
+        path = RunFolder(folder).journal
         path.write_bytes(whole[:length])
         journal = Journal(folder, clock=ticking())
         journal.metrics(3, {"train/score": 0.3})
@@ -62,9 +63,9 @@ def test_torn_at_every_byte_of_the_last_row(tmp_path):
         assert not journal.mismatches
         torn = whole[len(kept) : length]
         if len(torn) == len(whole) - len(kept) - 1:  # all but the newline: the row was whole
-            assert not (folder / rows.TORN).exists()
+            assert not RunFolder(folder).torn_journal.exists()
         elif torn:
-            assert (folder / rows.TORN).read_bytes() == torn + b"\n"
+            assert RunFolder(folder).torn_journal.read_bytes() == torn + b"\n"
 
 
 def test_reader_leaves_out_a_row_that_is_being_written(tmp_path):

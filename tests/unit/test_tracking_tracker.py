@@ -7,6 +7,7 @@ import os
 import pytest
 
 from webshop_rl.errors import UserError
+from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.tracking import rows
 from webshop_rl.tracking.background import BackgroundMirror
 from webshop_rl.tracking.config import TrackingSettings
@@ -22,7 +23,7 @@ def opened(root, name="a", *, rank=0, **more):
 
 
 def journal_of(tracker):
-    return rows.read_rows(tracker.folder / rows.JOURNAL)
+    return rows.read_rows(RunFolder(tracker.folder).journal)
 
 
 def kinds(tracker, kind):
@@ -142,7 +143,7 @@ def test_a_resume_that_is_not_exact_is_tagged(tmp_path):
 
 def test_a_damaged_journal_gives_the_lock_back(tmp_path):
     opened(tmp_path).finish()
-    path = tmp_path / "runs" / "a" / rows.JOURNAL
+    path = Root(tmp_path).run("a").journal
     path.write_bytes(b"?\n" + path.read_bytes())
     for _ in range(2):
         with pytest.raises(UserError, match="line 1 is damaged"):
