@@ -9,7 +9,7 @@ NUM_PRODUCTS ?= 1000
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slurm drill mutants lint type bench smollm2 webshop mlflow-server clean
+.PHONY: help setup train test test-slurm drill mutants lint type bench smollm2 webshop ui report status clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@# torch with what its build needs; the rest is a complete list, so nothing is left to resolve.
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r constraints.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 train: $(STAMP)  ## train the default: five-product shop, tiny model, about a minute (ARGS="seed=1")
@@ -66,8 +66,14 @@ $(NOUNS): constraints-nouns.txt $(STAMP)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r constraints-nouns.txt
 	@touch $@
 
-mlflow-server: $(STAMP)  ## an MLflow server for runs/ with the settings that are fast, on loopback
-	$(BIN)/python -m webshop_rl.tracking.serve --root runs $(ARGS)
+ui: $(STAMP)  ## every run in the browser: an MLflow server for runs/, on loopback (ARGS="--port 5001")
+	$(BIN)/webshop-rl ui $(ARGS)
+
+report: $(STAMP)  ## compare a sweep's runs on one HTML page (ARGS="SWEEP"; without: the newest are listed)
+	$(BIN)/webshop-rl report $(ARGS)
+
+status: $(STAMP)  ## what is running, and what was launched last (ARGS="SWEEP")
+	$(BIN)/webshop-rl status $(ARGS)
 
 clean:  ## remove caches (not runs/, not .venv)
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -1,4 +1,5 @@
 """Reads what sweeps recorded in MLflow, and says what it shows and what it does not.
 
-Imports nothing of webshop_rl but the names of its metrics (webshop_rl.tracking.names).
+Imports of webshop_rl only what knows nothing of training: pyproject.toml lists it. Imports its own modules
+relatively, for in a wheel it lies within webshop_rl.
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.load import Run
-from analysis.plan import SEED_KEYS
+from .load import Run
+from .plan import SEED_KEYS
 
 # What determines reference returns, and so who shares them; the rest of these groups does not.
 _REFERENCE_GROUPS = ("env.", "model.", "rollout.")

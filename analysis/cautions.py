@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from analysis.arms import Arm
-from analysis.comparison import Comparison
-from analysis.load import Run, Sweep
+from .arms import Arm
+from .comparison import Comparison
+from .load import Run, Sweep
 
 # Below this many products, weighted by their episodes, an interval over them is rough; so is one of a
 # rate below LOW_RATE (docs/analysis.md).
@@ -55,7 +55,7 @@ def _lost(sweep: Sweep, arms: Sequence[Arm]) -> list[str]:
         found.append(
             f"The launcher counted {num} {status.lower()} more than MLflow holds: ended before they could be "
             "recorded, or their journals wait for python -m webshop_rl.tracking.sync; "
-            "python -m webshop_rl.launching.status names them."
+            "webshop-rl status names them."
         )
     return found
 

@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from analysis.arms import Arm
-from analysis.goals import GoalScores, differences, mean_of
-from analysis.load import Run
 from webshop_rl.statistics import (
     CONFIDENCE,
     Estimate,
@@ -20,6 +17,10 @@ from webshop_rl.statistics import (
     permutation_p,
 )
 from webshop_rl.tracking.names import EVALUATIONS
+
+from .arms import Arm
+from .goals import GoalScores, differences, mean_of
+from .load import Run
 
 METRICS = ("test/success", "test/score")
 # What stands beside the arms: the untrained policy and the scripted ones.

@@ -14,10 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.arms import Arm
-from analysis.axes import UPDATES, Axis
-from analysis.comparison import Comparison
 from webshop_rl.tracking.names import describe
+
+from .arms import Arm
+from .axes import UPDATES, Axis
+from .comparison import Comparison
 
 CURVES = ("val/success", "train/return_mean")
 # Okabe and Ito's colours, distinguished under every common colour blindness; yellow is too pale on white.

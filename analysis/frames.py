@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.arms import Arm
-from analysis.comparison import METRICS, Comparison
-from analysis.plan import SEED_KEYS
-from analysis.verdict import finding
 from webshop_rl.statistics import Estimate
 from webshop_rl.tracking.names import CONSUMED
+
+from .arms import Arm
+from .comparison import METRICS, Comparison
+from .plan import SEED_KEYS
+from .verdict import finding
 
 
 def frames(

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.plan import Missing, missing, read_plan
-from analysis.tracker import read_artifact, told_in_one_line
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
+
+from .plan import Missing, missing, read_plan
+from .tracker import read_artifact, told_in_one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -243,10 +244,10 @@ def _choose(parents: Iterable[Any], uri: str, name: str | None) -> Any:
     newest_first = sorted(parents, key=lambda p: -p.info.start_time)
     names = list(dict.fromkeys(p.data.tags.get("sweep", "") for p in newest_first))
     if not names:
-        raise UserError("holds no sweep", where=uri, remedy="python launch.py -m ... makes one")
+        raise UserError("holds no sweep", where=uri, remedy="webshop-rl sweep ... makes one")
     some = ", ".join(names[:5]) + (f", and {len(names) - 5} more" if len(names) > 5 else "")
     if name is None:
-        raise UserError("which sweep?", remedy=f"--sweep NAME; newest first: {some}")
+        raise UserError("which sweep?", remedy=f"report SWEEP; newest first: {some}")
     found = [p for p in newest_first if name in (p.data.tags.get("sweep"), p.info.run_id)]
     if not found:
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from analysis.tables import Table, right_aligned
+from .tables import Table, right_aligned
 
 _STYLE = """
 :root { color-scheme: light; }

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.tracker import read_artifact
 from webshop_rl.storage.files import read_json
 from webshop_rl.storage.folders import Root, SweepFolder
+
+from .tracker import read_artifact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

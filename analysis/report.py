@@ -1,4 +1,4 @@
-"""The comparison of a sweep's runs: `python -m analysis.report --sweep NAME`.
+"""The comparison of a sweep's runs: `webshop-rl report SWEEP`.
 
 Writes report.html (one page, nothing beside it needed), report.md, *.csv and figures/.
 """
@@ -14,31 +14,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.axes import AXES
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.cli import command, invocation
+from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
+
+from .axes import AXES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from analysis.comparison import Comparison, ReadGoals
-    from analysis.load import Sweep
-    from analysis.page import Picture
+    from .comparison import Comparison, ReadGoals
+    from .load import Sweep
+    from .page import Picture
 
 _METRICS = ("test/score", "test/success")
 _MAX_TAG_CHARS = 8000
+_EXTRA = ("matplotlib", "pandas")  # of the optional dependencies "analysis"
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if the report is written, 2 on bad input, reported in one line."""
     options = _parser().parse_args(arguments)
+    given = [name for name in (options.name, options.sweep, options.run) if name is not None]
+    if len(given) > 1:
+        raise UserError("one sweep or one run at a time", where=" ".join(given), remedy="a command for each")
+    place = (options.root, options.tracking_uri, options.out)
+    name, single = next(iter(given), None), options.run is not None
     try:
-        place = (options.root, options.tracking_uri, options.out)
-        name = options.run or options.sweep
-        print(write_report(name, *place, options.metric, options.x, single=options.run is not None))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        print(write_report(name, *place, options.metric, options.x, single=single))
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        remedy = "pip install 'webshop-rl[analysis]'"
+        raise UserError(f"{error.name} is not installed", where="report", remedy=remedy) from error
     return 0
 
 
@@ -49,7 +58,7 @@ def replay(root: Path) -> bool:
     wrong is reported, and the report is made of what MLflow has.
     Returns: whether the tracker takes what is sent from here.
     """
-    from analysis.tracker import tracker_uri
+    from .tracker import tracker_uri
 
     if not any(run.journal.is_file() for run in Root(root).all_runs()):
         return False
@@ -91,14 +100,14 @@ def write_report(
     Raises: UserError if there is no such sweep, run or tracker, or out cannot be written.
     """
     # Imported late: --help must answer without loading mlflow, scipy and matplotlib.
-    from analysis import figures
-    from analysis.arms import arms_of, shared_by_arms
-    from analysis.cautions import cautions
-    from analysis.comparison import compare
-    from analysis.frames import frames
-    from analysis.load import load_curves, load_run, load_sweep
-    from analysis.page import Report
-    from analysis.tables import (
+    from . import figures
+    from .arms import arms_of, shared_by_arms
+    from .cautions import cautions
+    from .comparison import compare
+    from .frames import frames
+    from .load import load_curves, load_run, load_sweep
+    from .page import Report
+    from .tables import (
         comparison_table,
         pairs_table,
         products_table,
@@ -106,8 +115,8 @@ def write_report(
         runs_table,
         unfinished_table,
     )
-    from analysis.tracker import open_tracker, tracker_uri
-    from analysis.verdict import verdict
+    from .tracker import open_tracker, tracker_uri
+    from .verdict import verdict
 
     writable = replay(root) if uri is None else uri.startswith("http")
     address = tracker_uri(root, uri)
@@ -144,9 +153,9 @@ def write_report(
 
 def _goal_reader(client: MlflowClient, sweep: Sweep, metric: str, root: Path | None) -> ReadGoals:
     """Reads scores by goal; tables of equal means on equal goals are taken to be one table, and read once."""
-    from analysis.goals import GoalScores
-    from analysis.load import Run, load_goals
-    from analysis.tracker import told_in_one_line
+    from .goals import GoalScores
+    from .load import Run, load_goals
+    from .tracker import told_in_one_line
 
     column = metric.rpartition("/")[2]
     known: dict[object, GoalScores | None] = {}
@@ -172,8 +181,8 @@ def _pictures(
 ) -> list[Picture]:
     from matplotlib.figure import Figure
 
-    from analysis import figures
-    from analysis.page import Picture
+    from . import figures
+    from .page import Picture
 
     found: list[Picture] = []
     for number, comparison in enumerate(comparisons, 1):
@@ -207,13 +216,13 @@ def _folder(path: Path) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.report",
+        prog=f"{invocation()} report",
         description="Compare a sweep's runs: a verdict, tables with intervals, learning curves, failures.",
-        epilog="Without --sweep the newest sweeps are listed. How the numbers are made: docs/analysis.md.",
+        epilog="Without a sweep the newest sweeps are listed. How the numbers are made: docs/analysis.md.",
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--sweep", metavar="NAME", help="the sweep, as printed when it was launched")
-    which.add_argument(
+    parser.add_argument("name", nargs="?", metavar="SWEEP", help="the sweep, as printed when it was launched")
+    parser.add_argument("--sweep", metavar="SWEEP", help="the same")
+    parser.add_argument(
         "--run", metavar="RUN", help="one run alone: the name of its folder, or its first letters"
     )
     place = parser.add_mutually_exclusive_group()

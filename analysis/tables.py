@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.arms import Arm
-from analysis.comparison import YARDSTICKS, ArmResult, Comparison, Yardstick
-from analysis.load import Run, Sweep
-from analysis.verdict import PERCENT, finding, interval
+from .arms import Arm
+from .comparison import YARDSTICKS, ArmResult, Comparison, Yardstick
+from .load import Run, Sweep
+from .verdict import PERCENT, finding, interval
 
 _STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped", "SCHEDULED": "to be resumed"}
 _RIGHT = ("seeds", "runs", "update", "p", "goals", "products", "episodes", "V* episodes")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from analysis.comparison import Comparison, Pair
-from analysis.load import Sweep
 from webshop_rl.statistics import CONFIDENCE, Estimate, seeds_needed, smallest_p
 from webshop_rl.tracking.names import BASELINES
+
+from .comparison import Comparison, Pair
+from .load import Sweep
 
 PERCENT = f"{CONFIDENCE:.0%}"
 _UNDECIDED = "distinguished from"

@@ -2,7 +2,7 @@
 
 Prints one line a figure: the journal's flush, MLflow's own log_metrics for comparison, how fast a
 journal is replayed, what a launch pays to check and to build a tracker, and the longest a step waits
-while the tracker answers, is dead, or hangs. With --server the same against `make mlflow-server`.
+while the tracker answers, is dead, or hangs. With --server the same against `make ui`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 
@@ -31,6 +32,11 @@ def command(main: Callable[..., int]) -> Callable[..., int]:
 
     reported.__doc__ = main.__doc__
     return reported
+
+
+def invocation() -> str:
+    """How the one command is written here, for a line that a person copies."""
+    return "webshop-rl" if shutil.which("webshop-rl") else "python -m webshop_rl"
 
 
 @contextlib.contextmanager

@@ -11,6 +11,8 @@ DIGEST_CHARS = 12
 PACKAGE = Path(__file__).resolve().parent
 SOURCE = PACKAGE.parent
 
+# Within the package in a wheel only, beside it in a checkout: a run executes neither.
+_BESIDE = ("conf", "analysis")
 # What decides an episode, given the values of the configuration: shops, models, prompts and decoding, and
 # how a reference episode is asked for. Rooms that are not there are passed over.
 ACTING = ("envs", "interface", "models", "rollout", "training/reference.py", "training/vstar.py")
@@ -18,7 +20,8 @@ ACTING = ("envs", "interface", "models", "rollout", "training/reference.py", "tr
 
 def code_files(source: Path = SOURCE) -> Iterator[Path]:
     """The files that decide what a run does: all of the package, and launch.py beside it."""
-    yield from _files_of(source / PACKAGE.name)
+    package = source / PACKAGE.name
+    yield from (f for f in _files_of(package) if f.relative_to(package).parts[0] not in _BESIDE)
     if (source / "launch.py").is_file():
         yield source / "launch.py"
 

@@ -26,8 +26,8 @@ def _train(cfg: DictConfig) -> float:
         return run_single(cfg)
 
 
-def train() -> None:
-    """Train one run, or with -m sweep many, as sys.argv says.
+def main() -> int:
+    """Train one run, or with -m sweep many, as sys.argv says; returns 0.
 
     Raises: UserError before anything was started if the input is bad; SystemExit(1) if a run failed.
     """
@@ -35,3 +35,4 @@ def train() -> None:
     register()
     with composition_errors():
         _train()
+    return 0

@@ -362,7 +362,7 @@ def test_an_unknown_sweep_is_answered_with_close_names(root, capsys):
     line = failing(capsys, "--root", str(root), "--sweep", "x' OR 1=1")
     assert "newest first: five, lone, study, older" in line
     line = failing(capsys, "--root", str(root))
-    assert line == "error: which sweep? (--sweep NAME; newest first: five, lone, study, older)"
+    assert line == "error: which sweep? (report SWEEP; newest first: five, lone, study, older)"
 
 
 def test_a_place_without_records_is_one_line_and_stays_empty(tmp_path, capsys):

@@ -33,7 +33,7 @@ def free_port():
 
 
 class Server:
-    """`make mlflow-server` in a root of its own."""
+    """`webshop-rl ui` in a root of its own."""
 
     def __init__(self, root):
         self.root, self.port = root, free_port()
@@ -202,7 +202,7 @@ def test_what_can_be_used_and_what_cannot_is_told_at_launch(server, tmp_path):
     check_tracker(settings(server, tmp_path))
     assert prepare_tracker(settings(server, tmp_path)).experiment == "e"
     closed = TrackingSettings("mlflow", f"http://127.0.0.1:{free_port()}", "e", tmp_path, timeout_s=1.0)
-    with pytest.raises(UserError, match=r"refused.*make mlflow-server.*tracking=journal"):
+    with pytest.raises(UserError, match=r"refused.*webshop-rl ui.*tracking=journal"):
         check_tracker(closed)
     check_tracker(closed.without_tracker())  # tracking=journal launches all the same
 

@@ -1,1 +1,1 @@
-"""Evaluation alone: `python -m webshop_rl.evaluate RUN|CHECKPOINT|MODEL|POLICY [key=value ...]`."""
+"""Evaluation alone: `webshop-rl evaluate RUN|CHECKPOINT|MODEL|POLICY [key=value ...]`."""

@@ -6,10 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError
-from webshop_rl.screen import keep_screen
+from webshop_rl.cli import command, invocation
 
-_EXIT_INTERRUPTED = 130
 _DESCRIPTION = """Evaluate a policy alone, beside the scripted policies on the same episodes.
 
 The first word is one of
@@ -30,18 +28,18 @@ _EPILOG = """keys (key=value, after the first word):
   model.path=..., evaluation.seed=...; rerun=true plays again what is on record.
 
 examples:
-  python -m webshop_rl.evaluate 4f8e23abc04d --watch 3
-  python -m webshop_rl.evaluate runs/runs/4f8e23abc04d split=val episodes=all
-  python -m webshop_rl.evaluate smollm2_135m env=shop5 rollout.decoding=free episodes=5
-  python -m webshop_rl.evaluate rule env=webshop env.data_dir=FOLDER env.split=published goals=0:400
+  webshop-rl evaluate 4f8e23abc04d --watch 3
+  webshop-rl evaluate runs/runs/4f8e23abc04d split=val episodes=all
+  webshop-rl evaluate smollm2_135m env=shop5 rollout.decoding=free episodes=5
+  webshop-rl evaluate rule env=webshop env.data_dir=FOLDER env.split=published goals=0:400
 """
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    keep_screen()
     parser = argparse.ArgumentParser(
-        prog="python -m webshop_rl.evaluate",
+        prog=f"{invocation()} evaluate",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -56,14 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="print N episodes as a person would read them",
     )
     options = parser.parse_intermixed_args(arguments)
-    try:
-        _evaluate(options.target, options.overrides, options.watch)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return _EXIT_INTERRUPTED
+    _evaluate(options.target, options.overrides, options.watch)
     return 0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from webshop_rl.cli import invocation
 from webshop_rl.errors import UserError
 from webshop_rl.launching.control import print_log
 from webshop_rl.launching.local.slots import local_slots
@@ -159,12 +160,13 @@ def _show_next(planned: Planned, console: Console) -> None:
     root = run.root.path
     options = "" if root == Path("runs").resolve() else f" --root {shlex.quote(str(root))}"
     overrides = "" if not options else f" root={shlex.quote(str(root))}"
+    program = invocation()
     lines = {
         "result": f"{run.result}",
         "log": f"{run.log}",
-        "episodes": f"python -m webshop_rl.evaluate {planned.run} --watch 3{overrides}",
-        "report": f"python -m analysis.report --run {planned.run}{options}",
-        "MLflow": f"python -m webshop_rl.tracking.serve{options}",
+        "episodes": f"{program} evaluate {planned.run} --watch 3{overrides}",
+        "report": f"{program} report --run {planned.run}{options}",
+        "MLflow": f"{program} ui{options}",
     }
     for what, line in lines.items():
         console.print(f"{what:9} {line}", highlight=False, soft_wrap=True)

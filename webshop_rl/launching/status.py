@@ -1,10 +1,10 @@
 """Sweeps and single runs seen from any shell, also after their launcher is gone.
 
-    python -m webshop_rl.launching.status [SWEEP or RUN]   table, live on a terminal; without a name what was
-                                                           launched last, a sweep or the single runs
-    python -m webshop_rl.launching.status cancel SWEEP     end its runs (or a RUN); they save themselves first
-    python -m webshop_rl.launching.status retry SWEEP      run again what failed or was interrupted
-    python -m webshop_rl.launching.status logs RUN         what a run has printed
+    webshop-rl status [SWEEP or RUN]   table, live on a terminal; without a name what was launched last,
+                                       a sweep or the single runs
+    webshop-rl status cancel SWEEP     end its runs (or a RUN); they save themselves first
+    webshop-rl status retry SWEEP      run again what failed or was interrupted
+    webshop-rl status logs RUN         what a run has printed
 
 Metrics that the runs could not bring to their tracker are replayed first.
 """
@@ -12,59 +12,56 @@ Metrics that the runs could not bring to their tracker are replayed first.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.cli import command, invocation
+from webshop_rl.errors import UserError
 from webshop_rl.launching.cluster.watch import JobsWatch
 from webshop_rl.launching.control import cancel_sweep, find_run, print_log, retry_sweep
 from webshop_rl.launching.runs.state import GOING, State, jobs_of
 from webshop_rl.launching.sweeps.manifest import Manifest, list_sweeps, listed_run, read_manifest, single_runs
 from webshop_rl.launching.sweeps.replay import replay_sweep
 from webshop_rl.launching.sweeps.table import RunView, SweepTable, render, summary, view_run
-from webshop_rl.screen import keep_screen
 
 # Single runs below the table of a sweep, besides those going.
 _RECENT = 5
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """0; 1 if a run of the sweep failed; 2 if there is no such sweep or run."""
-    keep_screen()
     options = _parser().parse_args(arguments)
     root = options.root.expanduser().resolve()
     words = [*options.words]
-    command = words.pop(0) if words and words[0] in ("cancel", "retry", "logs") else "show"
-    try:
-        if command == "logs":
+    action = words.pop(0) if words and words[0] in ("cancel", "retry", "logs") else "show"
+    if action == "logs":
+        with contextlib.suppress(KeyboardInterrupt):  # how --follow is left
             print_log(find_run(root, words[0] if words else ""), follow=options.follow)
-            return 0
-        if command in ("cancel", "retry") and not words:
-            raise UserError("the name of a sweep is missing", where=command, remedy=_known_sweeps(root))
-        manifest = _find(root, words[0] if words else None)
-        if command == "cancel":
-            print(cancel_sweep(root, manifest))
-            return 0
-        if command == "retry" and not manifest.name:
-            raise UserError("is a single run", where=words[0], remedy="its command with retry=true goes on")
-        if command == "retry":
-            return retry_sweep(root, manifest)
-        return _show(root, manifest, options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
         return 0
+    if action in ("cancel", "retry") and not words:
+        raise UserError("the name of a sweep is missing", where=action, remedy=_known_sweeps(root))
+    manifest = _find(root, words[0] if words else None)
+    if action == "cancel":
+        print(cancel_sweep(root, manifest))
+        return 0
+    if action == "retry" and not manifest.name:
+        raise UserError("is a single run", where=words[0], remedy="its command with retry=true goes on")
+    if action == "retry":
+        return retry_sweep(root, manifest)
+    with contextlib.suppress(KeyboardInterrupt):  # how the live table is left
+        return _show(root, manifest, options)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="webshop_rl.launching.status", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog=f"{invocation()} status", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("words", nargs="*", metavar="[cancel|retry|logs] SWEEP or RUN")
     parser.add_argument("--root", type=Path, default=Path("runs"), help="root of the runs (default: runs)")

@@ -14,7 +14,7 @@ from typing import Any
 from webshop_rl.errors import UserError
 
 _QUESTION = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
-_REMEDY = "start it (make mlflow-server), mend tracking.uri, or launch with tracking=journal"
+_REMEDY = "start it (webshop-rl ui), mend tracking.uri, or launch with tracking=journal"
 
 
 def check_server(url: str, *, timeout_s: float) -> None:

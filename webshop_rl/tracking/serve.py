@@ -1,7 +1,7 @@
-"""An MLflow server over a root's database, with the settings that are fast: `make mlflow-server`.
+"""An MLflow server over a root's database, with the settings that are fast: `webshop-rl ui`.
 
-    python -m webshop_rl.tracking.serve --root runs --port 5000
-    python launch.py tracking.uri=http://127.0.0.1:5000 ...
+    webshop-rl ui --root runs --port 5000
+    webshop-rl train tracking.uri=http://127.0.0.1:5000 ...
 
 One worker without the job runner answers a client in 5 ms; MLflow's defaults take 50 ms and 15
 processes. It listens on loopback unless asked otherwise, and then answers only to this machine's names.
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from webshop_rl.cli import command
+from webshop_rl.cli import command, invocation
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
 from webshop_rl.tracking.config import default_uri
@@ -82,7 +82,7 @@ def _check_free(host: str, port: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Become the server; return 2 if it cannot start."""
     parser = argparse.ArgumentParser(
-        prog="webshop_rl.tracking.serve", description="A fast MLflow server over a root's database."
+        prog=f"{invocation()} ui", description="A fast MLflow server over a root's database."
     )
     parser.add_argument("--root", type=Path, default=_DEFAULT_ROOT, help="root of the runs (default: runs)")
     parser.add_argument("--host", default="127.0.0.1", help="interface; 0.0.0.0 for all (default: 127.0.0.1)")

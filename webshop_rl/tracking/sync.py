@@ -96,7 +96,7 @@ def _refuse_foreign(uri: str) -> None:
         raise UserError(
             f"is written by {writing_host(uri)}, and two machines ruin a sqlite file",
             where=uri,
-            remedy="sync there, or use --tracking-uri with a server (make mlflow-server)",
+            remedy="sync there, or use --tracking-uri with a server (webshop-rl ui)",
         )
 
 

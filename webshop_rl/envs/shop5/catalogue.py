@@ -31,7 +31,7 @@ def make_goals(num_distractors: int) -> tuple[Goal, ...]:
     Without distractors the instruction names the target alone, so whatever its words find is right:
     random admissible actions succeed in about 40 % of episodes, buying the first result always. With
     four that falls to some 10 % and 20 %, and an agent has to read which product is asked for
-    (python -m webshop_rl.evaluate random env.distractors=4 episodes=400).
+    (webshop-rl evaluate random env.distractors=4 episodes=400).
 
     Args:
         num_distractors: 0 to 4, the products that follow the target in the catalogue, cyclically.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from webshop_rl.cli import invocation
 from webshop_rl.duration import duration
 from webshop_rl.launching.cluster.watch import JobsWatch
 from webshop_rl.launching.local.queue import LocalQueue
@@ -94,9 +95,8 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
     if sweep.settings.wait and not _still_going(views):
         _report(console, sweep, entries, views, time.monotonic() - began)
     else:
-        console.print(
-            f"python -m webshop_rl.launching.status {sweep.name} --root {sweep.root}", soft_wrap=True
-        )
+        root = shlex.quote(str(sweep.root))
+        console.print(f"{invocation()} status {sweep.name} --root {root}", soft_wrap=True)
     status = {e.composed.signature: v.status for e, v in zip(entries, views, strict=True)}
     return [
         Outcome(where[c.signature].folder, status[c.signature], stopped_by=stop.exit_code) for c in composed
@@ -234,5 +234,5 @@ def _report(
     if any(view.status.state in (State.INTERRUPTED, State.PREPARED) for view in views):
         console.print("the same command goes on with what is not finished", highlight=False)
     if any(view.status.state == State.FINISHED for view in views):
-        report = f"python -m analysis.report --sweep {sweep.name} --root {shlex.quote(str(sweep.root))}"
+        report = f"{invocation()} report --sweep {sweep.name} --root {shlex.quote(str(sweep.root))}"
         console.print(f"report: {report}", highlight=False, soft_wrap=True)
