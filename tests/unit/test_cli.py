@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
+import importlib
 import signal
 import subprocess
 import sys
@@ -46,6 +48,31 @@ def test_an_error_is_one_line_and_a_code(
 ) -> None:
     assert raising(error) == code
     assert capsys.readouterr().err == f"{line}\n"
+
+
+COMMANDS = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for room in ("webshop_rl", "analysis")
+    for path in (ROOT / room).rglob("*.py")
+    if "argparse.ArgumentParser(" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("module", [*COMMANDS, "webshop_rl.__main__", "benchmarks.env_speed"])
+def test_every_command_ends_in_one_line(
+    module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(*_: object, **__: object) -> None:
+        raise errors.pop()
+
+    errors: list[BaseException] = [KeyboardInterrupt(), UserError("is empty", where="root")]
+    for name in ("parse_args", "parse_intermixed_args"):
+        monkeypatch.setattr(argparse.ArgumentParser, name, parse)
+    words = ["report"] if module == "webshop_rl.__main__" else []
+    main = importlib.import_module(module).main
+    assert main(words) == 2
+    assert main(words) == 130
+    assert capsys.readouterr().err == "error: root: is empty\nstopped\n"
 
 
 def test_an_error_of_ours_keeps_its_traceback_and_an_exit_its_code() -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.cli import command
+from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.lock import Busy
 from webshop_rl.tracking.client import reason
@@ -135,6 +135,7 @@ def _problem(settings: TrackingSettings) -> str:
     return ""
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if every run is replayed, 1 if not, 2 if there is none."""
     parser = argparse.ArgumentParser(
@@ -147,11 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        runs = [run for folder in options.folders for run in find_runs(folder)]
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    runs = [run for folder in options.folders for run in find_runs(folder)]
     failed = 0
     for run_dir, outcome in sync_all(runs, options.tracking_uri, timeout_s=options.timeout_s):
         if isinstance(outcome, str):

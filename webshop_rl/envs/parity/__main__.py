@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from webshop_rl.cli import command
 from webshop_rl.envs.parity.answers import ANSWERS, compare
 from webshop_rl.envs.parity.corpus import read_corpus
 from webshop_rl.envs.parity.reference import Reference
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 
 EXIT_DIFFERENT = 1
 
@@ -34,6 +34,7 @@ def report(corpus_dir: Path, data_dir: str | None) -> bool:
     return all_match
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m webshop_rl.envs.parity", description=__doc__)
@@ -44,11 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="folder of the original data files (default: the variable WEBSHOP_DATA_DIR)",
     )
     options = parser.parse_args(arguments)
-    try:
-        return 0 if report(options.corpus_dir, options.data_dir) else EXIT_DIFFERENT
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    return 0 if report(options.corpus_dir, options.data_dir) else EXIT_DIFFERENT
 
 
 if __name__ == "__main__":

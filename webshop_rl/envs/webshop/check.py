@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from webshop_rl.cli import command
 from webshop_rl.envs.types import SPLITS
 from webshop_rl.envs.webshop import files
 from webshop_rl.envs.webshop.product import Product
@@ -187,6 +188,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m webshop_rl.envs.webshop.check", description=__doc__)

