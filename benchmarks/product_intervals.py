@@ -20,8 +20,8 @@ from rich.table import Table
 
 from webshop_rl.envs.types import Goal
 from webshop_rl.envs.webshop.shop import WebShop
-from webshop_rl.training.evaluation import by_product, effective_products
-from webshop_rl.training.intervals import product_interval
+from webshop_rl.evaluation.episodes import by_product, effective_products
+from webshop_rl.statistics import over_products
 
 Choose = Callable[[Sequence[Goal], int], list[str]]
 
@@ -57,7 +57,10 @@ def coverage(
     for repetition in range(repetitions):
         rates = rng.beta(rate * concentration, (1 - rate) * concentration, len(names))
         successes = rng.random(len(products)) < rates[index]
-        found = product_interval(list(map(float, successes)), products, num_resamples=1000, seed=repetition)
+        weights = np.ones(len(products))
+        found = over_products(successes.astype(float), weights, products, num_resamples=1000, seed=repetition)
+        assert found.low is not None
+        assert found.high is not None
         covered += found.low - 1e-12 <= rate <= found.high + 1e-12
         widths += found.high - found.low
     return covered / repetitions, widths / repetitions

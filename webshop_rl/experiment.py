@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from webshop_rl.budget import planned_updates_of
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.envs.types import Shop
+from webshop_rl.evaluation.episodes import evaluation_specs, split_label
+from webshop_rl.evaluation.evaluator import Evaluation, Evaluator
+from webshop_rl.evaluation.intervals import compare
+from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
+from webshop_rl.evaluation.tables import result_markdown, result_table
 from webshop_rl.launching.runs.signature import acting_signature
 from webshop_rl.launching.sweeps.describe import user_name
 from webshop_rl.launching.sweeps.manifest import label_in_sweep
@@ -26,12 +31,8 @@ from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.config import resolve
 from webshop_rl.tracking.tracker import NullTracker, open_tracker
-from webshop_rl.training.arms import record_arm
-from webshop_rl.training.baselines import BASELINES, play_scripted
 from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_checkpoints, sweep_away
-from webshop_rl.training.display import RunDisplay, result_markdown, result_table
-from webshop_rl.training.evaluation import evaluation_specs, split_label, summarise_evaluation
-from webshop_rl.training.intervals import paired_difference
+from webshop_rl.training.display import RunDisplay
 from webshop_rl.training.learner import Learner
 from webshop_rl.training.optimiser import OptimSettings
 from webshop_rl.training.preemption import Preempted, StopRequest
@@ -55,7 +56,7 @@ class RunParts:
     tracker: NullTracker
     group: Processes
     display: RunDisplay
-    test_specs: list[EpisodeSpec]
+    evaluator: Evaluator
     vstar: Provenance | None
 
 
@@ -209,7 +210,7 @@ def _build(
         tracker=tracker,
         group=group,
         display=display,
-        test_specs=specs,
+        evaluator=Evaluator(specs, tracker, folder, group),
         vstar=vstar.provenance if vstar else None,
     )
 
@@ -269,43 +270,29 @@ def _loop_settings(cfg: DictConfig) -> LoopSettings:
 def _execute(parts: RunParts) -> dict[str, Any]:
     """Untrained test, training, the one test, baselines; everything but the first can be resumed into."""
     parts.tracker.artifact(RunFolder(parts.folder).config)
+    evaluate = parts.evaluator.evaluate
     # Before a checkpoint is loaded the policy is the untrained one.
-    untrained = _evaluate(parts, "untrained", 0, lambda: _play_policy(parts, "untrained policy"))
+    untrained = evaluate(_network(parts, "untrained", "untrained policy"), 0)
     if parts.trainer.resume():
         parts.display.say(f"resuming at update {parts.trainer.progress.update}")
     best = parts.trainer.run()
     parts.learner.restore(best)
     last = parts.trainer.progress.update
-    arms = {
-        "test": _evaluate(parts, "test", last, lambda: _play_policy(parts, "trained policy")),
-        "untrained": untrained,
-    }
-    for name in BASELINES:
-        play = _scripted(parts, name)
-        arms[f"baseline/{name}"] = _evaluate(parts, f"baseline/{name}", last, play)
+    trained = evaluate(_network(parts, "test", "trained policy (best on validation)"), last, traces=True)
+    scripted = [evaluate(policy, last) for policy in scripted_policies(parts.shop)]
     if parts.group.is_main:
         _tidy(parts.folder, best)
-    return _result(parts, arms, best)
+    return _result(parts, [trained, untrained, *scripted], best)
 
 
-def _play_policy(parts: RunParts, which: str) -> list[Trajectory]:
-    parts.display.phase(f"measuring the {which}", f"on {len(parts.test_specs)} test episodes")
-    share, temperature = parts.group.share(parts.test_specs), parts.cfg.evaluation.temperature
-    return parts.group.gather_from(lambda: parts.collector.collect(share, temperature=temperature))
+def _network(parts: RunParts, name: str, label: str) -> Policy:
+    """The policy with the weights that the learner has at the moment it is played."""
 
+    def play(specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
+        parts.display.phase(f"measuring the {label.partition(' (')[0]}", f"on {len(specs)} test episodes")
+        return play_network(parts.collector, specs, parts.cfg.evaluation.temperature, parts.group)
 
-def _scripted(parts: RunParts, name: str) -> Callable[[], list[Trajectory]]:
-    return lambda: play_scripted(name, parts.shop, parts.test_specs)
-
-
-def _evaluate(
-    parts: RunParts, arm: str, step: int, play: Callable[[], list[Trajectory]]
-) -> list[dict[str, Any]]:
-    records = record_arm(parts.tracker, parts.folder, arm, step, play, parts.group)
-    if arm == "test" and parts.group.is_main:
-        parts.tracker.traces("test", records)
-        parts.tracker.flush()
-    return records
+    return Policy(name, label, play)
 
 
 def _tidy(folder: Path, best: Checkpoint) -> None:
@@ -316,28 +303,23 @@ def _tidy(folder: Path, best: Checkpoint) -> None:
         drop_optimiser(checkpoint)
 
 
-def _result(parts: RunParts, arms: dict[str, list[dict[str, Any]]], best: Checkpoint) -> dict[str, Any]:
-    means = {arm: summarise_evaluation(records) for arm, records in arms.items()}
-    cfg = parts.cfg
-    differences = {}
-    for arm, records in arms.items():
-        if arm != "test":
-            found = asdict(paired_difference(arms["test"], records))
-            differences[arm] = {
-                k: None if v in (float("inf"), float("-inf")) else v for k, v in found.items()
-            }
-    num_goals = len({record["goal"] for record in arms["test"]})
+def _result(parts: RunParts, evaluations: Sequence[Evaluation], best: Checkpoint) -> dict[str, Any]:
+    """What result.json contains: the trained policy, first of the evaluations, beside the others."""
+    cfg, progress, records = parts.cfg, parts.trainer.progress, evaluations[0].records
+    num_goals = len({record["goal"] for record in records})
+    title = (
+        f"{cfg.env.name}, {cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}: "
+        f"{len(records)} test episodes, {num_goals} goals ({split_label(parts.shop, 'test')})"
+    )
+    result = compare(title, evaluations)
     return {
         **({"vstar": asdict(parts.vstar)} if parts.vstar else {}),
-        "title": f"{cfg.env.name}, {cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}: "
-        f"{len(arms['test'])} test episodes, {num_goals} goals ({split_label(parts.shop, 'test')})",
-        "objective": means["test"]["score"],
+        **result,
+        "objective": result["policies"]["test"]["score"],
         "best_update": best.update,
-        "num_updates": parts.trainer.progress.update,
-        "num_episodes": parts.trainer.progress.episodes,
-        "train_s": parts.trainer.progress.train_s,
-        "arms": means,
-        "trained_minus": differences,
+        "num_updates": progress.update,
+        "num_episodes": progress.episodes,
+        "train_s": progress.train_s,
         "resume_mismatches": len(parts.tracker.mismatches),
         "pid": os.getpid(),
     }

@@ -72,8 +72,8 @@ def run(run_dir: Path) -> float:
             note["late"] = importlib.import_module("webshop_rl.late_probe").VALUE
         tracker.finish("FINISHED")
     score = cfg["lr"] * 1e5
-    arms = {"test": {**TEST, "score": score}}
-    result = {"title": "fake", "objective": score, "arms": arms, "trained_minus": {}}
+    policies = {"test": {**TEST, "score": score}}
+    result = {"title": "fake", "objective": score, "policies": policies, "main_minus": {}}
     (run_dir / "result.json").write_text(json.dumps(result))
     (run_dir / "note.json").write_text(json.dumps({**note, "ended": time.time()}))
     return score

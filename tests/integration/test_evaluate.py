@@ -32,8 +32,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def records(folder: Path, arm: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "episodes" / f"{arm}.jsonl").read_text().splitlines()]
+def records(folder: Path, policy: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "episodes" / f"{policy}.jsonl").read_text().splitlines()]
 
 
 def evaluations(root: Path) -> set[Path]:
@@ -52,11 +52,13 @@ def test_a_run_alone_does_what_it_did_in_its_own_test(root: Path, capsys: pytest
     run = root / "runs" / NAME
     before = evaluations(root)
     folder = evaluated(root, NAME, "episodes=10")
-    for arm in ("test", "baseline_random", "baseline_first", "baseline_rule"):
-        assert records(folder, arm) == records(run, arm)
-        assert len(json.loads((folder / "tables" / f"{arm}.json").read_text())["data"]) == 5  # a row a goal
+    for policy in ("test", "baseline_random", "baseline_first", "baseline_rule"):
+        assert records(folder, policy) == records(run, policy)
+        assert (
+            len(json.loads((folder / "tables" / f"{policy}.json").read_text())["data"]) == 5
+        )  # a row a goal
     result = json.loads((folder / "result.json").read_text())
-    assert result["arms"]["test"] == json.loads((run / "result.json").read_text())["arms"]["test"]
+    assert result["policies"]["test"] == json.loads((run / "result.json").read_text())["policies"]["test"]
     output = capsys.readouterr().out
     assert f"on record: {folder}" in output.replace("\n", "")
     # The same command again plays nothing, rerun=true does.

@@ -76,7 +76,7 @@ def assert_same_run(disturbed: Path, calm: Path) -> None:
     assert episodes(disturbed) == episodes(calm)
     result = json.loads((only_run(disturbed) / "result.json").read_text())
     assert result["resume_mismatches"] == 0
-    assert result["arms"] == json.loads((only_run(calm) / "result.json").read_text())["arms"]
+    assert result["policies"] == json.loads((only_run(calm) / "result.json").read_text())["policies"]
     assert not list((only_run(disturbed) / "checkpoints").glob(".partial*"))
     assert all(
         not (c.path / "optimiser.pt").exists() for c in find_checkpoints(only_run(disturbed) / "checkpoints")

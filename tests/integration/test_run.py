@@ -39,14 +39,20 @@ def test_a_run_leaves_everything_in_its_folder_and_in_mlflow(tmp_path: Path) -> 
     root = tmp_path / "root"
     code, output, error = launch(root)
     assert code == 0, error
-    for arm in ("trained policy", "untrained policy", "random admissible", "first result", "rule"):
-        assert arm in output
+    for policy in ("trained policy", "untrained policy", "random admissible", "first result", "rule"):
+        assert policy in output
     assert "these are training goals" in output
     (folder,) = (root / "runs").iterdir()
     result = json.loads((folder / "result.json").read_text())
     assert result["num_updates"] == 2
-    assert set(result["arms"]) == {"test", "untrained", "baseline/random", "baseline/first", "baseline/rule"}
-    assert result["arms"]["baseline/rule"]["success"] == 1.0
+    assert set(result["policies"]) == {
+        "test",
+        "untrained",
+        "baseline/random",
+        "baseline/first",
+        "baseline/rule",
+    }
+    assert result["policies"]["baseline/rule"]["success"] == 1.0
     assert sorted(p.name for p in (folder / "episodes").iterdir()) == [
         "baseline_first.jsonl", "baseline_random.jsonl", "baseline_rule.jsonl", "test.jsonl",
         "untrained.jsonl",

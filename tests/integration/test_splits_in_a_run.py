@@ -114,7 +114,7 @@ def test_a_run_trains_validates_and_tests_on_the_goals_of_each_split(
         file.stem: {json.loads(line)["goal"] for line in file.read_text().splitlines()}
         for file in (folder / "episodes").glob("*.jsonl")
     }
-    arms = ("test", "untrained", "baseline_random", "baseline_first", "baseline_rule")
-    assert records == dict.fromkeys(arms, test)
+    policies = ("test", "untrained", "baseline_random", "baseline_first", "baseline_rule")
+    assert records == dict.fromkeys(policies, test)
     result = json.loads((folder / "result.json").read_text())
     assert "3 test episodes, 3 goals (held-out products)" in result["title"]

@@ -138,7 +138,7 @@ MUTANTS = [
         ("reused samples lie under the code's own key", 'own | {"reuses": provenance.reused_key}', "own"),
     ),
     *_of(
-        "training/goals.py",
+        "training/collection.py",
         GOALS,
         ("every pass in the same order", "default_rng([seed, passes])", "default_rng([seed])"),
         ("a group plays one episode", "iteration, place, goal.id, sample)", "iteration, place, goal.id)"),

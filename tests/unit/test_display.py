@@ -43,23 +43,6 @@ def test_a_long_collection_gives_a_sign_of_life_but_seldom(
     assert lines == ["update 0/60  playing: 40 turns, 3/32 episodes ended"] * 2
 
 
-def test_the_description_holds_each_arm_that_was_measured() -> None:
-    means = {"success": 0.5, "score": 0.75, "episode_turns": 3.0}
-    result = {
-        "title": "shop5, apo_pg",
-        "arms": {"test": means, "untrained": means | {"score": 0.25}, "baseline/rule": means},
-        "trained_minus": {
-            "untrained": {"mean": 0.5, "low": 0.4, "high": 0.6},
-            "baseline/rule": {"mean": 0.0, "low": None, "high": None},
-        },
-    }
-    assert module.result_markdown(result).splitlines()[4:] == [
-        "trained policy (best on validation) | 0.500 | 0.750 | 3.0 | ",
-        "untrained policy | 0.500 | 0.250 | 3.0 | +0.500 [+0.400, +0.600]",
-        "rule | 0.500 | 0.750 | 3.0 | +0.000",
-    ]
-
-
 def test_eighty_columns_keep_the_counter(clock: list[float]) -> None:
     screen = io.StringIO()
     with RunDisplay("run", 60) as display:
@@ -90,20 +73,3 @@ def test_what_is_measured_is_said(capsys: pytest.CaptureFixture[str], clock: lis
     assert lines[0] == "measuring the untrained policy on 100 test episodes"
     assert lines[1].endswith("measuring the untrained policy: 3/100 episodes ended")
     assert lines[3].endswith("playing: 40 turns, 3/32 episodes ended")
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_result_fits_its_terminal(width: int) -> None:
-    means = {"success": 0.5, "score": 0.75, "episode_turns": 3.0}
-    result = {
-        "title": "shop5, apo_pg, tiny, lr 5e-06, seed 0: 9 test episodes, 5 goals (these are training goals)",
-        "arms": {"test": means, "untrained": means},
-        "trained_minus": {"untrained": {"mean": 0.5, "low": 0.4, "high": 0.6}},
-    }
-    console = Console(width=width, record=True, file=io.StringIO())
-    console.print(module.result_table(result, width=width))
-    lines = console.export_text().splitlines()
-    assert all(len(line.rstrip()) <= width for line in lines)
-    assert " ".join(" ".join(lines[:2]).split()).startswith(result["title"])
-    assert any("+0.500 [+0.400, +0.600]" in line and "0.750" in line for line in lines)
-    assert any("│" in line for line in lines) == (width >= 100)

@@ -207,11 +207,12 @@ def test_brackets_in_overrides_and_errors_are_shown_as_they_are(tmp_path: Path) 
     assert text.count("gloo [/pair.cc:553] closed") == 2
 
 
-def test_the_comparison_shows_failures_and_each_baseline_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["policies", "arms"])  # the second in results of older runs
+def test_the_comparison_shows_failures_and_each_baseline_once(tmp_path: Path, key: str) -> None:
     (tmp_path / "a").mkdir()
-    arms = '{"test": {"success": 0.5, "score": 0.75}, "untrained": {"success": 0.1, "score": 0.2},'
-    arms += ' "baseline/rule": {"success": 0.25, "score": 0.5}}'
-    (tmp_path / "a/result.json").write_text(f'{{"objective": 0.75, "arms": {arms}}}')
+    means = '{"test": {"success": 0.5, "score": 0.75}, "untrained": {"success": 0.1, "score": 0.2},'
+    means += ' "baseline/rule": {"success": 0.25, "score": 0.5}}'
+    (tmp_path / "a/result.json").write_text(f'{{"objective": 0.75, "{key}": {means}}}')
     console = Console(width=100, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(compare(_views(), [tmp_path / "a", tmp_path / "b"], title="sweep s"))
     lines = [line.split() for line in console.export_text().splitlines()]
@@ -230,7 +231,7 @@ def test_arms_get_a_mean_with_its_interval_over_seeds(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         means = f'{{"test": {{"success": 1.0, "score": {score}}}}}'
-        (folder / "result.json").write_text(f'{{"objective": {score}, "arms": {means}}}')
+        (folder / "result.json").write_text(f'{{"objective": {score}, "policies": {means}}}')
         status = RunStatus(State.FINISHED, started=61.0, ended=91.0, earlier_s=30.0)
         views.append(RunView(str(number), label, status, Progress(9, 9)))
         folders.append(folder)

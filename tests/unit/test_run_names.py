@@ -41,8 +41,8 @@ def test_a_sweep_of_any_size_has_a_description_that_mlflow_takes(tmp_path: Path)
     write_manifest(tmp_path, "study", listed, [])
     folder = tmp_path / "runs" / "run0"
     folder.mkdir(parents=True)
-    arms = {"test": {"success": 0.5, "score": 0.75}, "baseline/rule": {"success": 0.25, "score": 0.5}}
-    (folder / "result.json").write_text(json.dumps({"arms": arms}))
+    policies = {"test": {"success": 0.5, "score": 0.75}, "baseline/rule": {"success": 0.25, "score": 0.5}}
+    (folder / "result.json").write_text(json.dumps({"policies": policies}))
     note = describe(tmp_path, "study", {folder: (State.FINISHED, "")})["mlflow.note.content"]
     assert len(note) <= 8000
     assert "1000 runs: 1 finished" in note

@@ -8,8 +8,8 @@ import pytest
 
 from webshop_rl.envs.types import Goal
 from webshop_rl.rollout.types import Trajectory, Turn
+from webshop_rl.training.collection import goals_of, group_specs
 from webshop_rl.training.control import permute_rewards
-from webshop_rl.training.goals import goals_of, group_specs
 from webshop_rl.training.vstar import adaptive_samples
 
 GOALS = [Goal(f"g{i}", f"a{i}", "") for i in range(5)]

@@ -74,18 +74,17 @@ def _evaluate(word: str, words: Sequence[str], watch: int) -> None:
     from rich.console import Console
 
     from webshop_rl.evaluate.play import evaluate
-    from webshop_rl.evaluate.show import EpisodeProgress, episodes, remarks, table
-    from webshop_rl.storage.files import read_json
-    from webshop_rl.storage.folders import RunFolder
+    from webshop_rl.evaluate.progress import EpisodeProgress
+    from webshop_rl.evaluation.tables import remarks, result_table
+    from webshop_rl.evaluation.transcript import transcript
 
     console = Console(soft_wrap=True)
     with EpisodeProgress(console) as progress:
         evaluated = evaluate(target, request, configured, progress.report)
-    for line in episodes(evaluated.arms[evaluated.main], watch):
+    for line in transcript(evaluated.records, watch):
         console.print(line, highlight=False, markup=False)
-    result = read_json(RunFolder(evaluated.folder).result) or {}
-    console.print(table(result, width=console.width), soft_wrap=False)
-    for line in remarks(result):
+    console.print(result_table(evaluated.result, width=console.width), soft_wrap=False)
+    for line in remarks(evaluated.result):
         console.print(line, highlight=False, markup=False)
     note = "on record already, rerun=true plays it again" if evaluated.again else "on record"
     console.print(f"{note}: {evaluated.folder}", highlight=False, markup=False)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,12 @@ from webshop_rl.envs.types import Goal, Shop
 from webshop_rl.errors import UserError
 from webshop_rl.evaluate.configuration import Configured, Request
 from webshop_rl.evaluate.target import Kind, Target
+from webshop_rl.evaluation.episodes import effective_products, evaluation_specs, split_label
+from webshop_rl.evaluation.evaluator import Evaluator
+from webshop_rl.evaluation.intervals import compare
+from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
+from webshop_rl.evaluation.records import Record
+from webshop_rl.evaluation.tables import Result, result_markdown
 from webshop_rl.experiment import run_tags
 from webshop_rl.launching.runs.code import git_state
 from webshop_rl.launching.runs.ended import journalled_end
@@ -33,16 +38,8 @@ from webshop_rl.tracking.config import TrackingSettings, resolve
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import may_write_here
 from webshop_rl.tracking.tracker import NullTracker, open_tracker
-from webshop_rl.training.arms import record_arm
-from webshop_rl.training.baselines import BASELINES, play_scripted
 from webshop_rl.training.checkpoint import COMPLETE, Checkpoint, find_checkpoints
-from webshop_rl.training.evaluation import (
-    effective_products,
-    evaluation_specs,
-    split_label,
-    summarise_evaluation,
-)
-from webshop_rl.training.intervals import Interval, paired_difference, record_interval
+from webshop_rl.training.processes import Processes
 
 Report = Callable[[int, int, int], None]
 
@@ -53,16 +50,14 @@ class Evaluated:
 
     Attributes:
         folder: where it is on record.
-        title: what was evaluated on what.
-        main: the arm that was asked for, first among arms.
-        arms: episode records by the prefix of their metrics.
+        result: as intervals.compare returns it; the policy that was asked for is the main one.
+        records: episodes of that policy.
         again: whether it was on record already and nothing had to be played.
     """
 
     folder: Path
-    title: str
-    main: str
-    arms: dict[str, list[dict[str, Any]]]
+    result: Result
+    records: list[Record]
     again: bool
 
 
@@ -83,7 +78,6 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     fields = {**configured.fields, **_identity(target, checkpoint, request)}
     folder = _folder(cfg, fields)
     again = RunFolder(folder).result.is_file()
-    main = f"baseline/{target.name}" if target.kind is Kind.SCRIPTED else request.split
     step = checkpoint.update if checkpoint else 0
     identity = {"signature": _signature(target), "code_digest": code_digest(), "git": git_state()}
     tags = run_tags(folder, cfg, shop, identity) | {"mlflow.source.name": "webshop_rl.evaluate"}
@@ -108,19 +102,21 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
         replace_file(RunFolder(folder).config, OmegaConf.to_yaml(cfg), durable=False)
         tracker.artifact(RunFolder(folder).config)
 
-        def play_agent() -> list[Trajectory]:
-            return _play_agent(configured, shop, checkpoint, specs, report)
+        def play(specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
+            return _play_network(configured, shop, checkpoint, specs, report)
 
-        arms = {}
-        for arm in dict.fromkeys([main, *(f"baseline/{name}" for name in BASELINES)]):
-            play = play_agent if arm == request.split else _scripted(arm, shop, specs)
-            arms[arm] = record_arm(tracker, folder, arm, step, play)
-        tracker.traces(main.replace("/", "_"), arms[main])
-        title = f"{label}: {cfg.env.name}, {_split_words(shop, request.split)}, {_size(arms[main])}"
-        result = _result(title, label, main, arms)
-        tracker.tags({"mlflow.note.content": _description(result)})
+        scripted = {policy.name: policy for policy in scripted_policies(shop)}
+        # A target that is not scripted is on record under the split.
+        name = f"baseline/{target.name}" if target.kind is Kind.SCRIPTED else request.split
+        asked = scripted.pop(name, Policy(name, label, play))
+        evaluator = Evaluator(specs, tracker, folder, Processes())
+        main = evaluator.evaluate(asked, step, traces=True)
+        others = [evaluator.evaluate(policy, step) for policy in scripted.values()]
+        title = f"{label}: {cfg.env.name}, {_split_words(shop, request.split)}, {_size(main.records)}"
+        result = compare(title, [main, *others])
+        tracker.tags({"mlflow.note.content": result_markdown(result)})
         replace_file(RunFolder(folder).result, json.dumps(result, indent=1), durable=False)
-    return Evaluated(folder, title, main, arms, again)
+    return Evaluated(folder, result, main.records, again)
 
 
 def _goals(shop: Shop, request: Request) -> Sequence[Goal]:
@@ -135,11 +131,11 @@ def _goals(shop: Shop, request: Request) -> Sequence[Goal]:
     return goals[first:end]
 
 
-def _play_agent(
+def _play_network(
     configured: Configured,
     shop: Shop,
     checkpoint: Checkpoint | None,
-    specs: list[EpisodeSpec],
+    specs: Sequence[EpisodeSpec],
     report: Report,
 ) -> list[Trajectory]:
     cfg = configured.cfg
@@ -150,7 +146,7 @@ def _play_agent(
     if checkpoint is not None:
         _load(checkpoint, agent)
     collector = Acting.of(cfg, agent).collector(agent, shop, report=report)
-    return collector.collect(specs, temperature=cfg.evaluation.temperature)
+    return play_network(collector, specs, cfg.evaluation.temperature, Processes())
 
 
 def _load(checkpoint: Checkpoint, agent: Agent) -> None:
@@ -163,10 +159,6 @@ def _load(checkpoint: Checkpoint, agent: Agent) -> None:
             where=str(checkpoint.path),
             remedy="leave out the overrides of model.* and env.*, or name the run's data",
         ) from error
-
-
-def _scripted(arm: str, shop: Shop, specs: list[EpisodeSpec]) -> Callable[[], list[Trajectory]]:
-    return lambda: play_scripted(arm.removeprefix("baseline/"), shop, specs)
 
 
 def _checkpoint(target: Target) -> Checkpoint | None:
@@ -230,47 +222,8 @@ def _size(records: list[dict[str, Any]]) -> str:
     return f"{len(records)} episodes, {len(goals)} goals of {len(products)} products{weights}"
 
 
-def _result(title: str, label: str, main: str, arms: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """What result.json says: means, and 95 % intervals by product."""
-    return {
-        "title": title,
-        "main": main,
-        "label": label,
-        "arms": {arm: summarise_evaluation(records) for arm, records in arms.items()},
-        "intervals": {
-            arm: {name: _plain(record_interval(records, name)) for name in ("success", "score")}
-            for arm, records in arms.items()
-        },
-        "main_minus": {
-            arm: _plain(paired_difference(arms[main], records))
-            for arm, records in arms.items()
-            if arm != main
-        },
-    }
-
-
-def _description(result: Mapping[str, Any]) -> str:
-    """The same as a table, for MLflow's description of the run."""
-    lines = [result["title"], "", "policy | success [95 % by product] | score [95 % by product]"]
-    lines.append("--- | --- | ---")
-    for arm, means in result["arms"].items():
-        cells = []
-        for name in ("success", "score"):
-            low, high = (result["intervals"][arm][name][end] for end in ("low", "high"))
-            around = "" if low is None else f" [{low:.3f}, {high:.3f}]"
-            cells.append(f"{means[name]:.3f}{around}")
-        label = result["label"] if arm == result["main"] else arm.removeprefix("baseline/")
-        lines.append(" | ".join([label, *cells]))
-    return "\n".join(lines)
-
-
 def _replay(folder: Path, settings: TrackingSettings) -> None:
     """Send the tracker what it has not taken; one that is away now stops nothing."""
     if settings.mirrored and may_write_here(settings.uri):
         with contextlib.suppress(Exception):
             Mirror(folder, settings).sync()
-
-
-def _plain(interval: Interval) -> dict[str, Any]:
-    """JSON has no infinity."""
-    return {k: v if math.isfinite(v) else None for k, v in asdict(interval).items()}

@@ -142,14 +142,16 @@ def _plan(sweep: Sweep, composed: ComposedRun) -> Planned:
 
 
 def _show_finished(planned: Planned, console: Console) -> float:
-    from webshop_rl.training.display import result_table
+    from webshop_rl.evaluation.tables import result_table
 
     console.print(
         f"run {planned.run} is finished (rerun=true runs it afresh): {planned.folder}", soft_wrap=True
     )
     result = read_json(RunFolder(planned.folder).result) or {}
-    if result.get("trained_minus"):
+    if result.get("main_minus"):
         console.print(result_table(result, width=console.width))
+    elif result.get("trained_minus"):
+        console.print("its result.json is of an older format: the table is in MLflow and in its log")
     _show_next(planned, console)
     return objective(planned.folder) or 0.0
 

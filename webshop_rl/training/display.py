@@ -1,39 +1,19 @@
-"""What a person sees of a run: a progress bar on a terminal, plain lines elsewhere, a table at the end."""
+"""What a person sees of a run: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
 
-from rich.box import HEAVY_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from webshop_rl.duration import duration
 
 QUIET_S = 30.0  # where there is no bar, a sign of life after so much silence
-
-SCRIPTED = {
-    "baseline/random": "random admissible",
-    "baseline/first": "first result",
-    "baseline/rule": "rule",
-}
-LABELS = {"test": "trained policy (best on validation)", "untrained": "untrained policy", **SCRIPTED}
-
-HEADINGS = (
-    "policy",
-    "success",
-    "score",
-    "turns",
-    "trained minus it: score [95 % interval, by product]",
-)
-
-
-NARROW = 100  # columns of a terminal below which tables have no boxes and less beside their numbers
 
 
 class _Note(ProgressColumn):
@@ -131,43 +111,3 @@ class RunDisplay:
             left = f"{duration(pace_s * (self._num_updates - self._update))} left"
             parts.insert(0 if left_first else len(parts), left)
         return "  ".join([*parts, now] if now else parts)
-
-
-def result_table(result: Mapping[str, Any], *, width: int = NARROW) -> Table:
-    """The policy beside the scripted baselines and itself untrained.
-
-    Args:
-        result: as experiment.run_experiment writes it.
-        width: of the terminal; below NARROW columns there are no boxes.
-    """
-    narrow = width < NARROW
-    table = Table(title=Text(result["title"]), title_justify="left", box=None if narrow else HEAVY_HEAD)
-    first, *others, last = HEADINGS
-    table.add_column(first)
-    for name in (*others, "score: trained minus it" if narrow else last):
-        table.add_column(name, justify="right", no_wrap=True)
-    for arm, (label, *numbers) in _rows(result):
-        shown = Text(label, no_wrap=True, overflow="ellipsis")
-        table.add_row(shown, *map(Text, numbers), style="bold" if arm == "test" else "")
-    return table
-
-
-def result_markdown(result: Mapping[str, Any]) -> str:
-    """The same table for MLflow's description of the run."""
-    lines = [result["title"], "", " | ".join(HEADINGS), " | ".join("---" for _ in HEADINGS)]
-    return "\n".join(lines + [" | ".join(row) for _, row in _rows(result)])
-
-
-def _rows(result: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for arm, label in LABELS.items():
-        means = result["arms"].get(arm)
-        if means is None:
-            continue
-        difference = result["trained_minus"].get(arm)
-        text = ""
-        if difference is not None and difference["low"] is not None:
-            text = f"{difference['mean']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
-        elif difference is not None:
-            text = f"{difference['mean']:+.3f}"
-        numbers = (f"{means['success']:.3f}", f"{means['score']:.3f}", f"{means['episode_turns']:.1f}")
-        yield arm, (label, *numbers, text)

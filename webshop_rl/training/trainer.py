@@ -20,6 +20,9 @@ import torch
 
 from webshop_rl.envs.types import Goal
 from webshop_rl.errors import UserError
+from webshop_rl.evaluation.episodes import evaluation_specs
+from webshop_rl.evaluation.policies import play_network
+from webshop_rl.evaluation.records import episode_record, summarise_evaluation
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
@@ -32,14 +35,8 @@ from webshop_rl.training.checkpoint import (
     sweep_away,
     write_checkpoint,
 )
+from webshop_rl.training.collection import collection_metrics, goals_of, group_specs
 from webshop_rl.training.control import permute_rewards
-from webshop_rl.training.evaluation import (
-    collection_metrics,
-    episode_record,
-    evaluation_specs,
-    summarise_evaluation,
-)
-from webshop_rl.training.goals import goals_of, group_specs
 from webshop_rl.training.health import HealthChecks
 from webshop_rl.training.learner import Learner
 from webshop_rl.training.preemption import Preempted, StopRequest
@@ -366,8 +363,7 @@ class Trainer:
         specs = evaluation_specs(self._val_goals, settings.eval_episodes, settings.eval_seed)
         timings: dict[str, float] = {}
         with timed(timings, "time/eval_s"):
-            share, temperature = self._group.share(specs), settings.eval_temperature
-            played = self._group.gather_from(lambda: self._collector.collect(share, temperature=temperature))
+            played = play_network(self._collector, specs, settings.eval_temperature, self._group)
             means = summarise_evaluation([episode_record(t) for t in played])
         metrics = {f"val/{name}": value for name, value in means.items()}
         self._tracker.metrics(update, metrics | timings)

@@ -11,9 +11,11 @@ from webshop_rl.storage.folders import RunFolder
 
 
 def read_result(run_dir: Path) -> dict[str, float]:
-    """Means of each arm by `test/success`, `baseline/rule/score`, ...; {} for a run that has not finished."""
-    arms: Mapping[str, Mapping[str, Any]] = (read_json(RunFolder(run_dir).result) or {}).get("arms", {})
-    return {f"{arm}/{name}": value for arm, measured in arms.items() for name, value in measured.items()}
+    """Means of each policy by `test/success`, `baseline/rule/score`, ...; {} of an unfinished run."""
+    result = read_json(RunFolder(run_dir).result) or {}
+    # The older format calls them arms.
+    policies: Mapping[str, Mapping[str, Any]] = result.get("policies", result.get("arms", {}))
+    return {f"{name}/{key}": value for name, means in policies.items() for key, value in means.items()}
 
 
 def objective(run_dir: Path) -> float | None:

@@ -1,4 +1,4 @@
-"""Which goals a collection asks for: stateless, so that a resumed run draws the same."""
+"""A training collection: its episodes, drawn without state so that a resumed run draws the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from webshop_rl.envs.types import Goal
+from webshop_rl.evaluation.records import episode_record, summarise
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
+from webshop_rl.rollout.types import Trajectory
 
 
 def goals_of(goals: Sequence[Goal], iteration: int, num_goals: int, seed: int) -> list[Goal]:
@@ -34,3 +36,14 @@ def group_specs(goals: Sequence[Goal], group_size: int, iteration: int, seed: in
         for place, goal in enumerate(goals)
         for sample in range(group_size)
     ]
+
+
+def collection_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """What is logged of a training collection, under its full names."""
+    means = summarise([episode_record(t) for t in trajectories])
+    num_turns = sum(len(t.turns) for t in trajectories)
+    means["return_std"] = float(np.std([t.episode_return for t in trajectories]))
+    means["reply_tokens"] = sum(t.num_action_tokens for t in trajectories) / max(1, num_turns)
+    means["reply_decisions"] = sum(t.num_decisions for t in trajectories) / max(1, num_turns)
+    means["reply_cut_frac"] = sum(t.num_replies_cut for t in trajectories) / max(1, num_turns)
+    return {f"train/{name}": value for name, value in means.items()}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from webshop_rl.evaluate.show import episodes, remarks, table
+from webshop_rl.evaluation.tables import remarks, result_markdown, result_table
+from webshop_rl.evaluation.transcript import transcript
 
 TURN: dict[str, Any] = {
     "page": "Back to Search [SEP] Results: 1 [SEP] 1 red shoes $45",
@@ -29,7 +32,7 @@ EPISODE: dict[str, Any] = {
 
 
 def test_an_episode_is_read_page_by_page() -> None:
-    lines = [line for line in episodes([EPISODE, EPISODE], 1) if line]
+    lines = [line for line in transcript([EPISODE, EPISODE], 1) if line]
     assert lines[0].startswith("── episode 1 of 2: shop5/1, product 1 ─")
     assert lines[1:] == [
         "wanted: i want to buy red shoes",
@@ -53,48 +56,67 @@ def test_an_episode_is_read_page_by_page() -> None:
 
 def test_a_reply_that_is_the_action_is_shown_once() -> None:
     turn = TURN | {"reply": "click[1]", "reward": 0.0, "parts": {}}
-    lines = list(episodes([EPISODE | {"turns": [turn], "success": True, "end": "bought"}], 5))
+    lines = list(transcript([EPISODE | {"turns": [turn], "success": True, "end": "bought"}], 5))
     assert "  → click[1]" in lines
     assert not any("replies" in line or "reward" in line for line in lines)
     assert any(line.startswith("SUCCESS: bought") for line in lines)
 
 
+MANY = {"value": 0.5, "low": 0.25, "high": 0.75, "num": 4}
+ONE = {"value": 0.5, "low": None, "high": None, "num": 1}  # one product
+RESULT: dict[str, Any] = {
+    "title": "shop5, apo_pg, tiny, lr 5e-06, seed 0: 9 test episodes, 5 goals (these are training goals)",
+    "main": "test",
+    "labels": {"test": "trained policy (best on validation)", "baseline/rule": "rule"},
+    "policies": {name: {"episode_turns": 3.0, "invalid_frac": 0.0} for name in ("test", "baseline/rule")},
+    "intervals": {
+        "test": {"success": MANY, "score": MANY},
+        "baseline/rule": {"success": ONE, "score": ONE},
+    },
+    "main_minus": {"baseline/rule": MANY},
+}
+
+
 def test_the_table_has_an_interval_where_there_is_more_than_one_product() -> None:
-    several = {"mean": 0.5, "low": 0.25, "high": 0.75, "num_episodes": 8, "num_products": 4}
-    one = several | {"low": None, "high": None, "num_products": 1}
-    result = {
-        "title": "t",
-        "main": "test",
-        "label": "a run",
-        "arms": {arm: {"episode_turns": 3.0, "invalid_frac": 0.0} for arm in ("test", "baseline/rule")},
-        "intervals": {
-            "test": {"success": several, "score": several},
-            "baseline/rule": {"success": one, "score": one},
-        },
-        "main_minus": {"baseline/rule": several},
-    }
-    console = Console(width=150, record=True)
-    console.print(table(result))
+    console = Console(width=150, record=True, file=io.StringIO())
+    console.print(result_table(RESULT, width=150))
     text = console.export_text().splitlines()
-    ours = next(line for line in text if "a run" in line)
+    ours = next(line for line in text if "trained policy (best on validation)" in line)
     rule = next(line for line in text if "rule" in line)
     assert ours.count("0.500 [0.250, 0.750]") == 2
     assert rule.count("[") == 1
     assert "+0.500 [+0.250, +0.750]" in rule
-    narrow = Console(width=80, record=True)
-    narrow.print(table(result | {"label": "4f8e23abc04d at update 123456, a name too long"}, width=80))
-    lines = narrow.export_text().splitlines()
-    assert all(len(line.rstrip()) <= 80 for line in lines)
-    (row,) = (line for line in lines if "4f8e23abc04d" in line)
-    assert row.count("0.50 [0.25, 0.75]") == 2
-    assert any("+0.50 [+0.25, +0.75]" in line and line.startswith(" rule") for line in lines)
+    assert "3.0" in rule
+
+
+@pytest.mark.parametrize("width", [80, 119, 120])
+def test_the_table_fits_its_terminal(width: int) -> None:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(result_table(RESULT, width=width))
+    lines = console.export_text().splitlines()
+    assert all(len(line.rstrip()) <= width for line in lines)
+    assert " ".join(" ".join(lines[:2]).split()).startswith(RESULT["title"])
+    (row,) = (line for line in lines if "trained policy" in line)
+    assert row.count("0.50 [0.25, 0.75]" if width < 120 else "0.500 [0.250, 0.750]") == 2
+    assert any("│" in line for line in lines) == (width >= 120)
+
+
+def test_the_description_in_mlflow_is_the_same_table() -> None:
+    assert result_markdown(RESULT).splitlines() == [
+        RESULT["title"],
+        "",
+        "policy | success [95 %] | score [95 %] | turns | invalid | score difference [95 %]",
+        "--- | --- | --- | --- | --- | ---",
+        "trained policy (best on validation) | 0.500 [0.250, 0.750] | 0.500 [0.250, 0.750] | 3.0 | 0.00 | ",
+        "rule | 0.500 | 0.500 | 3.0 | 0.00 | +0.500 [+0.250, +0.750]",
+    ]
 
 
 def test_few_products_in_effect_and_low_rates_are_pointed_out() -> None:
     def said(effective: float, success: float) -> list[str]:
         main = {"effective_products": effective, "success": success}
         by_product = {"success_by_product": 0.25, "score_by_product": 0.625}
-        first, *others = remarks({"main": "test", "arms": {"test": main | by_product}})
+        first, *others = remarks({"main": "test", "policies": {"test": main | by_product}})
         assert first == "success 0.250, score 0.625 where every product weighs alike"
         return others
 

@@ -1,4 +1,4 @@
-"""Which episodes are evaluated, and what they sum to."""
+"""Recorded episodes: their format and what they sum to."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from webshop_rl.envs.shop5.shop import Shop5
 from webshop_rl.envs.types import EndReason, Goal
-from webshop_rl.rollout.episode import EpisodeSpec
-from webshop_rl.rollout.types import Segment, Trajectory, Turn
-from webshop_rl.tracking.names import check
-from webshop_rl.training.baselines import play_scripted
-from webshop_rl.training.evaluation import (
-    collection_metrics,
-    effective_products,
+from webshop_rl.evaluation.records import (
     episode_record,
-    evaluation_specs,
+    read_records,
     summarise,
     summarise_evaluation,
     table_rows,
+    write_records,
 )
-from webshop_rl.training.records import read_records, record_path, write_records
+from webshop_rl.rollout.types import Segment, Trajectory, Turn
+from webshop_rl.storage.folders import RunFolder
+from webshop_rl.tracking.names import check
+from webshop_rl.training.collection import collection_metrics
 
 GOALS = [Goal(f"g{i}", f"asin{i}", f"wish {i}") for i in range(10)]
 
@@ -43,42 +40,6 @@ TWO = [
 ]
 
 
-def test_fewer_goals_than_episodes_are_taken_in_turn() -> None:
-    specs = evaluation_specs(GOALS[:3], 7, seed=1)
-    order = [s.goal.id for s in specs[:3]]
-    assert sorted(order) == ["g0", "g1", "g2"]
-    assert [s.goal.id for s in specs] == [*order, *order, order[0]]
-    assert [s.sample for s in specs] == [0, 0, 0, 1, 1, 1, 2]
-    assert len({s.seed for s in specs}) == 7
-
-
-def test_no_product_is_played_again_before_every_other_that_has_goals_left() -> None:
-    """Products of 1, 2, 3 and 10 goals: rounds of 4, 3 and 2 products, then the large one alone."""
-    sizes = {"a": 1, "b": 2, "c": 3, "d": 10}
-    goals = [Goal(f"{asin}{i}", asin, "") for asin, size in sizes.items() for i in range(size)]
-    for seed in range(5):
-        products = [s.goal.asin for s in evaluation_specs(goals, 16, seed=seed)]
-        assert [set(products[:4]), set(products[4:7]), set(products[7:9])] == [
-            set("abcd"),
-            set("bcd"),
-            set("cd"),
-        ]
-        assert products[9:] == ["d"] * 7
-        whole = [s.goal.id for s in evaluation_specs(goals, None, seed=seed)]
-        assert sorted(whole) == sorted(goal.id for goal in goals)
-        assert [s.goal.id for s in evaluation_specs(goals, 6, seed=seed)] == whole[:6]
-    first = {evaluation_specs(goals, 1, seed=seed)[0].goal.id for seed in range(40)}
-    assert {goal[0] for goal in first} == set("abcd")
-    assert len(first) > 8  # which goal of a product comes first is drawn, too
-
-
-def test_products_in_effect_by_hand() -> None:
-    assert effective_products(["a", "b", "c", "d"]) == pytest.approx(4)
-    # Shares 1/2, 1/4, 1/4: 1 / (1/4 + 1/16 + 1/16).
-    assert effective_products(["a", "a", "b", "c"]) == pytest.approx(8 / 3)
-    assert effective_products(["a"] * 9) == pytest.approx(1)
-
-
 def test_an_evaluation_has_means_over_products_beside_those_over_episodes() -> None:
     """Product asin0 succeeds in 1 of 1, asin1 in none of 3."""
     episodes = [TWO[0], TWO[1], TWO[1], TWO[1]]
@@ -89,13 +50,6 @@ def test_an_evaluation_has_means_over_products_beside_those_over_episodes() -> N
     assert means["score"] == pytest.approx((1 + 3 * 0.5) / 4)
     assert means["score_by_product"] == pytest.approx(0.75)
     assert means["effective_products"] == pytest.approx(1 / (1 / 16 + 9 / 16))
-
-
-def test_more_goals_than_episodes_are_picked_and_always_the_same() -> None:
-    for number in range(1, 11):
-        assert len({s.goal.id for s in evaluation_specs(GOALS, number, seed=1)}) == number
-    assert evaluation_specs(GOALS, 4, seed=1) == evaluation_specs(GOALS, 4, seed=1)
-    assert evaluation_specs(GOALS, 4, seed=1) != evaluation_specs(GOALS, 4, seed=2)
 
 
 def test_means_by_hand() -> None:
@@ -138,7 +92,7 @@ def test_one_row_a_goal() -> None:
 
 
 def test_records_are_lines_of_json_and_come_back_the_same(tmp_path: Path) -> None:
-    path = record_path(tmp_path, "baseline/rule")
+    path = RunFolder(tmp_path).episodes("baseline/rule")
     assert path.name == "baseline_rule.jsonl"
     assert read_records(path) is None
     written = write_records(path, TWO)
@@ -150,14 +104,3 @@ def test_records_are_lines_of_json_and_come_back_the_same(tmp_path: Path) -> Non
         "parts": {"buy": 0.5},
     }  # fmt: skip
     assert [p.name for p in path.parent.iterdir()] == [path.name]
-
-
-def test_scripted_policies_play_the_same_episodes() -> None:
-    shop = Shop5()
-    specs = evaluation_specs(shop.goals("test"), 7, seed=3)
-    played = play_scripted("first", shop, specs)
-    assert [(t.goal, t.sample, t.seed) for t in played] == [(s.goal, s.sample, s.seed) for s in specs]
-    assert all(t.success and t.episode_return == pytest.approx(1.6) and len(t.turns) == 3 for t in played)
-    assert played[0].turns[0].page.endswith("Search")
-    cut = play_scripted("random", Shop5(max_steps=1), [EpisodeSpec(shop.goals("test")[0], 0, 1)])
-    assert (cut[0].end, len(cut[0].turns)) == (EndReason.MAX_STEPS, 1)

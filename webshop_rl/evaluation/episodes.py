@@ -1,0 +1,72 @@
+"""Which episodes an evaluation plays: the same for every policy and run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from webshop_rl.envs.types import Goal, Shop
+from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
+
+
+def evaluation_specs(goals: Sequence[Goal], num_episodes: int | None, seed: int) -> list[EpisodeSpec]:
+    """The episodes of an evaluation, drawn product by product: the same for every policy and run.
+
+    Fewer episodes of a seed are the first of more. More episodes than goals: the goals again, in the same
+    order, each time with another seed of the shop.
+
+    Args:
+        goals: of one split.
+        num_episodes: how many episodes; None plays every goal once.
+        seed: of the choice of goals and of the shop's randomness; not of the policy's.
+    """
+    drawn = by_product(goals, seed)
+    chosen = [drawn[i % len(drawn)] for i in range(len(drawn) if num_episodes is None else num_episodes)]
+    seen: dict[str, int] = {}
+    specs = []
+    for goal in chosen:
+        sample = seen[goal.id] = seen.get(goal.id, -1) + 1
+        specs.append(EpisodeSpec(goal, sample, episode_seed("evaluation", seed, goal.id, sample)))
+    return specs
+
+
+def by_product(goals: Sequence[Goal], seed: int) -> list[Goal]:
+    """The goals in turn of their products: one of each, then a second of each that has two, and so on.
+
+    So however many are taken from the front, no product has another one before every product that has
+    goals left has as many: a product with hundreds of goals weighs no more than it must.
+
+    Args:
+        seed: of the order of the products, and of the goals of each.
+    """
+    members: dict[str, list[Goal]] = {}
+    for goal in goals:
+        members.setdefault(goal.asin, []).append(goal)
+    rng = np.random.default_rng(seed)
+    products = [list(members.values())[i] for i in rng.permutation(len(members))]
+    shuffled = [[product[i] for i in rng.permutation(len(product))] for product in products]
+    rounds = max(map(len, shuffled), default=0)
+    return [product[place] for place in range(rounds) for product in shuffled if place < len(product)]
+
+
+def effective_products(products: Sequence[str]) -> float:
+    """How many products of equal weight say as much as these: 1 / Σ w², w a product's share of episodes.
+
+    Args:
+        products: the product of each episode.
+    Source: Kish, Survey Sampling, 1965.
+    """
+    shares = np.array(list(Counter(products).values())) / max(1, len(products))
+    return float(1 / np.sum(shares**2)) if len(shares) else 0.0
+
+
+def split_label(shop: Shop, split: str) -> str:
+    """What an agent that was trained in this shop has seen of a split, in a few words."""
+    train, goals = shop.goals("train"), shop.goals(split)
+    if {goal.id for goal in train} & {goal.id for goal in goals}:
+        return "these are training goals"
+    if {goal.asin for goal in train} & {goal.asin for goal in goals}:
+        return "held-out goals of products seen in training"
+    return "held-out products"

@@ -1,0 +1,74 @@
+"""Evaluates policies on the same episodes: each is played once, and on record under its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from webshop_rl.evaluation.policies import Policy, Ranks
+from webshop_rl.evaluation.records import (
+    Record,
+    read_records,
+    summarise_evaluation,
+    table_rows,
+    write_records,
+)
+from webshop_rl.rollout.episode import EpisodeSpec
+from webshop_rl.storage.folders import RunFolder
+from webshop_rl.tracking.tracker import NullTracker
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A policy's episodes, on record.
+
+    Attributes:
+        name, label: of the policy.
+        records: one an episode, as records.episode_record makes them.
+    """
+
+    name: str
+    label: str
+    records: list[Record]
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates policies on the same episodes.
+
+    Attributes:
+        specs: the episodes.
+        tracker: of the run.
+        folder: of the run.
+        ranks: the processes of the run.
+    """
+
+    specs: Sequence[EpisodeSpec]
+    tracker: NullTracker
+    folder: Path
+    ranks: Ranks
+
+    def evaluate(self, policy: Policy, step: int, *, traces: bool = False) -> Evaluation:
+        """Play a policy, or read back what an attempt before played; metrics, table and JSONL.
+
+        Every process of the run calls it.
+
+        Args:
+            step: updates done.
+            traces: whether the tracker shows the episodes too.
+        """
+        path = RunFolder(self.folder).episodes(policy.name)
+        records = self.ranks.agree(read_records(path))
+        if records is None:
+            trajectories = policy.play(self.specs)
+            records = self.ranks.agree(write_records(path, trajectories) if self.ranks.is_main else [])
+        means = summarise_evaluation(records)
+        self.tracker.metrics(step, {f"{policy.name}/{name}": value for name, value in means.items()})
+        if self.ranks.is_main:
+            self.tracker.artifact(path, path.parent.name)
+            self.tracker.table(path.stem, table_rows(records))
+            if traces:
+                self.tracker.traces(path.stem, records)
+        self.tracker.flush()
+        return Evaluation(policy.name, policy.label, records)

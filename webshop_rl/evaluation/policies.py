@@ -1,0 +1,81 @@
+"""What can be evaluated, through one interface: networks, trained or not, and scripted policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+from webshop_rl.envs.scripted import POLICIES, run_episode
+from webshop_rl.envs.types import Shop
+from webshop_rl.rollout.collector import Collector
+from webshop_rl.rollout.episode import EpisodeSpec
+from webshop_rl.rollout.types import Trajectory, Turn
+
+T = TypeVar("T")
+Play = Callable[[Sequence[EpisodeSpec]], list[Trajectory]]
+
+_LABELS: Final = {"random": "random admissible", "first": "first result"}
+
+
+class Ranks(Protocol):
+    """The processes of a run, as far as an evaluation needs them (training.processes)."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files."""
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This process's share of a list."""
+
+    def gather_from(self, work: Callable[[], list[T]]) -> list[T]:
+        """The whole list of what work gives in every process, in the order that `share` took it apart."""
+
+    def agree(self, value: T) -> T:
+        """The main process's value, in every process."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy to evaluate.
+
+    Attributes:
+        name: under which it is on record, the prefix of its metrics: "test", "untrained", "baseline/rule".
+        label: what tables call it.
+        play: plays episodes; the trajectories in their order, in every process.
+    """
+
+    name: str
+    label: str
+    play: Play
+
+
+def play_network(
+    collector: Collector, specs: Sequence[EpisodeSpec], temperature: float, ranks: Ranks
+) -> list[Trajectory]:
+    """Episodes of the network that a collector samples from, each process a share of them."""
+    share = ranks.share(specs)
+    return ranks.gather_from(lambda: collector.collect(share, temperature=temperature))
+
+
+def scripted_policy(name: str, shop: Shop) -> Policy:
+    """The scripted policy "random", "first" or "rule"."""
+    return Policy(
+        f"baseline/{name}",
+        _LABELS.get(name, name),
+        lambda specs: [_scripted_episode(name, shop, spec) for spec in specs],
+    )
+
+
+def scripted_policies(shop: Shop) -> list[Policy]:
+    """All of them: what any agent must beat."""
+    return [scripted_policy(name, shop) for name in POLICIES]
+
+
+def _scripted_episode(name: str, shop: Shop, spec: EpisodeSpec) -> Trajectory:
+    record = run_episode(shop.session(), POLICIES[name](), spec.goal, spec.seed)
+    turns = [
+        Turn(page.text, action, action, step.reward, step.applied, dict(step.parts))
+        for page, action, step in zip(record.pages, record.actions, record.steps, strict=False)
+    ]
+    return Trajectory(spec.goal, spec.sample, spec.seed, turns=turns, score=record.score, end=record.end)

@@ -1,0 +1,108 @@
+"""Recorded episodes: one JSONL file a policy in a run's folder, one line an episode, and what they sum to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from webshop_rl.envs.types import EndReason
+from webshop_rl.evaluation.episodes import effective_products
+from webshop_rl.rollout.types import Trajectory
+from webshop_rl.storage.files import replace_file
+
+Record = dict[str, Any]
+
+
+def write_records(path: Path, trajectories: Sequence[Trajectory]) -> list[dict[str, Any]]:
+    """Write episodes, whole or not at all; returns the records."""
+    records = [episode_record(trajectory) for trajectory in trajectories]
+    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    replace_file(path, lines, durable=False)
+    return records
+
+
+def read_records(path: Path) -> list[dict[str, Any]] | None:
+    """The records of an evaluation that was done before, or None."""
+    if not path.is_file():
+        return None
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def summarise(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over recorded episodes, by the ends of their metric names (tracking.names)."""
+    turns = [turn for record in records for turn in record["turns"]]
+    return {
+        "success": _mean([r["success"] for r in records]),
+        "score": _mean([r["score"] for r in records]),
+        "return_mean": _mean([r["return"] for r in records]),
+        "episode_turns": _mean([len(r["turns"]) for r in records]),
+        "invalid_frac": _mean([not turn["valid"] for turn in turns]),
+        "truncated_frac": _mean([r["end"] != EndReason.BOUGHT for r in records]),
+    }
+
+
+def summarise_evaluation(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The same, and means in which every product weighs alike; what is logged of an evaluation."""
+    members: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        members.setdefault(record["asin"], []).append(record)
+    return summarise(records) | {
+        "success_by_product": _mean([_mean([r["success"] for r in own]) for own in members.values()]),
+        "score_by_product": _mean([_mean([r["score"] for r in own]) for own in members.values()]),
+        "effective_products": effective_products([r["asin"] for r in records]),
+    }
+
+
+def table_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a goal, for the evaluation table."""
+    by_goal: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        by_goal.setdefault(record["goal"], []).append(record)
+    return [
+        {
+            "goal": goal,
+            "asin": group[0]["asin"],
+            "instruction": group[0]["instruction"],
+            "episodes": len(group),
+            "success": _mean([r["success"] for r in group]),
+            "score": _mean([r["score"] for r in group]),
+            "return": _mean([r["return"] for r in group]),
+            "turns": _mean([len(r["turns"]) for r in group]),
+            "truncated": _mean([r["end"] != EndReason.BOUGHT for r in group]),
+        }
+        for goal, group in by_goal.items()
+    ]
+
+
+def episode_record(trajectory: Trajectory) -> dict[str, Any]:
+    """One episode as a line of JSON, for audit."""
+    return {
+        "goal": trajectory.goal.id,
+        "asin": trajectory.goal.asin,
+        "instruction": trajectory.goal.instruction,
+        "sample": trajectory.sample,
+        "seed": trajectory.seed,
+        "score": trajectory.score,
+        "success": trajectory.success,
+        "return": trajectory.episode_return,
+        "end": str(trajectory.end),
+        "turns": [
+            {
+                "page": turn.page,
+                "reply": turn.reply,
+                "action": turn.action,
+                "reward": turn.reward,
+                "valid": turn.valid,
+                "parts": turn.parts,
+            }
+            for turn in trajectory.turns
+        ],
+    }
+
+
+def _mean(values: Sequence[float | bool]) -> float:
+    return float(np.mean(values)) if len(values) else 0.0
