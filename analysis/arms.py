@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .load import Run
-from .plan import SEED_KEYS
+from webshop_rl.config.walk import facts_of, seed_keys
 
-# What determines reference returns, and so who shares them; the rest of these groups does not.
-_REFERENCE_GROUPS = ("env.", "model.", "rollout.")
-_NOT_REFERENCE = ("model.lr_scale", "model.gradient_checkpointing", "rollout.batch_size")
+from .load import Run
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
     for configuration, members in zip(configurations, groups.values(), strict=True):
         settings = {key: configuration.get(key, "") for key in keys}
         label = " ".join(f"{short(key)}={value or 'unset'}" for key, value in settings.items())
-        ordered = sorted(members, key=lambda run: [_natural(run.params.get(k, "")) for k in SEED_KEYS])
+        ordered = sorted(members, key=lambda run: [_natural(run.params.get(k, "")) for k in seed_keys()])
         arms.append(Arm(label or _plain_label(configuration), settings, ordered))
     return sorted(arms, key=lambda arm: [_natural(value) for value in arm.settings.values()])
 
@@ -136,12 +133,12 @@ def _shared_references(arms: Sequence[Arm]) -> list[str]:
 
 
 def _configuration(run: Run) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((k, v) for k, v in run.params.items() if k not in SEED_KEYS))
+    return tuple(sorted((k, v) for k, v in run.params.items() if k not in seed_keys()))
 
 
 def _reference(run: Run) -> tuple[tuple[str, str], ...]:
-    keys = (k for k in run.params if k.startswith(_REFERENCE_GROUPS) and k not in _NOT_REFERENCE)
-    return tuple(sorted((k, run.params[k]) for k in (*keys, "vstar.seed") if k in run.params))
+    """What determines reference returns, and so who shares them."""
+    return tuple(sorted((k, v) for k, v in run.params.items() if "reference" in facts_of(k).decides))
 
 
 def _plain_label(configuration: Mapping[str, str]) -> str:

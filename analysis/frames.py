@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from webshop_rl.config.walk import seed_keys
 from webshop_rl.statistics import Estimate
 from webshop_rl.tracking.names import CONSUMED
 
 from .arms import Arm
 from .comparison import METRICS, Comparison
-from .plan import SEED_KEYS
 from .verdict import finding
 
 
@@ -46,7 +46,7 @@ def _runs(arms: Sequence[Arm]) -> pd.DataFrame:
                 "split_digest": run.tags.get("split_digest", ""),
                 "code_digest": run.tags.get("code_digest", ""),
             }
-            seeds = {key: run.params.get(key) for key in SEED_KEYS}
+            seeds = {key: run.params.get(key) for key in seed_keys()}
             finals = {name: run.metrics[name] for name in sorted(run.metrics) if _final(name)}
             rows.append({**identity, **arm.settings, **seeds, **finals})
     return pd.DataFrame(rows)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from webshop_rl.config.walk import seed_keys
 from webshop_rl.storage.files import read_json
 from webshop_rl.storage.folders import Root, SweepFolder
 
@@ -16,9 +17,6 @@ from .tracker import read_artifact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-# What makes another replicate of the same arm.
-SEED_KEYS = ("seed", "model.init_seed", "vstar.seed")
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Planned:
     @property
     def arm(self) -> str:
         """Its overrides without seeds."""
-        return " ".join(o for o in self.overrides if o.lstrip("+").partition("=")[0] not in SEED_KEYS)
+        return " ".join(o for o in self.overrides if o.lstrip("+").partition("=")[0] not in seed_keys())
 
 
 @dataclass(frozen=True)

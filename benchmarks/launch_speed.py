@@ -29,7 +29,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from benchmarks.slurm_here import cluster, missing
-from webshop_rl.config import register, validate
+from webshop_rl.config import register
 from webshop_rl.launching.runs.compose import Composer
 from webshop_rl.tracking.rows import read_rows
 
@@ -65,7 +65,7 @@ def composing(size: int) -> None:
         )
         grid = [[f"algo={a}", f"seed={s}"] for s in range(size // 2) for a in ("apo_sft", "apo_pg")]
         began = time.perf_counter()
-        composer = Composer(hydra.config_loader, master, validate)
+        composer = Composer(hydra.config_loader, master)
         for overrides in grid:
             composer.run(overrides)
         ours_s = time.perf_counter() - began

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from webshop_rl.budget import planned_updates_of
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
+from webshop_rl.config.budget import planned_updates_of
 from webshop_rl.envs.types import Shop
 from webshop_rl.evaluation.episodes import evaluation_specs, split_label
 from webshop_rl.evaluation.evaluator import Evaluation, Evaluator

@@ -8,8 +8,8 @@ import hydra
 from omegaconf import DictConfig
 
 from webshop_rl.cli import one_line_errors
-from webshop_rl.composition import CONF, composition_errors, ordered
-from webshop_rl.config import register, validate
+from webshop_rl.config import register
+from webshop_rl.config.hydra_adapter import CONF, composition_errors, ordered
 
 
 @hydra.main(  # type: ignore[untyped-decorator]
@@ -19,7 +19,6 @@ def _train(cfg: DictConfig) -> float:
     """Run one configuration and return its objective (the test score) to Hydra."""
     # Within, for Hydra prints a line of its own before it lets an error pass.
     with one_line_errors(), composition_errors():
-        validate(cfg)
         # Imported late: --help and --cfg job must answer without loading torch.
         from webshop_rl.launching.single import run_single
 

@@ -1,19 +1,12 @@
 """Shows Hydra our launcher and sweeper; Hydra accepts only classes defined in this namespace."""
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
 
 from webshop_rl.launching import plugin
 
 
 class Launcher(plugin.SweepLauncher):
     """`hydra/launcher: webshop_rl`."""
-
-    @staticmethod
-    def validate(cfg: DictConfig) -> None:
-        from webshop_rl.config import validate
-
-        validate(cfg)
 
 
 class Sweeper(plugin.GridSweeper):

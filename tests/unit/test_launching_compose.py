@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-from webshop_rl.config import register, validate
+from webshop_rl.config import register
 from webshop_rl.errors import UserError
 from webshop_rl.launching.runs.compose import Composer
 
@@ -25,7 +25,7 @@ def composer() -> Iterator[Composer]:
         master = hydra.compose_config(
             "config", overrides=["seed=1,2"], run_mode=RunMode.MULTIRUN, with_log_configuration=False
         )
-        yield Composer(hydra.config_loader, master, validate)
+        yield Composer(hydra.config_loader, master)
 
 
 @pytest.mark.parametrize(

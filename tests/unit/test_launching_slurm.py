@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from webshop_rl.config.groups import HardwareConfig, SweepConfig
 from webshop_rl.errors import UserError
 from webshop_rl.launching.cluster.jobs import Job, Jobs, is_away, parse_squeue
 from webshop_rl.launching.cluster.time_limit import minutes
 from webshop_rl.launching.cluster.watch import JobsWatch
-from webshop_rl.launching.config import HardwareConfig, SweepConfig
 from webshop_rl.launching.executors import resolve_executor
 from webshop_rl.launching.runs.observe import observe, settle
 from webshop_rl.launching.runs.plan import Action, Planned

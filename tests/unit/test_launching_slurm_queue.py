@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from webshop_rl.config.groups import HardwareConfig
 from webshop_rl.launching.cluster.jobs import Job, Jobs
 from webshop_rl.launching.cluster.watch import JobsWatch
-from webshop_rl.launching.config import HardwareConfig
 from webshop_rl.launching.runs.plan import Action, Planned
 from webshop_rl.launching.runs.state import RunStatus, State, hold_by_job, read_status, write_status
 from webshop_rl.launching.slurm import queue as slurm_queue

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from webshop_rl.launching.config import HardwareConfig
+from webshop_rl.config.groups import HardwareConfig
 from webshop_rl.launching.slurm.script import sbatch_parameters
 
 CONTENT = yaml.safe_load((Path(__file__).parents[2] / "conf/hardware/slurm_cpu.yaml").read_text())

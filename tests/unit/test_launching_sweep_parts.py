@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from webshop_rl.errors import UserError
 from webshop_rl.launching.local.slots import local_slots
 from webshop_rl.launching.runs.code import snapshot
+from webshop_rl.launching.runs.compose import ComposedRun
 from webshop_rl.launching.runs.progress import Progress, read_progress, time_left_s
 from webshop_rl.launching.runs.state import RunStatus, State
 from webshop_rl.launching.stop import StopRequests
@@ -67,23 +68,20 @@ def test_each_gpu_goes_to_one_run_unless_they_are_packed(monkeypatch: pytest.Mon
         local_slots(_hardware(device="cuda"), 1)
 
 
-def test_the_same_command_is_the_same_sweep() -> None:
-    name = sweep_name(["algo=apo_sft,apo_pg", "lr=5e-6,1e-5", "seed=3"])
+def _run(signature: str, *overrides: str) -> ComposedRun:
+    return ComposedRun(overrides, {}, {}, signature)
+
+
+def test_the_same_runs_are_the_same_sweep() -> None:
+    grid = [_run("a", "algo=apo_sft", "lr=5e-6", "seed=3"), _run("b", "algo=apo_pg", "lr=1e-5", "seed=3")]
+    name = sweep_name(grid)
     assert name.startswith("algo-lr-")
-    same = [
-        "lr=5e-6,1e-5",
-        "seed=3",
-        "algo=apo_sft,apo_pg",
-        "hardware=gpu",
-        "retry=true",
-        "root=x",
-        "sweep.wait=false",
-    ]
-    assert sweep_name(same) == name
-    assert sweep_name(["algo=apo_sft,apo_pg", "lr=5e-6", "seed=3"]) != name
-    assert sweep_name(["seed=3"], {"algo": "apo_sft,apo_pg", "lr": "5e-6,1e-5"}) == name
-    assert sweep_name(["experiment=study", "seed=1,2"]).startswith("study-")
-    assert check_name(sweep_name([])) == sweep_name([])
+    more = ("hardware=gpu", "retry=true", "root=x", "checkpoint.every=5")
+    assert sweep_name([_run(run.signature, *more, *run.overrides) for run in reversed(grid)]) == name
+    assert sweep_name(grid[:1]) != name
+    assert sweep_name([_run("a", "checkpoint.every=1"), _run("a", "checkpoint.every=2")]).startswith("sweep-")
+    assert sweep_name([_run("a", "+experiment=study", "seed=1")]).startswith("study-")
+    assert check_name(sweep_name([_run("a")])) == sweep_name([_run("a")])
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "x" * 101])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from webshop_rl.composition import CONF
 from webshop_rl.config import register, validate
+from webshop_rl.config.hydra_adapter import CONF
 from webshop_rl.errors import UserError
 from webshop_rl.tracking import serve, sync
 from webshop_rl.tracking.config import TrackingSettings

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from webshop_rl.config.fields import facts_on, violation
+from webshop_rl.config.groups import TrackingConfig
 from webshop_rl.errors import UserError
-from webshop_rl.ranges import violation
 from webshop_rl.tracking.config import (
-    TrackingConfig,
     TrackingSettings,
     default_uri,
     resolve,
@@ -27,7 +27,7 @@ def test_config_file_sets_every_field_within_its_range(name, tmp_path):
     assert values.pop("defaults") == ["/base_tracking", "_self_"]
     assert set(values) == {f.name for f in fields(TrackingConfig)}
     for field in fields(TrackingConfig):
-        assert violation(values[field.name], field.metadata) is None
+        assert violation(values[field.name], facts_on(field)) is None
     settings = resolve(SimpleNamespace(**values), root=tmp_path, experiment="x")
     assert settings.mirrored == (name == "mlflow")
 

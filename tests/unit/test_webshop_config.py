@@ -10,15 +10,15 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from webshop_rl.envs.webshop.config import CONFIG
+from webshop_rl.config.fields import facts_on, violation
+from webshop_rl.envs.webshop.config import WebshopConfig
 from webshop_rl.envs.webshop.shop import WebShop
-from webshop_rl.ranges import violation
 
 FILE = Path(__file__).resolve().parents[2] / "conf" / "env" / "webshop.yaml"
 
 
 def test_one_set_of_keys() -> None:
-    schema = {entry.name for entry in fields(CONFIG)} - {"_target_"}
+    schema = {entry.name for entry in fields(WebshopConfig)} - {"_target_"}
     values = OmegaConf.load(FILE)
     assert list(values.pop("defaults")) == ["/base_env_webshop", "_self_"]
     arguments = inspect.signature(WebShop.__init__).parameters
@@ -47,7 +47,7 @@ def test_the_data_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPa
     ("key", "value"), [("num_product", 5), ("max_steps", "many"), ("show_attributes", 3.5)]
 )
 def test_typos_and_wrong_types_are_refused(key: str, value: object) -> None:
-    schema = OmegaConf.structured(CONFIG)
+    schema = OmegaConf.structured(WebshopConfig)
     with pytest.raises(OmegaConfBaseException):
         OmegaConf.update(schema, key, value)
 
@@ -67,6 +67,6 @@ def test_typos_and_wrong_types_are_refused(key: str, value: object) -> None:
     ],
 )
 def test_ranges(key: str, bad: object, good: object) -> None:
-    metadata = {entry.name: entry.metadata for entry in fields(CONFIG)}[key]
-    assert violation(bad, metadata)
-    assert violation(good, metadata) is None
+    facts = {entry.name: facts_on(entry) for entry in fields(WebshopConfig)}[key]
+    assert violation(bad, facts)
+    assert violation(good, facts) is None

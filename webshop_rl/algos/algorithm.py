@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import ClassVar
 
 from webshop_rl.algos.batch import ActionBatch, Advantages, LossInputs, LossOutput
-from webshop_rl.algos.config import AlgoConfig, check_fields
+from webshop_rl.algos.config import check_fields
 from webshop_rl.algos.objective import objective, ratio_metrics
 from webshop_rl.algos.policy_losses import clipped_surrogate, weighted_nll
+from webshop_rl.config.groups import AlgoConfig
 
 
 class Algorithm(AlgoConfig):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from webshop_rl.algos.batch import LossInputs, LossOutput, masked
-from webshop_rl.algos.config import AlgoConfig
 from webshop_rl.algos.kl import k3, kl_estimate, log_ratio
 from webshop_rl.algos.loss_norms import token_weights
 from webshop_rl.algos.policy_losses import ClippedRatio
+from webshop_rl.config.groups import AlgoConfig
 
 
 def objective(settings: AlgoConfig, policy: Tensor, inputs: LossInputs) -> LossOutput:

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from webshop_rl.composition import CONF, ERRORS, as_user_error
-from webshop_rl.config import RunConfig, register, validate
+from webshop_rl.config.hydra_adapter import CONF, ERRORS, apply_values, as_user_error
+from webshop_rl.config.load import read, register, with_schemas
+from webshop_rl.config.walk import facts_of, group_types
 from webshop_rl.envs.types import SPLITS
 from webshop_rl.errors import UserError
 from webshop_rl.evaluate.target import Kind, Target
 from webshop_rl.launching.runs.compose import freeze
-from webshop_rl.launching.runs.signature import Scalar, is_location, signature_fields
+from webshop_rl.launching.runs.signature import Scalar
 from webshop_rl.storage.folders import RunFolder
 
 ALL: Final = "all"
-_CONFIG: Final = RunFolder(Path()).config.name
-# Groups that say where and how an evaluation happens; a run's other groups are what it is.
-_CHANGEABLE: Final = ("env", "hardware", "tracking")
-# What the episodes of a policy depend on, by the beginnings of the keys.
-_MATTERS: Final = ("env.", "model.", "rollout.", "evaluation.seed", "evaluation.temperature")
 
 
 @dataclass(frozen=True)
@@ -116,15 +109,12 @@ def configure(target: Target, request: Request, overrides: Sequence[str]) -> Con
             else:
                 cfg = compose("config", overrides=[*_model(target, overrides), *words])
                 home = cfg.env
-        validate(cfg)
         frozen = freeze(cfg)
         plain_home = OmegaConf.create(cast(dict[str, Any], OmegaConf.to_container(home, resolve=True)))
     except ERRORS as error:
         raise as_user_error(error) from error
-    fields = signature_fields(frozen.config)
-    scripted = target.kind is Kind.SCRIPTED
-    matters = ("env.", "evaluation.seed") if scripted else _MATTERS
-    kept = {key: value for key, value in fields.items() if key.startswith(matters)}
+    player = "scripted" if target.kind is Kind.SCRIPTED else "evaluated"
+    kept = {key: value for key, value in frozen.fields.items() if player in facts_of(key).decides}
     return Configured(OmegaConf.create(frozen.config), plain_home, kept)
 
 
@@ -146,54 +136,32 @@ def _of_run(target: Target, words: Sequence[str]) -> tuple[DictConfig, DictConfi
     parsed = OverridesParser.create().parse_overrides(list(words))
     groups = [o for o in parsed if _is_group(o)]
     values = [o for o in parsed if not _is_group(o)]
+    # Where and how an evaluation happens; the run's other groups are what it is.
+    changeable = ("env", *(group for group in group_types() if not facts_of(group).affects_result))
     for override in groups:
-        if override.key_or_group not in _CHANGEABLE:
+        if override.key_or_group not in changeable:
             raise UserError(
                 f"a run brings its own {override.key_or_group}",
                 where=override.input_line or override.key_or_group,
-                remedy=f"groups that can be chosen: {', '.join(_CHANGEABLE)}",
+                remedy=f"groups that can be chosen: {', '.join(changeable)}",
             )
-    cfg = _typed(cast(DictConfig, OmegaConf.load(RunFolder(target.place).config)))
+    frozen = RunFolder(target.place).config
+    cfg = with_schemas(read(frozen), frozen)
     cfg.root = str(RunFolder(target.place).root.path)
-    own = [o for o in values if o.key_or_group.startswith("env.") and is_location(o.key_or_group)]
+    own = [o for o in values if o.key_or_group.startswith("env.") and facts_of(o.key_or_group).place]
     home = cfg.copy()
     if not any(o.key_or_group == "env" for o in groups):
-        ConfigLoaderImpl._apply_overrides_to_config(own, home)  # the same data, in another place
+        apply_values(own, home)  # the same data, in another place
     if groups:
         chosen = compose("config", overrides=[o.input_line or "" for o in groups])
         for override in groups:
             cfg[override.key_or_group] = chosen[override.key_or_group]
-    ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
+    apply_values(values, cfg)
     return cfg, home.env
 
 
 def _is_group(override: Override) -> bool:
     return (CONF / override.key_or_group).is_dir() and not isinstance(override.value(), dict)
-
-
-def _typed(tree: DictConfig) -> DictConfig:
-    """A frozen configuration with the schemas back in place, so that typos and wrong types are refused."""
-    cfg = OmegaConf.structured(RunConfig)
-    for group, schemas in _schemas():
-        own = [node for node in schemas if node.get("_target_") == tree[group].get("_target_")]
-        if not own:
-            raise UserError(f"no such {group} any more: {tree[group].get('_target_')}", where=_CONFIG)
-        cfg[group] = own[0]
-    try:
-        return cast(DictConfig, OmegaConf.merge(cfg, tree))
-    except OmegaConfBaseException as error:
-        raise UserError(
-            f"the run was made by other code: {str(error).splitlines()[0]}",
-            where=_CONFIG,
-            remedy="evaluate it with the code it was made with",
-        ) from error
-
-
-def _schemas() -> Iterator[tuple[str, list[DictConfig]]]:
-    """Each config group with its registered schemas."""
-    stored = [entry for entry in ConfigStore.instance().repo.values() if isinstance(entry, ConfigNode)]
-    for group in sorted({entry.package for entry in stored if entry.package}):
-        yield group, [entry.node for entry in stored if entry.package == group]
 
 
 def _places(text: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from webshop_rl.composition import CONF
+from webshop_rl.config.hydra_adapter import CONF
 from webshop_rl.envs.scripted import POLICIES
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root, RunFolder

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+from webshop_rl.config.groups import HardwareConfig, SweepConfig
 from webshop_rl.errors import UserError
-from webshop_rl.launching.config import HardwareConfig, SweepConfig
 
 
 def resolve_executor(hardware: HardwareConfig, sweep: SweepConfig) -> str:

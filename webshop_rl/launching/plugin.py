@@ -6,11 +6,11 @@ Hydra imports this at every start, so everything costly is imported where it is 
 from __future__ import annotations
 
 import sys
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# Not before Hydra has looked for plugins: it runs this module anew then, and there would be two of the class.
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -44,14 +44,10 @@ class SweepLauncher(Launcher):  # type: ignore[misc]
     def __init__(self) -> None:
         self.hydra_context: HydraContext | None = None
         self.config: DictConfig | None = None
+        self.grid: Sequence[Sequence[str]] = ()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config
-
-    @staticmethod
-    @abstractmethod
-    def validate(cfg: DictConfig) -> None:
-        """Raise UserError for a config with a value missing or out of range."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """One JobReturn per override list, in order; those of failed runs have status FAILED.
@@ -64,8 +60,8 @@ class SweepLauncher(Launcher):  # type: ignore[misc]
         assert self.hydra_context is not None
         assert self.config is not None
         try:
-            composer = Composer(self.hydra_context.config_loader, self.config, self.validate)
-            return run_sweep(composer, job_overrides)
+            composer = Composer(self.hydra_context.config_loader, self.config)
+            return run_sweep(composer, job_overrides, self.grid)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(EXIT_BAD_INPUT) from None
@@ -85,7 +81,9 @@ class GridSweeper(BasicSweeper):  # type: ignore[misc]
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         _refuse_no_values(overrides)
         returns: list[Sequence[JobReturn]] = []
-        for batch in self.split_arguments(overrides, self.max_batch_size):
+        batches = self.split_arguments(overrides, self.max_batch_size)
+        self.launcher.grid = [run for batch in batches for run in batch]
+        for batch in batches:
             done = sum(len(results) for results in returns)
             returns.append(self.launcher.launch(batch, initial_job_idx=done))
         self.hydra_context.callbacks.on_multirun_end(config=self.config, config_name=None)

@@ -10,20 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from webshop_rl.errors import UserError
-from webshop_rl.ranges import choice, ranged
 from webshop_rl.storage.folders import Root
-
-
-@dataclass
-class TrackingConfig:
-    """Schema of conf/tracking/*.yaml; values live there."""
-
-    kind: str = choice("mlflow", "journal")
-    uri: str | None = "???"
-    sync_every_s: float = ranged(gt=0)
-    timeout_s: float = ranged(gt=0)
-    final_sync_s: float = ranged(ge=0)
-    traces: int = ranged(ge=0)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from webshop_rl.algos.config import VstarAlgoConfig
-from webshop_rl.ranges import ranged
+from webshop_rl.config.fields import ranged
 
 
 @dataclass
@@ -24,6 +24,3 @@ class ApoPgConfig(VstarAlgoConfig):
     beta2: float = ranged(ge=0)
     policy_coef: float = ranged(gt=0)
     clip_eps: float = ranged(gt=0)
-
-
-CONFIG = ApoPgConfig

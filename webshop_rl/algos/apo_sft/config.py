@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from webshop_rl.algos.config import VstarAlgoConfig
-from webshop_rl.ranges import choice, ranged
+from webshop_rl.config.fields import choice, ranged
 
 
 @dataclass
@@ -26,6 +26,3 @@ class ApoSftConfig(VstarAlgoConfig):
     weight_max: float = ranged(gt=0)
     weight_baseline: float = ranged(ge=0, le=1)
     awr_beta: float = ranged(gt=0)
-
-
-CONFIG = ApoSftConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from webshop_rl.algos.config import GroupAlgoConfig
-from webshop_rl.ranges import choice, ranged
+from webshop_rl.config.fields import choice, ranged
 
 
 @dataclass
@@ -20,6 +20,3 @@ class GrpoConfig(GroupAlgoConfig):
     _target_: str = "webshop_rl.algos.grpo.loss.Grpo"
     scale: str = choice("std", "none")
     std_eps: float = ranged(gt=0)
-
-
-CONFIG = GrpoConfig

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from webshop_rl.algos.config import AlgoConfig
-from webshop_rl.ranges import choice, ranged
+from webshop_rl.config.fields import choice, ranged
+from webshop_rl.config.groups import AlgoConfig
 
 
 @dataclass
@@ -33,6 +33,3 @@ class PpoConfig(AlgoConfig):
     value_coef: float = ranged(ge=0)
     value_clip: float | None = ranged(gt=0)
     critic_lr_scale: float = ranged(gt=0)
-
-
-CONFIG = PpoConfig

@@ -12,6 +12,3 @@ class RlooConfig(GroupAlgoConfig):
     """Schema of conf/algo/rloo.yaml."""
 
     _target_: str = "webshop_rl.algos.rloo.loss.Rloo"
-
-
-CONFIG = RlooConfig

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from webshop_rl.ranges import choice, ranged
+from webshop_rl.config.fields import choice, ranged
+from webshop_rl.config.groups import EnvConfig
+from webshop_rl.envs.webshop import files
 
 
 @dataclass
-class WebshopConfig:
+class WebshopConfig(EnvConfig):
     """Schema of conf/env/webshop.yaml, whose comments explain the values.
 
     Attributes:
@@ -27,18 +31,19 @@ class WebshopConfig:
     """
 
     _target_: str = "webshop_rl.envs.webshop.shop.WebShop"
-    name: str = "webshop"
-    data_dir: str | None = "???"
+    data_dir: str | None = ranged(place="folder")
     num_products: int | None = ranged(ge=1)
     goals: str = choice("synthetic", "human")
     split: str = choice("product", "published", "none")
     reward: str = choice("score", "binary", "shaped")
     fidelity: str = choice("original", "fixed")
     mode: str = choice("text", "text_rich")
-    max_steps: int = ranged(ge=1)
     shaping_search: float = ranged(ge=0, le=1)
     shaping_open: float = ranged(ge=0, le=1)
     show_attributes: bool = ranged()
 
-
-CONFIG = WebshopConfig
+    @staticmethod
+    def find(group: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See that the data files are there and start as they should. Raises: UserError if not."""
+        files.look(files.data_folder(group["data_dir"]), num_products=group["num_products"])
+        return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,35 @@ def find(folder: Path, names: tuple[str, ...], *, num_products: int | None) -> P
         return others[0]
     remedy = MAKE_NOUNS if names == NOUN_FILES else GET_DATA
     raise UserError("no such file", where=str(folder / " or ".join(ordered)), remedy=remedy)
+
+
+def look(folder: Path, *, num_products: int | None) -> None:
+    """See that all files are there, that each starts as JSON and that the catalogue may be large enough.
+
+    Reads one record of the catalogue, however many products are asked for.
+
+    Raises: UserError naming the first file that is missing or of another kind.
+    """
+    for names, start in (
+        (PRODUCT_FILES, "["),
+        (INSTRUCTION_FILES, "{"),
+        (HUMAN_FILES, "{"),
+        (NOUN_FILES, "{"),
+    ):
+        path = find(folder, names, num_products=num_products)
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            if _Buffer(stream).next_symbol() != start:
+                raise UserError("not the JSON that is expected", where=str(path), remedy=GET_DATA)
+    catalogue = find(folder, PRODUCT_FILES, num_products=num_products)
+    # All catalogues but the whole one have the number of their products in their names.
+    size = re.search(r"_(\d+)\.json$", catalogue.name)
+    if size and num_products is not None and int(size[1]) < num_products:
+        raise UserError(
+            f"holds only {size[1]} products, {num_products} were asked for",
+            where=str(catalogue),
+            remedy="lower env.num_products, set it to null for all, or get the full files",
+        )
+    next(read_records(catalogue), None)
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -1,29 +1,26 @@
 """Many configs of one grid, composed quickly and exactly as Hydra composes each.
 
 Hydra reads and merges all files anew for each run (90 ms here). But plain `key=value` overrides are
-applied last, on the finished composition, so runs that choose the same groups share it: it is copied
-and their values are applied to the copy by Hydra's own function (some 4 ms, most of it the check of
-ranges).
+applied last, on the finished composition, so runs that choose the same options share it: it is copied
+and their values are applied to the copy by Hydra's own function.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, open_dict
 
-from webshop_rl.composition import ERRORS, as_user_error
-from webshop_rl.launching.runs.signature import Scalar, is_location, signature_fields, signature_of
-
-Tree = dict[str, Any]
+from webshop_rl.config.hydra_adapter import ERRORS, apply_values, as_user_error, chooses_option
+from webshop_rl.config.validate import validate, with_data
+from webshop_rl.config.walk import Tree, plain, walk
+from webshop_rl.launching.runs.signature import Scalar, signature_fields, signature_of
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,11 @@ class Composer:
     Args:
         loader: Hydra's config loader.
         master: the config Hydra composed for the command itself, `hydra` node included.
-        validate: raises UserError for a config with a value missing or out of range.
     """
 
-    def __init__(
-        self, loader: ConfigLoader, master: DictConfig, validate: Callable[[DictConfig], None]
-    ) -> None:
-        assert isinstance(loader, ConfigLoaderImpl)
-        self.loader, self.master, self._validate = loader, master, validate
+    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
+        self.loader = loader
+        self.master = master
         self._parser = OverridesParser.create()
         self._parsed: dict[str, Override] = {}
         self._bases: dict[tuple[str, ...], bytes] = {}
@@ -60,11 +54,12 @@ class Composer:
         Raises: UserError if it cannot be composed.
         """
         parsed = [self._parse(text) for text in overrides]
-        whole = tuple(t for t, o in zip(overrides, parsed, strict=True) if not self._is_plain_value(o))
-        values = [o for o in parsed if self._is_plain_value(o)]
+        whole = [chooses_option(self.loader, override) for override in parsed]
+        options = tuple(text for text, chooses in zip(overrides, whole, strict=True) if chooses)
+        values = [override for override, chooses in zip(parsed, whole, strict=True) if not chooses]
         try:
-            cfg: DictConfig = pickle.loads(self._base(whole))
-            ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
+            cfg: DictConfig = pickle.loads(self._base(options))
+            apply_values(values, cfg)
         except ERRORS as error:
             raise as_user_error(error) from error
         return cfg
@@ -74,63 +69,49 @@ class Composer:
 
         Raises: UserError if a value is missing, out of range, or names data that is not there.
         """
-        cfg = self.compose(overrides)
-        try:
-            self._validate(cfg)
-            return freeze(cfg, overrides)
-        except ERRORS as error:
-            raise as_user_error(error) from error
+        return freeze(self.compose(overrides), overrides)
 
-    def _base(self, whole: tuple[str, ...]) -> bytes:
-        if whole not in self._bases:
-            cfg = self.loader.load_sweep_config(self.master, list(whole))
+    def _base(self, options: tuple[str, ...]) -> bytes:
+        if options not in self._bases:
+            cfg = self.loader.load_sweep_config(self.master, list(options))
             with open_dict(cfg):
                 del cfg["hydra"]
-            self._bases[whole] = pickle.dumps(cfg)
-        return self._bases[whole]
+            self._bases[options] = pickle.dumps(cfg)
+        return self._bases[options]
 
     def _parse(self, text: str) -> Override:
         if text not in self._parsed:
             self._parsed[text] = self._parser.parse_override(text)
         return self._parsed[text]
 
-    def _is_plain_value(self, override: Override) -> bool:
-        """Whether the override only sets a value of the finished composition."""
-        return (
-            override.type == OverrideType.CHANGE
-            and override.package is None
-            and not override.is_hydra_override()
-            and (
-                isinstance(override.value(), dict)
-                or not self.loader.repository.group_exists(override.key_or_group)
-            )
-        )
-
 
 def freeze(cfg: DictConfig, overrides: Sequence[str] = ()) -> ComposedRun:
-    """Resolve a valid config, and make its paths absolute from here.
+    """Check a config and the data it names, resolve it, make its paths absolute from here, and name the run.
 
-    Raises: UserError if it names data that is not there.
+    Raises: UserError if a value is missing, out of range, or names data that is not there.
     """
-    tree = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(tree, dict)
-    config = _with_absolute_paths(tree, "")
+    try:
+        tree = plain(cfg)
+    except ERRORS as error:
+        raise as_user_error(error) from error
+    validate(tree)
+    config = _with_absolute_paths(with_data(tree))
     fields = signature_fields(config)
     return ComposedRun(tuple(overrides), config, fields, signature_of(fields))
 
 
-def _with_absolute_paths(tree: Any, prefix: str) -> Tree:
-    """The workers run elsewhere, so places are fixed now; what does not exist is no place of ours."""
-    result = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            value = _with_absolute_paths(value, f"{name}.")
-        elif (
-            isinstance(value, str)
-            and is_location(name)
-            and (name == "root" or Path(value).expanduser().exists())
-        ):
-            value = str(Path(value).expanduser().resolve())
-        result[key] = value
-    return result
+def _with_absolute_paths(tree: Tree) -> Tree:
+    """The workers run elsewhere, so places are fixed now; what does not exist is not a place of ours."""
+    for key in walk(tree):
+        if key.facts.place and key.value:
+            place = Path(key.value).expanduser()
+            if key.name == "root" or place.exists():
+                _set(tree, key.name, str(place.resolve()))
+    return tree
+
+
+def _set(tree: Tree, name: str, value: str) -> None:
+    *sections, last = name.split(".")
+    for section in sections:
+        tree = tree[section]
+    tree[last] = value

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from webshop_rl.budget import planned_updates_of
+from webshop_rl.config.budget import planned_updates_of
 from webshop_rl.launching.runs.log import unstamped
 from webshop_rl.storage.files import read_json
 from webshop_rl.storage.folders import RunFolder

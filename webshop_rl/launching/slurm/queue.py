@@ -11,11 +11,11 @@ from typing import Any
 
 from submitit import SlurmExecutor
 
+from webshop_rl.config.groups import HardwareConfig
 from webshop_rl.errors import UserError
 from webshop_rl.launching.cluster.commands import cancel, max_array_size, release, requeue
 from webshop_rl.launching.cluster.time_limit import minutes
 from webshop_rl.launching.cluster.watch import JobsWatch
-from webshop_rl.launching.config import HardwareConfig
 from webshop_rl.launching.queue import LOOK_SHARE
 from webshop_rl.launching.runs.deaths import after_death
 from webshop_rl.launching.runs.observe import cause_of_death, observe, settle

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from webshop_rl.config.groups import HardwareConfig
 from webshop_rl.errors import UserError
 from webshop_rl.launching.cluster.time_limit import minutes
-from webshop_rl.launching.config import HardwareConfig
 from webshop_rl.launching.local.slots import thread_variables
 from webshop_rl.launching.slurm.run import REQUEUE
 

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from webshop_rl.config.groups import HardwareConfig
 from webshop_rl.launching.cluster.commands import max_array_size
 from webshop_rl.launching.cluster.time_limit import minutes
-from webshop_rl.launching.config import HardwareConfig
 from webshop_rl.launching.local.slots import local_slots
 from webshop_rl.launching.runs.compose import ComposedRun
 from webshop_rl.launching.runs.plan import Planned

@@ -8,27 +8,18 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
+from webshop_rl.config.walk import facts_of
 from webshop_rl.errors import UserError
+from webshop_rl.launching.runs.compose import ComposedRun
 from webshop_rl.launching.runs.state import GOING, read_status
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
 
-# Changing these makes no other sweep of the same command.
-_NOT_NAMING = (
-    "hardware",
-    "tracking",
-    "sweep",
-    "root",
-    "experiment_name",
-    "retry",
-    "rerun",
-    "on_code_change",
-    "hydra",
-)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -73,21 +64,22 @@ class Manifest:
         return Root(root).run(listed.run).path
 
 
-def sweep_name(overrides: Sequence[str], params: Mapping[str, str] | None = None) -> str:
-    """A name that the same command has every time: swept keys (or the experiment) and a hash.
+def sweep_name(runs: Sequence[ComposedRun]) -> str:
+    """The same for the same runs: the keys in which they differ (or the experiment) and a hash.
 
-    Args:
-        overrides: of the command line.
-        params: hydra.sweeper.params, for a sweep that a file describes.
+    What leaves the signature of every run alone leaves the name alone.
     """
-    grid = [f"{key}={value}" for key, value in (params or {}).items()] + list(overrides)
-    naming = sorted(o for o in grid if not _names_nothing(o))
-    digest = hashlib.sha256("\n".join(naming).encode()).hexdigest()[:8]
-    swept = [o for o in naming if re.search(r"[,(]", o.partition("=")[2])]
-    keys = [o.lstrip("+").partition("=")[0].rpartition(".")[2] for o in swept]
-    study = [o.partition("=")[2] for o in naming if o.startswith(("experiment=", "+experiment="))]
-    words = "-".join(study or dict.fromkeys(keys)) or "sweep"
-    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', words)[:40].strip('-')}-{digest}"
+    overrides = [[o.lstrip("+~").partition("=") for o in run.overrides] for run in runs]
+    values: dict[str, set[str]] = {}
+    for key, _, value in sorted(chain.from_iterable(overrides)):
+        if facts_of(key).affects_result:
+            values.setdefault(key, set()).add(value)
+    study = sorted(values.get("experiment", set()) - {"null"})
+    swept = dict.fromkeys(key.rpartition(".")[2] for key, given in values.items() if len(given) > 1)
+    words = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(study or swept) or "sweep")
+    signatures = sorted({run.signature for run in runs})
+    digest = hashlib.sha256("\n".join(signatures).encode()).hexdigest()[:8]
+    return f"{words[:40].strip('-')}-{digest}"
 
 
 def check_name(name: str) -> str:
@@ -172,8 +164,3 @@ def listed_run(folder: Path) -> Listed:
     identity = read_json(RunFolder(folder).signature) or {}
     overrides = tuple(identity.get("overrides", ()))
     return Listed(folder.name, str(identity.get("signature", folder.name)), overrides)
-
-
-def _names_nothing(override: str) -> bool:
-    key = override.lstrip("+~").partition("=")[0].partition("@")[0]
-    return any(key == word or key.startswith((f"{word}.", f"{word}/")) for word in _NOT_NAMING)

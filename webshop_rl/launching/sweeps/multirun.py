@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from webshop_rl.config.walk import facts_of, walk
 from webshop_rl.errors import UserError
 from webshop_rl.launching.runs.compose import ComposedRun, Composer
 from webshop_rl.launching.runs.results import objective
@@ -13,18 +14,6 @@ from webshop_rl.launching.runs.state import GOING, State
 from webshop_rl.launching.sweeps.execute import Outcome, execute_sweep
 from webshop_rl.launching.sweeps.manifest import sweep_name
 from webshop_rl.launching.sweeps.sweep import sweep_of
-
-# What all runs of a sweep share, and why.
-_SHARED = {
-    "hardware": "one launcher serves the whole sweep, with one kind of hardware",
-    "root": "runs in another root cannot be compared here",
-    "tracking": "the sweep has one parent run in one tracker",
-    "experiment_name": "the sweep has one parent run in one experiment",
-    "sweep": "it says how the sweep itself is dispatched",
-    "retry": "it says what becomes of runs that exist",
-    "rerun": "it says what becomes of runs that exist",
-    "on_code_change": "it says what becomes of runs that exist",
-}
 
 
 class RunError(Exception):
@@ -40,20 +29,27 @@ class RunError(Exception):
         self.exit_code = exit_code
 
 
-def run_sweep(composer: Composer, overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
+def run_sweep(
+    composer: Composer, overrides: Sequence[Sequence[str]], grid: Sequence[Sequence[str]] = ()
+) -> list[JobReturn]:
     """Execute a grid; one JobReturn per override list, in order.
 
     Args:
         composer: composes each run.
         overrides: of each run; lists that come to the same run execute it once.
+        grid: the whole sweep's, of which `overrides` may be a part; those if empty.
     Raises: UserError before anything was started, if the input is bad.
     """
-    composed = [composer.run(run) for run in overrides]
-    for key, why in _SHARED.items():
-        if any(run.config[key] != composed[0].config[key] for run in composed):
-            raise UserError("cannot be swept over", where=key, remedy=why)
-    outcomes = execute_sweep(sweep_of(composed[0], _name_by_command(composer)), composed)
-    return [_job_return(run, outcome) for run, outcome in zip(composed, outcomes, strict=True)]
+    composed = {tuple(run): composer.run(run) for run in (*grid, *overrides)}
+    runs = list(composed.values())
+    shared = _one_a_sweep(runs[0])
+    for run in runs[1:]:
+        if differing := sorted(_one_a_sweep(run) ^ shared):
+            key = differing[0][0]
+            raise UserError("cannot be swept over", where=key, remedy=facts_of(key).one_a_sweep)
+    mine = [composed[tuple(run)] for run in overrides]
+    outcomes = execute_sweep(sweep_of(mine[0], sweep_name(runs)), mine)
+    return [_job_return(run, outcome) for run, outcome in zip(mine, outcomes, strict=True)]
 
 
 def exit_code(jobs: Sequence[JobReturn]) -> int:
@@ -62,10 +58,9 @@ def exit_code(jobs: Sequence[JobReturn]) -> int:
     return max(codes, default=0)
 
 
-def _name_by_command(composer: Composer) -> str:
-    hydra = composer.master.hydra
-    params = dict(hydra.sweeper.get("params") or {})
-    return sweep_name(list(hydra.overrides.task), {str(k): str(v) for k, v in params.items()})
+def _one_a_sweep(run: ComposedRun) -> set[tuple[str, str]]:
+    """Keys in which the runs of a sweep may not differ, with their values."""
+    return {(key.name, repr(key.value)) for key in walk(run.config) if key.facts.one_a_sweep}
 
 
 def _job_return(run: ComposedRun, outcome: Outcome) -> JobReturn:

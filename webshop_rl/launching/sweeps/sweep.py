@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from webshop_rl.launching.config import HardwareConfig, SweepConfig
+from webshop_rl.config.groups import HardwareConfig, SweepConfig
 from webshop_rl.launching.executors import resolve_executor
 from webshop_rl.launching.runs.compose import ComposedRun
 from webshop_rl.launching.runs.plan import Wishes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from shop5_parts import composed
 
-from webshop_rl.budget import planned_updates, planned_updates_of
+from webshop_rl.config.budget import planned_updates, planned_updates_of
 from webshop_rl.errors import UserError
 from webshop_rl.launching.runs.signature import signature_fields
 

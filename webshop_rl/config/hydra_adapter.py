@@ -1,4 +1,7 @@
-"""Errors of Hydra and OmegaConf in one line (what, where, remedy), and the words given to Hydra."""
+"""All that leans on how Hydra is made inside: its messages, its way to apply overrides, its options.
+
+Errors of Hydra and OmegaConf become one line (what, where, remedy).
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,18 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from hydra.core.config_store import ConfigNode, ConfigStore
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from webshop_rl.config.walk import group_types, known_keys
 from webshop_rl.errors import UserError
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parents[1]
 # At the top of a checkout; inside the package in a wheel.
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
@@ -61,6 +66,9 @@ def as_user_error(error: Exception) -> UserError:
         return UserError(f"there is no {name}", where=group, remedy=f"there are {', '.join(offered)}")
     if found := re.match(r"Ambiguous value for argument '([^=]+)=", lines[0]):
         return UserError("several values", where=found.group(1), remedy="-m sweeps over them")
+    if found := re.search(r"Missing mandatory value: (\S+)", lines[0]):
+        # What another key is interpolated from.
+        return removed(found[1]) if found[1] in group_types() else missing(found[1])
     key = getattr(error, "full_key", None)
     if key:
         return UserError(lines[0], where=key)
@@ -69,7 +77,7 @@ def as_user_error(error: Exception) -> UserError:
 
 def no_such_key(key: str) -> UserError:
     """For a key that nobody reads; suggests one that is spelt alike."""
-    known = sorted(_known_keys())
+    known = sorted({name for name, _ in known_keys()})
     group = key.partition(".")[0]
     if key in known and "." not in key:
         return removed(key)
@@ -85,6 +93,11 @@ def no_such_key(key: str) -> UserError:
 def removed(key: str) -> UserError:
     """For a key of a schema that `~key` has taken away."""
     return UserError("a run needs it", where=key, remedy=f"leave ~{key} out; {key}=... gives another value")
+
+
+def missing(key: str) -> UserError:
+    """For a key that the user must give a value."""
+    return UserError("a value is missing", where=key, remedy=f"add {key}=...")
 
 
 def _unreadable(override: str) -> UserError:
@@ -125,20 +138,23 @@ def ordered(words: Sequence[str]) -> list[str]:
     return [*options, *("++" + word if word.startswith(_FREE) else word for word in overrides)]
 
 
-def _known_keys() -> set[str]:
-    """Every key of the schemas that config.register has told Hydra of, dotted."""
-    keys: set[str] = set()
-    for entry in ConfigStore.instance().repo.values():
-        if isinstance(entry, ConfigNode):
-            keys.update(_keys(entry.node, f"{entry.package}." if entry.package else ""))
-    return keys
+def apply_values(overrides: Sequence[Override], cfg: DictConfig) -> None:
+    """Set values of a finished composition, as Hydra itself does it.
+
+    Raises: errors of Hydra and OmegaConf (see ERRORS) if a value does not fit.
+    """
+    ConfigLoaderImpl._apply_overrides_to_config(list(overrides), cfg)
 
 
-def _keys(node: Any, prefix: str = "") -> Iterator[str]:
-    if isinstance(node, DictConfig):
-        for key in node:
-            yield f"{prefix}{key!s}"
-            yield from _keys(node._get_node(key), f"{prefix}{key!s}.")
+def chooses_option(loader: ConfigLoader, override: Override) -> bool:
+    """Whether an override may choose an option of a config group, so that files must be read anew."""
+    assert isinstance(loader, ConfigLoaderImpl)
+    return not (
+        override.type == OverrideType.CHANGE
+        and override.package is None
+        and not override.is_hydra_override()
+        and (isinstance(override.value(), dict) or not loader.repository.group_exists(override.key_or_group))
+    )
 
 
 @contextlib.contextmanager

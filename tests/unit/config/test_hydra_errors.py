@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from webshop_rl.composition import ordered
+from webshop_rl.config.hydra_adapter import ordered
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(

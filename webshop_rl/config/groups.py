@@ -1,0 +1,204 @@
+"""Schemas of the config groups: what every shop, algorithm, model, machine and tracker has.
+
+A shop, an algorithm or a model adds keys of its own in a subclass, in its own folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from webshop_rl.config.fields import choice, ranged, section
+
+
+@dataclass
+class ConfigGroup:
+    """A config group; subclasses add keys, and checks by overriding the two functions."""
+
+    @staticmethod
+    def check(group: Mapping[str, Any]) -> None:
+        """See that the values fit together; looks at nothing else. Raises: UserError if they do not."""
+
+    @staticmethod
+    def find(group: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See that what the values name is there, cheaply: neither torch nor a catalogue is loaded.
+
+        Returns: values of keys that only a look can tell.
+        Raises: UserError if something is missing.
+        """
+        return {}
+
+
+@dataclass
+class EnvConfig(ConfigGroup):
+    """Keys every environment has.
+
+    Attributes:
+        max_steps: actions after which an episode is truncated.
+    """
+
+    name: str = ranged()
+    max_steps: int = ranged(ge=1)
+
+
+@dataclass
+class AlgoConfig(ConfigGroup):
+    """Fields every algorithm has; values live in conf/algo.
+
+    Attributes:
+        name: the algorithm's folder in webshop_rl/algos.
+        group_size: trajectories per goal in one collection.
+        goals_per_update: goals in one collection.
+        num_epochs: passes over one collection.
+        num_minibatches: optimiser steps per pass.
+        adv_norm: none | std (divide by the batch's) | mean_std (subtract the batch's mean first).
+        adv_std_min: floor of that standard deviation, return units.
+        adv_clip: bound on the absolute normalised advantage; null for none.
+        loss_norm: how the sum over action tokens becomes a loss; see loss_norms.py.
+        loss_divisor_tokens: divisor per trajectory of loss_norm "constant", tokens.
+        kl_coef: weight of KL(policy || reference), on the same scale as the policy term.
+        kl_estimator: k1 (subtracted from the reward) | k2 | k3 (added to the loss).
+        entropy_coef: weight of the entropy bonus, on the same scale as the policy term.
+    """
+
+    name: str = ranged()
+    group_size: int = ranged(ge=1)
+    goals_per_update: int = ranged(ge=1)
+    num_epochs: int = ranged(ge=1)
+    num_minibatches: int = ranged(ge=1)
+    adv_norm: str = choice("none", "std", "mean_std")
+    adv_std_min: float = ranged(ge=0)
+    adv_clip: float | None = ranged(gt=0)
+    loss_norm: str = choice("trajectory_sum", "token_mean", "constant", "length")
+    loss_divisor_tokens: float = ranged(gt=0)
+    kl_coef: float = ranged(ge=0)
+    kl_estimator: str = choice("k1", "k2", "k3")
+    entropy_coef: float = ranged(ge=0)
+
+    @property
+    def one_update(self) -> bool:
+        """True if a collection serves a single optimiser step, so that the policy is its sampler."""
+        return self.num_epochs * self.num_minibatches == 1
+
+    @property
+    def kl_reward_coef(self) -> float:
+        """Coefficient of the log-ratio to the reference inside the reward."""
+        return self.kl_coef if self.kl_estimator == "k1" else 0.0
+
+    @property
+    def kl_loss_coef(self) -> float:
+        """Coefficient of the KL term of the loss."""
+        return self.kl_coef if self.kl_estimator != "k1" else 0.0
+
+
+@dataclass
+class LoraConfig:
+    """Low-rank adapters; the reference policy is then the same weights with the adapter off.
+
+    There is no dropout: a policy samples without it, so with it the learner would take the gradient of
+    another policy than the one that acted, and another at each size of micro-batch and number of processes.
+    """
+
+    enabled: bool = ranged()
+    rank: int = ranged(ge=1)
+    alpha: float = ranged(gt=0)
+    target_modules: Any = ranged()
+
+
+@dataclass
+class ModelConfig(ConfigGroup):
+    """Keys every model has."""
+
+    name: str = ranged()
+    lr_scale: float = ranged(gt=0, decides=())
+    init_seed: int = ranged(ge=0, seed=True)
+    context_tokens: int = ranged(ge=64)
+    max_page_tokens: int = ranged(ge=16)
+    dtype: str = choice("float32", "bfloat16")
+    gradient_checkpointing: bool = ranged(decides=())
+    micro_batch_tokens: int = ranged(ge=1, decides=())
+    product_labels: str = choice("asin", "rank")
+    lora: LoraConfig = section(LoraConfig, decides=("evaluated",))  # the reference has its adapter off
+
+
+@dataclass
+class HardwareConfig(ConfigGroup):
+    """Where a run executes; schema of conf/hardware/*.yaml.
+
+    Attributes:
+        executor: local: processes of this machine | slurm: jobs | auto: slurm where sbatch exists.
+        device: cpu | cuda | auto (cuda where a GPU is visible).
+        threads: CPU threads of one run; null shares the cores evenly between the runs at work.
+        max_parallel: local runs at once; null is as many as cores (or GPUs) allow.
+        gpus: GPUs of one run on Slurm, on each of its nodes.
+        restarts: how often in a row a run that was killed is started again without having got further.
+        nodes, tasks_per_node: Slurm: more than one task in all trains with several processes.
+        cpus: CPU cores a task asks of Slurm; null is `threads`, or 1.
+        mem: memory a node, in Slurm's notation; null leaves it to the cluster.
+        time: time limit in Slurm's notation (minutes, HH:MM:SS or D-HH:MM:SS).
+        signal_s: seconds before the time limit at which a run is asked to save itself and requeue.
+        partition, account, qos: as the cluster calls them; null leaves them to it.
+        array_parallelism: jobs of one sweep at once; null is no limit of ours.
+        setup: shell lines before the run, e.g. `module load cuda`.
+        container: words before the python command, e.g. `apptainer exec --nv image.sif`.
+        python: the python command on the nodes; null is the one in use here.
+        sbatch: further sbatch options by long name, e.g. {constraint: h100}.
+        strategy: how the processes of one run share the model: ddp | fsdp.
+    """
+
+    name: str = ranged()
+    executor: str = choice("auto", "local", "slurm")
+    device: str = choice("auto", "cpu", "cuda")
+    threads: int | None = ranged(ge=1)
+    max_parallel: int | None = ranged(ge=1)
+    gpus: int = ranged(ge=0)
+    restarts: int = ranged(ge=0)
+    nodes: int = ranged(ge=1)
+    tasks_per_node: int = ranged(ge=1)
+    cpus: int | None = ranged(ge=1)
+    mem: str | None = ranged()
+    time: str = ranged()
+    signal_s: int = ranged(ge=5)
+    partition: str | None = ranged()
+    account: str | None = ranged()
+    qos: str | None = ranged()
+    array_parallelism: int | None = ranged(ge=1)
+    setup: list[str] = ranged()
+    container: str | None = ranged()
+    python: str | None = ranged()
+    sbatch: dict[str, Any] = ranged()
+    strategy: str = choice("ddp", "fsdp")
+
+
+@dataclass
+class SweepConfig(ConfigGroup):
+    """How a multirun is dispatched; schema of conf/sweep/*.yaml.
+
+    Attributes:
+        name: name of the sweep; null makes one from its runs, the same for the same command.
+        wait: stay until all runs have ended (local runs always need it).
+        dry_run: print what would be started, and start nothing.
+        on_interrupt: Ctrl-C with jobs on Slurm: ask | cancel | leave.
+        pack: runs that share one GPU (or one Slurm job).
+        refresh_s: seconds between two looks at the runs.
+    """
+
+    name: str | None = ranged()
+    wait: bool = ranged()
+    dry_run: bool = ranged()
+    on_interrupt: str = choice("ask", "cancel", "leave")
+    pack: int = ranged(ge=1)
+    refresh_s: float = ranged(gt=0)
+
+
+@dataclass
+class TrackingConfig(ConfigGroup):
+    """Schema of conf/tracking/*.yaml."""
+
+    kind: str = choice("mlflow", "journal")
+    uri: str | None = ranged()
+    sync_every_s: float = ranged(gt=0)
+    timeout_s: float = ranged(gt=0)
+    final_sync_s: float = ranged(ge=0)
+    traces: int = ranged(ge=0)

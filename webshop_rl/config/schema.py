@@ -1,0 +1,113 @@
+"""The schema of a run: types, ranges and facts of all its keys. Values live in conf/; imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from webshop_rl.config.fields import choice, ranged, section
+from webshop_rl.config.groups import (
+    AlgoConfig,
+    EnvConfig,
+    HardwareConfig,
+    ModelConfig,
+    SweepConfig,
+    TrackingConfig,
+)
+
+EXISTING_RUNS = "it says what becomes of runs that exist"
+
+
+@dataclass
+class RolloutConfig:
+    """How the policy acts; keys are explained in conf/config.yaml."""
+
+    decoding: str = choice("admissible", "free")
+    temperature: float = ranged(gt=0)
+    top_p: float = ranged(gt=0, le=1)
+    max_reply_tokens: int = ranged(ge=1)
+    max_query_words: int = ranged(ge=1)
+    think: bool = ranged()
+    max_think_tokens: int = ranged(ge=1)
+    few_shot: int = ranged(ge=0, le=2)
+    list_actions: bool = ranged()
+    invalid_penalty: float = ranged(ge=0)
+    context_overflow: str = choice("truncate", "drop_oldest")
+    batch_size: int = ranged(ge=1, decides=())
+
+
+@dataclass
+class VstarConfig:
+    """The reference returns that V* is estimated from."""
+
+    adaptive: bool = ranged()
+    seed: int = ranged(ge=0, seed=True, decides=("reference",))
+
+
+@dataclass
+class OptimConfig:
+    """The optimiser step."""
+
+    grad_clip: float = ranged(gt=0)
+    weight_decay: float = ranged(ge=0)
+    beta1: float = ranged(ge=0, lt=1)
+    beta2: float = ranged(ge=0, lt=1)
+    warmup_updates: int = ranged(ge=0)
+    schedule: str = choice("constant", "linear", "cosine")
+    micro_batch_tokens: int = ranged(ge=1)
+    max_skipped_steps: int = ranged(ge=1)
+
+
+@dataclass
+class EvaluationConfig:
+    """When and on what the policy is evaluated."""
+
+    every: int = ranged(ge=1)
+    val_episodes: int | None = ranged(ge=1)
+    test_episodes: int | None = ranged(ge=1)
+    temperature: float = ranged(ge=0, decides=("evaluated",))
+    seed: int = ranged(ge=0, decides=("evaluated", "scripted"))
+
+
+@dataclass
+class CheckpointConfig:
+    """When the run is saved."""
+
+    every: int = ranged(ge=1)
+
+
+@dataclass
+class RunConfig:
+    """The whole configuration of a run."""
+
+    lr: float = ranged(gt=0, lt=1)
+    seed: int = ranged(ge=0, seed=True)
+    num_updates: int | None = ranged(ge=0)
+    num_episodes: int | None = ranged(ge=0)
+    env: EnvConfig = ranged(decides=("evaluated", "reference", "scripted"))
+    algo: AlgoConfig = ranged()
+    model: ModelConfig = ranged(decides=("evaluated", "reference"))
+    hardware: HardwareConfig = ranged(
+        affects_result=False,
+        one_a_sweep="one launcher serves the whole sweep, with one kind of hardware",
+    )
+    tracking: TrackingConfig = ranged(
+        affects_result=False, one_a_sweep="the sweep has one parent run in one tracker"
+    )
+    sweep: SweepConfig = ranged(
+        affects_result=False, one_a_sweep="it says how the sweep itself is dispatched"
+    )
+    rollout: RolloutConfig = section(RolloutConfig, decides=("evaluated", "reference"))
+    vstar: VstarConfig = section(VstarConfig)
+    optim: OptimConfig = section(OptimConfig)
+    evaluation: EvaluationConfig = section(EvaluationConfig)
+    checkpoint: CheckpointConfig = section(CheckpointConfig, affects_result=False)
+    control: str = choice("none", "permuted_rewards")
+    root: str = ranged(
+        affects_result=False, one_a_sweep="runs in another root cannot be compared here", place="path"
+    )
+    experiment_name: str = ranged(
+        affects_result=False, one_a_sweep="the sweep has one parent run in one experiment"
+    )
+    retry: bool = ranged(affects_result=False, one_a_sweep=EXISTING_RUNS)
+    rerun: bool = ranged(affects_result=False, one_a_sweep=EXISTING_RUNS)
+    on_code_change: str = choice("refuse", "reuse", "rerun", affects_result=False, one_a_sweep=EXISTING_RUNS)

@@ -1,0 +1,73 @@
+"""Checks of a configuration: of its values alone, and, a step of its own, of the data they name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from omegaconf import DictConfig
+
+from webshop_rl.config.budget import planned_updates_of
+from webshop_rl.config.fields import UNSET, violation
+from webshop_rl.config.groups import ConfigGroup
+from webshop_rl.config.hydra_adapter import missing, no_such_key, removed
+from webshop_rl.config.schema import RunConfig
+from webshop_rl.config.walk import Tree, group_types, plain, section_schemas, walk
+from webshop_rl.errors import UserError
+
+
+def validate(cfg: DictConfig | Mapping[str, Any]) -> None:
+    """Check every value against the range its schema declares, and that none is missing.
+
+    Looks at nothing but the configuration, and changes nothing.
+    A key that no schema declares (`+key=value` adds one) is refused: nobody would read it.
+
+    Raises: UserError naming the first offending key.
+    """
+    tree = plain(cfg)
+    for name in _removed(tree):
+        raise removed(name)
+    for key in walk(tree):
+        if not key.declared:
+            raise no_such_key(key.name)
+        if isinstance(key.value, str) and key.value == UNSET:
+            raise missing(key.name)
+        if isinstance(key.value, float) and math.isnan(key.value):
+            raise UserError("is not a number", where=key.name, remedy="give a number")
+        if problem := violation(key.value, key.facts):
+            raise UserError(f"{key.value!r} is out of range", where=key.name, remedy=problem)
+    if not str(tree["root"]).strip():
+        raise UserError("is empty", where="root", remedy="root=FOLDER; a shell variable may be unset")
+    planned_updates_of(tree)
+    for name, schema in section_schemas(tree):
+        if issubclass(schema, ConfigGroup):
+            schema.check(tree[name])
+
+
+def with_data(tree: Tree) -> Tree:
+    """See that the data and weights that a valid configuration names are there.
+
+    What a run would stumble over in its first second is found now, before anything is queued, and cheaply:
+    no catalogue is built and no weights are loaded.
+
+    Returns: the configuration with values that only a look can tell: of a model on a hub, the commit that
+        `model.revision` stands for.
+    Raises: UserError naming the first thing that is missing.
+    """
+    found: Tree = {}
+    for name, schema in section_schemas(tree):
+        if issubclass(schema, ConfigGroup) and (values := schema.find(tree[name])):
+            found[name] = {**tree[name], **values}
+    return {**tree, **found}
+
+
+def _removed(tree: Tree) -> Iterator[str]:
+    """Keys of the schemas that are not in the configuration any more."""
+    groups = group_types()
+    for f in fields(RunConfig):
+        if f.name not in tree or (f.name in groups and tree[f.name] == UNSET):
+            yield f.name
+    for name, schema in section_schemas(tree):
+        yield from (f"{name}.{f.name}" for f in fields(schema) if f.name not in tree[name])
