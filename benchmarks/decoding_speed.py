@@ -32,7 +32,7 @@ from webshop_rl.models.agent import Agent
 from webshop_rl.models.sampling import choose
 from webshop_rl.rollout.episode import Episode, EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
-from webshop_rl.training.goals import goals_of, group_specs
+from webshop_rl.training.collection import goals_of, group_specs
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 GROUP_SIZE = 8

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from webshop_rl.cli import one_line_errors
 from webshop_rl.config import register
-from webshop_rl.config.hydra_adapter import CONF, composition_errors, ordered
+from webshop_rl.config.hydra_adapter import CONF, composition_errors, ordered, refuse_removals
 
 
 @hydra.main(  # type: ignore[untyped-decorator]
@@ -32,6 +32,7 @@ def main() -> int:
     """
     sys.argv[1:] = ordered(sys.argv[1:])
     register()
+    refuse_removals(sys.argv[1:])
     with composition_errors():
         _train()
     return 0

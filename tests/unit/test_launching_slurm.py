@@ -4,12 +4,14 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from webshop_rl.config.groups import HardwareConfig, SweepConfig
 from webshop_rl.errors import UserError
 from webshop_rl.launching.cluster.jobs import Job, Jobs, is_away, parse_squeue
+from webshop_rl.launching.cluster.request import check_request
 from webshop_rl.launching.cluster.time_limit import minutes
 from webshop_rl.launching.cluster.watch import JobsWatch
 from webshop_rl.launching.executors import resolve_executor
@@ -65,6 +67,27 @@ def test_time_limits_are_read_as_slurm_reads_them(text: str, expected: int) -> N
 def test_other_time_limits_are_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"hardware\.time"):
         minutes(text)
+
+
+@pytest.mark.parametrize(
+    ("changed", "executor", "key"),
+    [
+        ({"time": "abc"}, "local", "hardware.time"),
+        ({"mem": "lots"}, "slurm", "hardware.mem"),
+        ({"mem": "-1G"}, "slurm", "hardware.mem"),
+        ({"tasks_per_node": 2}, "local", "hardware.tasks_per_node"),
+        ({"nodes": 2}, "local", "hardware.nodes"),
+    ],
+)
+def test_what_nobody_can_give_is_refused(changed: dict[str, Any], executor: str, key: str) -> None:
+    check_request(HARDWARE, executor)
+    with pytest.raises(UserError, match=rf"^{key}: "):
+        check_request(replace(HARDWARE, **changed), executor)
+
+
+def test_slurm_gives_several_processes_and_memory_in_its_notation() -> None:
+    for mem in (None, "0", "4000", "500M", "2T", "32gb"):
+        check_request(replace(HARDWARE, mem=mem, nodes=2, tasks_per_node=4), "slurm")
 
 
 def _runs(count: int) -> list[Planned]:

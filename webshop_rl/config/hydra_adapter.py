@@ -100,6 +100,15 @@ def missing(key: str) -> UserError:
     return UserError("a value is missing", where=key, remedy=f"add {key}=...")
 
 
+def refuse_removals(words: Sequence[str]) -> None:
+    """Before Hydra composes, for `--cfg job` too: raise UserError for a `~key` that a run needs."""
+    known = {name for name, _ in known_keys()}
+    for word in words:
+        key = word[1:].partition("=")[0]
+        if word.startswith("~") and key in known:
+            raise removed(key)
+
+
 def _unreadable(override: str) -> UserError:
     """For a word that Hydra's parser of overrides refuses."""
     key, equals, value = override.partition("=")

@@ -26,6 +26,7 @@ from webshop_rl.launching.runs.reference_returns import check_reference_returns
 from webshop_rl.launching.runs.results import objective
 from webshop_rl.launching.runs.state import RunStatus, State
 from webshop_rl.launching.runs.worker import Interrupted, LeftAlone, RunFailed, execute
+from webshop_rl.launching.sweeps.estimate import check_fits
 from webshop_rl.launching.sweeps.execute import execute_sweep
 from webshop_rl.launching.sweeps.sweep import Sweep, sweep_of
 from webshop_rl.source import acting_code_digest
@@ -49,6 +50,7 @@ def run_single(cfg: DictConfig) -> float:
     sweep = sweep_of(composed, f"run-{composed.signature}")
     if sweep.executor == "slurm" or sweep.settings.dry_run:
         return _as_sweep_of_one(sweep, composed)
+    check_fits(composed.config)
     check_tracker(sweep.tracking)
     with planning(sweep.root):
         planned = _plan(sweep, composed)

@@ -44,6 +44,7 @@ ROOT = Path(__file__).resolve().parents[3]
         (["~algo"], "algo: a run needs it (leave ~algo out; algo=... gives another value)"),
         (["~rollout"], "rollout: a run needs it (leave ~rollout out; rollout=... gives another value)"),
         (["~model"], "model: a run needs it (leave ~model out; model=... gives another value)"),
+        (["~lr", "--cfg", "job"], "lr: a run needs it (leave ~lr out; lr=... gives another value)"),
         (["~seed", "seed=77"], "seed: a run needs it (leave ~seed out; seed=... gives another value)"),
         (
             ["~hardware.time"],
@@ -54,6 +55,20 @@ ROOT = Path(__file__).resolve().parents[3]
             "model.num_heads: 3 heads do not fit model.hidden_size=128 "
             "(hidden_size / num_heads must be a whole, even number)",
         ),
+        (
+            ["hardware.tasks_per_node=2"],
+            "hardware.tasks_per_node: 2 asked for, but a local run is one process "
+            "(hardware.tasks_per_node=1, or Slurm)",
+        ),
+        (
+            ["hardware.nodes=2", "sweep.dry_run=true"],
+            "hardware.nodes: 2 asked for, but a local run is one process (hardware.nodes=1, or Slurm)",
+        ),
+        (
+            ["-m", "hardware.time=abc", "seed=1,2", "sweep.dry_run=true"],
+            "hardware.time: 'abc' is no time limit (e.g. 04:00:00 or 2-00:00:00)",
+        ),
+        (["hardware.mem=lots"], "hardware.mem: 'lots' is no amount of memory (e.g. 8G)"),
         (["debug=quik", "-m", "seed=1,2"], "debug: there is no quik (there are permuted, quick)"),
         (["debug=quik", "--cfg", "job", "--resolve"], "debug: there is no quik (there are permuted, quick)"),
         (["-m", "num_update=1,2"], "num_update: there is no such key (did you mean num_updates?)"),
@@ -70,7 +85,20 @@ def test_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message:
     )
     assert done.stderr.splitlines() == [f"error: {message}"]
     assert done.returncode == 2
+    assert done.stdout == ""
     assert not (tmp_path / "runs" / "runs").exists()
+
+
+@pytest.mark.parametrize("several", [[], ["-m", "seed=1,2"]])
+def test_a_model_beyond_the_machine_is_no_run_that_failed(tmp_path: Path, several: list[str]) -> None:
+    command = [sys.executable, "launch.py", *several, "model.hidden_size=100000000", f"root={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    # 4 layers of 10 hidden^2 parameters of 4 bytes
+    assert done.stderr.startswith(
+        "error: model: its layers weigh 1,600,000,000 GB, and this machine's memory is"
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_groups_offer_what_can_be_chosen_and_no_schema(tmp_path: Path) -> None:

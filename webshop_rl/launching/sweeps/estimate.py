@@ -25,6 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
+from webshop_rl.errors import UserError
+
 _GB = 1e9
 _CUDA_BYTES = 0.8e9
 _ACTION_FRAC = 0.25
@@ -107,6 +111,24 @@ def estimate(config: Mapping[str, Any]) -> Estimate:
     # The last and the best checkpoint and the one being written, each with the optimiser's state.
     disk = 3 * trained * (trained_number + 8 + copies)
     return Estimate(memory / _GB, disk / _GB)
+
+
+def check_fits(config: Mapping[str, Any]) -> None:
+    """Raises: UserError if the layers' weights alone are more than the memory of this machine.
+
+    What is sure to fail is refused before there is a run; what only may, is tried.
+    """
+    shape = model_shape(config["model"])
+    if shape is None:
+        return
+    weights = shape.layers * shape.layer_parameters * (2 if config["model"]["dtype"] == "bfloat16" else 4)
+    memory = psutil.virtual_memory().total
+    if weights > memory:
+        raise UserError(
+            f"its layers weigh {weights / _GB:,.0f} GB, and this machine's memory is {memory / _GB:,.0f} GB",
+            where="model",
+            remedy="a smaller one",
+        )
 
 
 def model_shape(model: Mapping[str, Any]) -> Shape | None:

@@ -33,6 +33,7 @@ from webshop_rl.launching.sweeps.ask import ask_to_cancel
 from webshop_rl.launching.sweeps.attend import attend
 from webshop_rl.launching.sweeps.comparison import compare
 from webshop_rl.launching.sweeps.dry_run import print_plan
+from webshop_rl.launching.sweeps.estimate import check_fits
 from webshop_rl.launching.sweeps.manifest import Listed, split_common, write_manifest
 from webshop_rl.launching.sweeps.record import record_sweep
 from webshop_rl.launching.sweeps.sweep import Sweep
@@ -105,6 +106,9 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
 
 def _plan(sweep: Sweep, composed: Sequence[ComposedRun], stop: StopRequests) -> list[Entry]:
     distinct = list({run.signature: run for run in composed}.values())
+    if sweep.executor == "local":
+        for run in distinct:
+            check_fits(run.config)
     if sweep.executor == "slurm" and not sweep.settings.dry_run:
         jobs = answering_controller(stop)
         _withdraw_lost(sweep.root, [run.signature for run in distinct])

@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from webshop_rl.config.groups import HardwareConfig, SweepConfig
+from webshop_rl.launching.cluster.request import check_request
 from webshop_rl.launching.executors import resolve_executor
 from webshop_rl.launching.runs.compose import ComposedRun
 from webshop_rl.launching.runs.plan import Wishes
@@ -56,6 +57,8 @@ def sweep_of(run: ComposedRun, name: str) -> Sweep:
     config = run.config
     settings, hardware = SweepConfig(**config["sweep"]), HardwareConfig(**config["hardware"])
     root, experiment = Path(config["root"]), str(config["experiment_name"])
+    executor = resolve_executor(hardware, settings)
+    check_request(hardware, executor)
     return Sweep(
         name=check_name(settings.name or name),
         root=root,
@@ -63,5 +66,5 @@ def sweep_of(run: ComposedRun, name: str) -> Sweep:
         settings=settings,
         tracking=resolve(OmegaConf.create(config["tracking"]), root=root, experiment=experiment),
         wishes=Wishes(config["retry"], config["rerun"], config["on_code_change"]),
-        executor=resolve_executor(hardware, settings),
+        executor=executor,
     )
