@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from webshop_rl.statistics import FEW_PRODUCTS, LOW_RATE
+
 from .arms import Arm
 from .comparison import Comparison
 from .load import Run, Sweep
 
-# Below this many products, weighted by their episodes, an interval over them is rough; so is one of a
-# rate below LOW_RATE (docs/analysis.md).
-FEW_PRODUCTS = 20
-LOW_RATE = 0.1
 # Percentile bootstrap intervals of so few runs cover less than they say (docs/analysis.md).
 FEW_SEEDS = 10
 # Policies take more or fewer turns as they learn: env steps and tokens differ a little between any arms.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from webshop_rl.statistics import Estimate, Floats, over_products
+from webshop_rl.statistics import Estimate, Floats, effective_products, over_products
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ class GoalScores:
     @property
     def effective_products(self) -> float:
         """How many products of equal weight say as much: 1 / Σ w², w a product's share of episodes."""
-        episodes = pd.Series(self.weights).groupby(list(self.products)).sum()
-        return float(episodes.sum() ** 2 / (episodes**2).sum())
+        return effective_products(self.products, self.weights)
 
     def per_product(self) -> Estimate:
         """Mean over products, each of which weighs alike, with an interval over products."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from webshop_rl.statistics import interval
+
 from .arms import Arm
 from .comparison import YARDSTICKS, ArmResult, Comparison, Yardstick
 from .load import Run, Sweep
-from .verdict import PERCENT, finding, interval
+from .verdict import PERCENT, finding
 
 _STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped", "SCHEDULED": "to be resumed"}
 _RIGHT = ("seeds", "runs", "update", "p", "goals", "products", "episodes", "V* episodes")

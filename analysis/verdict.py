@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from webshop_rl.statistics import CONFIDENCE, Estimate, seeds_needed, smallest_p
+from webshop_rl.statistics import CONFIDENCE, Estimate, interval, seeds_needed, smallest_p
 from webshop_rl.tracking.names import BASELINES
 
 from .comparison import Comparison, Pair
@@ -16,19 +16,6 @@ _PHRASES = {
     "untrained": "the untrained policy",
     **{f"baseline/{name}": f"the scripted {name} policy" for name in BASELINES},
 }
-
-
-def interval(estimate: Estimate | None, *, signed: bool = False, digits: int = 3) -> str:
-    """`0.812 [0.780, 0.840]`, or the value alone where there is no interval."""
-    if estimate is None:
-        return "-"
-    sign = "+" if signed else ""
-    # Adding 0.0 makes of a rounded -0.0 a 0.0.
-    value, low, high = (
-        None if x is None else f"{round(x, digits) + 0.0:{sign}.{digits}f}"
-        for x in (estimate.value, estimate.low, estimate.high)
-    )
-    return str(value) if low is None else f"{value} [{low}, {high}]"
 
 
 def verdict(sweep: Sweep, comparisons: Sequence[Comparison]) -> str:

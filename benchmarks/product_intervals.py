@@ -20,8 +20,8 @@ from rich.table import Table
 
 from webshop_rl.envs.types import Goal
 from webshop_rl.envs.webshop.shop import WebShop
-from webshop_rl.evaluation.episodes import by_product, effective_products
-from webshop_rl.statistics import over_products
+from webshop_rl.evaluation.episodes import by_product
+from webshop_rl.statistics import effective_products, over_products
 
 Choose = Callable[[Sequence[Goal], int], list[str]]
 

@@ -20,6 +20,10 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 10_000
+# An interval over fewer products, weighted by their episodes, is rough; one of a lower rate is narrower
+# than it should be (docs/analysis.md).
+FEW_PRODUCTS = 20
+LOW_RATE = 0.1
 _BATCH = 500  # resamples at once: bounds memory
 
 Floats = NDArray[np.float64]
@@ -55,6 +59,19 @@ class Estimate:
     def pointlike(self) -> bool:
         """Whether there is an interval without width: nothing varied, which is no certainty."""
         return self.low is not None and self.low == self.high
+
+
+def interval(estimate: Estimate | None, *, signed: bool = False, digits: int = 3) -> str:
+    """`0.812 [0.780, 0.840]`, or the value alone where there is no interval."""
+    if estimate is None:
+        return "-"
+    sign = "+" if signed else ""
+    # Adding 0.0 makes of a rounded -0.0 a 0.0.
+    value, low, high = (
+        None if x is None else f"{round(x, digits) + 0.0:{sign}.{digits}f}"
+        for x in (estimate.value, estimate.low, estimate.high)
+    )
+    return str(value) if low is None else f"{value} [{low}, {high}]"
 
 
 def mean(*strata: Numbers, axis: int = -1) -> Any:
@@ -137,6 +154,21 @@ def over_products(
         return Estimate(value, value, value, len(names))
     low, high = _percentiles([sums, counts], _ratio, paired=True, num_resamples=num_resamples, seed=seed)
     return Estimate(value, low, high, len(names))
+
+
+def effective_products(products: Sequence[str], weights: Numbers | None = None) -> float:
+    """How many products of equal weight say as much as these: 1 / Σ w², w a product's share.
+
+    Args:
+        products: [N] the product of each episode or goal.
+        weights: [N] episodes of each; one each if None.
+    Source: Kish, Survey Sampling, 1965.
+    """
+    if not len(products):
+        return 0.0
+    _, index = np.unique(np.asarray(products, dtype=str), return_inverse=True)
+    counts = np.bincount(index, weights=weights)
+    return float(counts.sum() ** 2 / np.sum(counts**2))
 
 
 def permutation_p(ours: Numbers, theirs: Numbers, *, seed: int = 0) -> float:

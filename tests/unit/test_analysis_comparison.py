@@ -13,7 +13,8 @@ from analysis.goals import GoalScores, mean_of
 from analysis.load import Run
 from analysis.plan import Planned, missing
 from analysis.tables import comparison_table, pairs_table, products_table, unfinished_table
-from analysis.verdict import interval, verdict
+from analysis.verdict import verdict
+from webshop_rl.statistics import interval
 
 PRODUCTS = tuple(f"B{i:02}" for i in range(30))
 SPREAD = np.linspace(-0.1, 0.1, 30)

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from webshop_rl.statistics import (
+    Estimate,
     difference,
+    effective_products,
     improvement,
+    interval,
     iqm,
     mean,
     over_products,
@@ -140,3 +143,20 @@ def test_smallest_p_is_reached_when_every_run_beats_every_other():
 def test_seeds_needed_grows_with_the_number_of_pairs():
     # 2 / C(6, 3) = 0.1, 2 / C(8, 4) = 0.029; times 3 pairs 0.086; 2 / C(10, 5) = 0.0079, times 3 0.024
     assert (seeds_needed(1), seeds_needed(3)) == (4, 5)
+
+
+def test_products_in_effect_by_hand():
+    assert effective_products(["a", "b", "c", "d"]) == pytest.approx(4)
+    # Shares 1/2, 1/4, 1/4: 1 / (1/4 + 1/16 + 1/16).
+    assert effective_products(["a", "a", "b", "c"]) == pytest.approx(8 / 3)
+    assert effective_products(["a"] * 9) == pytest.approx(1)
+    # The same by goals and their episodes.
+    assert effective_products(["a", "a", "b", "c"], [3, 1, 2, 2]) == pytest.approx(8 / 3)
+    assert effective_products([]) == 0.0
+
+
+def test_an_interval_in_words():
+    assert interval(Estimate(0.8124, 0.78, 0.84, 3)) == "0.812 [0.780, 0.840]"
+    assert interval(Estimate(0.8124, None, None, 1), digits=2) == "0.81"
+    assert interval(Estimate(-0.0001, -0.1, 0.1, 3), signed=True) == "+0.000 [-0.100, +0.100]"
+    assert interval(None) == "-"

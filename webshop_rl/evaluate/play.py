@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from webshop_rl.envs.types import Goal, Shop
 from webshop_rl.errors import UserError
 from webshop_rl.evaluate.configuration import Configured, Request
 from webshop_rl.evaluate.target import Kind, Target
-from webshop_rl.evaluation.episodes import effective_products, evaluation_specs, split_label
+from webshop_rl.evaluation.episodes import evaluation_specs, split_label
 from webshop_rl.evaluation.evaluator import Evaluator
 from webshop_rl.evaluation.intervals import compare
 from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
-from webshop_rl.evaluation.records import Record
+from webshop_rl.evaluation.records import Record, read_records
 from webshop_rl.evaluation.tables import Result, result_markdown
 from webshop_rl.experiment import run_tags
 from webshop_rl.launching.runs.code import git_state
@@ -32,12 +31,13 @@ from webshop_rl.models.agent import Agent
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.source import code_digest
+from webshop_rl.statistics import effective_products
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.tracking.config import TrackingSettings, resolve
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import may_write_here
-from webshop_rl.tracking.tracker import NullTracker, open_tracker
+from webshop_rl.tracking.tracker import open_tracker
 from webshop_rl.training.checkpoint import COMPLETE, Checkpoint, find_checkpoints
 from webshop_rl.training.processes import Processes
 
@@ -76,47 +76,44 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     specs = evaluation_specs(goals, request.episodes, cfg.evaluation.seed)
     checkpoint = _checkpoint(target)
     fields = {**configured.fields, **_identity(target, checkpoint, request)}
-    folder = _folder(cfg, fields)
-    again = RunFolder(folder).result.is_file()
+    place = RunFolder(_folder(cfg, fields))
+    # A network is on record under the split that it plays.
+    name = f"baseline/{target.name}" if target.kind is Kind.SCRIPTED else request.split
+    settings = resolve(cfg.tracking, root=cfg.root, experiment=cfg.experiment_name)
+    again = place.result.is_file()
+    traced = not settings.traces or place.traces.is_dir()
+    if again and traced and journalled_end(place.path)[0] == "FINISHED":
+        # It ended when it ended; only a tracker that was away may lack it.
+        _replay(place.path, settings)
+        records = read_records(place.episodes(name)) or []
+        return Evaluated(place.path, read_json(place.result) or {}, records, again)
     step = checkpoint.update if checkpoint else 0
-    identity = {"signature": _signature(target), "code_digest": code_digest(), "git": git_state()}
-    tags = run_tags(folder, cfg, shop, identity) | {"mlflow.source.name": "webshop_rl.evaluate"}
     label = f"{target.name} at update {step}" if checkpoint else target.name
-    with ExitStack() as stack:
-        settings = resolve(cfg.tracking, root=cfg.root, experiment=cfg.experiment_name)
-        traced = not settings.traces or RunFolder(folder).traces.is_dir()
-        if again and traced and journalled_end(folder)[0] == "FINISHED":
-            # What is on record ended when it ended; only a tracker that was away may lack it.
-            tracker = NullTracker()
-            _replay(folder, settings)
-        else:
-            tracker = stack.enter_context(
-                open_tracker(
-                    folder,
-                    settings,
-                    run_name=f"evaluate {label} on {cfg.env.name} {request.split}",
-                    params=fields,
-                    tags=tags | {"kind": "evaluation", "target": target.name, "split": request.split},
-                )
-            )
-        replace_file(RunFolder(folder).config, OmegaConf.to_yaml(cfg), durable=False)
-        tracker.artifact(RunFolder(folder).config)
+    identity = {"signature": _signature(target), "code_digest": code_digest(), "git": git_state()}
+    tags = run_tags(place.path, cfg, shop, identity) | {
+        "mlflow.source.name": "webshop_rl.evaluate",
+        "kind": "evaluation",
+        "target": target.name,
+        "split": request.split,
+    }
+    run_name = f"evaluate {label} on {cfg.env.name} {request.split}"
+    with open_tracker(place.path, settings, run_name=run_name, params=fields, tags=tags) as tracker:
+        replace_file(place.config, OmegaConf.to_yaml(cfg), durable=False)
+        tracker.artifact(place.config)
 
         def play(specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
             return _play_network(configured, shop, checkpoint, specs, report)
 
         scripted = {policy.name: policy for policy in scripted_policies(shop)}
-        # A target that is not scripted is on record under the split.
-        name = f"baseline/{target.name}" if target.kind is Kind.SCRIPTED else request.split
         asked = scripted.pop(name, Policy(name, label, play))
-        evaluator = Evaluator(specs, tracker, folder, Processes())
+        evaluator = Evaluator(specs, tracker, place.path, Processes())
         main = evaluator.evaluate(asked, step, traces=True)
         others = [evaluator.evaluate(policy, step) for policy in scripted.values()]
         title = f"{label}: {cfg.env.name}, {_split_words(shop, request.split)}, {_size(main.records)}"
         result = compare(title, [main, *others])
         tracker.tags({"mlflow.note.content": result_markdown(result)})
-        replace_file(RunFolder(folder).result, json.dumps(result, indent=1), durable=False)
-    return Evaluated(folder, result, main.records, again)
+        replace_file(place.result, json.dumps(result, indent=1), durable=False)
+    return Evaluated(place.path, result, main.records, again)
 
 
 def _goals(shop: Shop, request: Request) -> Sequence[Goal]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,17 +48,6 @@ def by_product(goals: Sequence[Goal], seed: int) -> list[Goal]:
     shuffled = [[product[i] for i in rng.permutation(len(product))] for product in products]
     rounds = max(map(len, shuffled), default=0)
     return [product[place] for place in range(rounds) for product in shuffled if place < len(product)]
-
-
-def effective_products(products: Sequence[str]) -> float:
-    """How many products of equal weight say as much as these: 1 / Σ w², w a product's share of episodes.
-
-    Args:
-        products: the product of each episode.
-    Source: Kish, Survey Sampling, 1965.
-    """
-    shares = np.array(list(Counter(products).values())) / max(1, len(products))
-    return float(1 / np.sum(shares**2)) if len(shares) else 0.0
 
 
 def split_label(shop: Shop, split: str) -> str:

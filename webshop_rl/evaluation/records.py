@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from webshop_rl.envs.types import EndReason
-from webshop_rl.evaluation.episodes import effective_products
 from webshop_rl.rollout.types import Trajectory
+from webshop_rl.statistics import effective_products
 from webshop_rl.storage.files import replace_file
 
 Record = dict[str, Any]

@@ -12,12 +12,11 @@ from rich.box import HEAVY_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from webshop_rl.statistics import FEW_PRODUCTS, LOW_RATE, Estimate, interval
+
 Result = Mapping[str, Any]
 
 WIDE: Final = 120  # columns of a terminal in which the whole table has room
-# Intervals over fewer products, or of lower rates, cover less than they say (docs/analysis.md).
-FEW_PRODUCTS: Final = 20
-LOW_RATE: Final = 0.1
 
 
 def result_table(result: Result, *, width: int = WIDE) -> Table:
@@ -70,16 +69,7 @@ def _row(result: Result, name: str, *, narrow: bool = False) -> list[str]:
     minus = result["main_minus"].get(name)
     return [
         result["labels"][name],
-        _interval(intervals["success"], digits),
-        _interval(intervals["score"], digits),
+        *(interval(Estimate(**intervals[key]), digits=digits) for key in ("success", "score")),
         *([] if narrow else [f"{means['episode_turns']:.1f}", f"{means['invalid_frac']:.2f}"]),
-        _interval(minus, digits, "+") if minus else "",
+        interval(Estimate(**minus), digits=digits, signed=True) if minus else "",
     ]
-
-
-def _interval(estimate: Mapping[str, Any], digits: int, sign: str = "") -> str:
-    value, low, high = (estimate[key] for key in ("value", "low", "high"))
-    shown = f"{sign}.{digits}f"
-    if low is None:
-        return f"{value:{shown}}"  # one product: nothing is known of others
-    return f"{value:{shown}} [{low:{shown}}, {high:{shown}}]"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from webshop_rl.envs.types import Goal
-from webshop_rl.evaluation.episodes import effective_products, evaluation_specs
+from webshop_rl.evaluation.episodes import evaluation_specs
 
 GOALS = [Goal(f"g{i}", f"asin{i}", f"wish {i}") for i in range(10)]
 
@@ -37,13 +35,6 @@ def test_no_product_is_played_again_before_every_other_that_has_goals_left() -> 
     first = {evaluation_specs(goals, 1, seed=seed)[0].goal.id for seed in range(40)}
     assert {goal[0] for goal in first} == set("abcd")
     assert len(first) > 8  # which goal of a product comes first is drawn, too
-
-
-def test_products_in_effect_by_hand() -> None:
-    assert effective_products(["a", "b", "c", "d"]) == pytest.approx(4)
-    # Shares 1/2, 1/4, 1/4: 1 / (1/4 + 1/16 + 1/16).
-    assert effective_products(["a", "a", "b", "c"]) == pytest.approx(8 / 3)
-    assert effective_products(["a"] * 9) == pytest.approx(1)
 
 
 def test_more_goals_than_episodes_are_picked_and_always_the_same() -> None:

@@ -60,6 +60,8 @@ def _means(
     views: Sequence[RunView], results: Sequence[Mapping[str, float]]
 ) -> Iterator[tuple[str, list[str]]]:
     """Of each arm with several finished seeds: mean success and score, each with its interval over seeds."""
+    from webshop_rl.statistics import interval, mean, over_seeds  # numpy, which no launch waits for
+
     arms: dict[str, list[Mapping[str, float]]] = {}
     for view, result in zip(views, results, strict=True):
         if view.status.state == State.FINISHED:
@@ -68,15 +70,7 @@ def _means(
     for arm, found in arms.items():
         if len(found) > 1:
             measured = [[r[f"{_TRAINED}/{name}"] for r in found] for name in ("success", "score")]
-            yield f"{arm} mean of {len(found)}".strip(), [_with_interval(m) for m in measured]
-
-
-def _with_interval(values: Sequence[float]) -> str:
-    """Mean and its interval over seeds."""
-    from webshop_rl.statistics import mean, over_seeds  # numpy and scipy, which no launch waits for
-
-    found = over_seeds(mean, values)
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+            yield f"{arm} mean of {len(found)}".strip(), [interval(over_seeds(mean, m)) for m in measured]
 
 
 def _numbers(result: Mapping[str, float], name: str) -> tuple[str, str]:
