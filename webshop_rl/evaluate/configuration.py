@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from webshop_rl.config.hydra_adapter import CONF, ERRORS, apply_values, as_user_error
 from webshop_rl.config.load import read, register, with_schemas
-from webshop_rl.config.walk import facts_of, group_types
+from webshop_rl.config.walk import facts_of, group_types, known_keys
 from webshop_rl.envs.types import SPLITS
 from webshop_rl.errors import UserError
 from webshop_rl.evaluate.target import Kind, Target
@@ -103,6 +103,7 @@ def configure(target: Target, request: Request, overrides: Sequence[str]) -> Con
     device = [] if any(word.startswith("hardware") for word in overrides) else ["hardware.device=auto"]
     words = [*device, *temperature, *overrides]
     try:
+        _refuse_unread(OverridesParser.create().parse_overrides(list(overrides)))
         with initialize_config_dir(str(CONF), version_base="1.3"):
             if target.kind is Kind.RUN:
                 cfg, home = _of_run(target, words)
@@ -116,6 +117,19 @@ def configure(target: Target, request: Request, overrides: Sequence[str]) -> Con
     player = "scripted" if target.kind is Kind.SCRIPTED else "evaluated"
     kept = {key: value for key, value in frozen.fields.items() if player in facts_of(key).decides}
     return Configured(OmegaConf.create(frozen.config), plain_home, kept)
+
+
+def _refuse_unread(overrides: Sequence[Override]) -> None:
+    """Raises: UserError for a key that training reads and an evaluation does not: it would change nothing."""
+    known = {name for name, _ in known_keys()}
+    for override in overrides:
+        key = override.key_or_group
+        facts = facts_of(key)
+        # What else is in these two sections says how fast, and in how much memory, the policy acts.
+        unread = facts.affects_result and "evaluated" not in facts.decides
+        if key in known and unread and key.partition(".")[0] not in ("model", "rollout"):
+            remedy = "split=, episodes= and goals= say what is played; --help lists the keys"
+            raise UserError("an evaluation does not read it", where=override.input_line or key, remedy=remedy)
 
 
 def _model(target: Target, overrides: Sequence[str]) -> list[str]:

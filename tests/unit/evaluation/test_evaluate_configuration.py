@@ -99,9 +99,12 @@ def test_the_temperature_counts_for_a_policy_that_has_one() -> None:
         (["env.foo=1"], "foo"),
         (["env.max_steps=0"], "env.max_steps: 0 is out of range"),
         (["rollout.decoding=loud"], "admissible, free"),
-        (["lr=abc"], "could not be converted"),
+        (["rollout.temperature=abc"], "could not be converted"),
         (["env=nowhere"], "nowhere"),
         (["model=tiny"], "model"),
+        (["seed=3"], "^seed=3: an evaluation does not read it"),
+        (["algo.kl_coef=1"], "^algo.kl_coef=1: an evaluation does not read it"),
+        (["evaluation.test_episodes=3"], "^evaluation.test_episodes=3: an evaluation does not read it"),
         (["env=webshop", "env.data_dir=/does/not/exist"], "/does/not/exist"),
     ],
 )
@@ -112,9 +115,16 @@ def test_overrides_that_do_not_fit_are_one_line(run: Target, overrides: list[str
         assert "\n" not in str(caught.value)
 
 
-def test_a_run_brings_its_own_algorithm(run: Target) -> None:
-    with pytest.raises(UserError, match="brings its own algo"):
+def test_a_run_brings_its_own_model_and_its_algorithm_has_ended(run: Target) -> None:
+    with pytest.raises(UserError, match="brings its own model"):
+        configure(run, Request(), ["model=tiny"])
+    with pytest.raises(UserError, match=r"^algo=ppo: an evaluation does not read it"):
         configure(run, Request(), ["algo=ppo"])
+
+
+def test_keys_of_speed_and_place_are_read_and_change_no_result(run: Target) -> None:
+    places = ["rollout.batch_size=3", "hardware.threads=1", "tracking.traces=2", "rerun=true"]
+    assert configure(run, Request(), places).fields == configure(run, Request(), []).fields
 
 
 def test_a_run_of_other_code_is_told_as_such(run: Target) -> None:
