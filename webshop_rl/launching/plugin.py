@@ -5,6 +5,7 @@ Hydra imports this at every start, so everything costly is imported where it is 
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
+
+# Runs of one sweep. Each is composed, checked and planned before the first one starts, some 10 ms.
+LARGEST_SWEEP = 10_000
 
 
 @dataclass
@@ -79,7 +83,7 @@ class GridSweeper(BasicSweeper):  # type: ignore[misc]
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        _refuse_no_values(overrides)
+        _check_size(overrides)
         returns: list[Sequence[JobReturn]] = []
         batches = self.split_arguments(overrides, self.max_batch_size)
         self.launcher.grid = [run for batch in batches for run in batch]
@@ -91,14 +95,23 @@ class GridSweeper(BasicSweeper):  # type: ignore[misc]
         return returns
 
 
-def _refuse_no_values(overrides: Sequence[Override]) -> None:
-    """Raises: UserError if there is nothing to sweep over."""
+def _check_size(overrides: Sequence[Override]) -> None:
+    """Before the runs are listed. Raises: UserError if there is nothing to sweep over, or far too much."""
+    runs = 1
     for override in overrides:
-        # What cannot be listed, interval(), is refused by split_arguments.
-        if override.is_discrete_sweep() and next(override.sweep_string_iterator(), None) is None:
-            chosen = override.get_value_string()
+        if not override.is_discrete_sweep():
+            continue  # interval() cannot be listed either; split_arguments refuses it
+        chosen = override.get_value_string()
+        runs *= sum(1 for _ in itertools.islice(override.sweep_string_iterator(), LARGEST_SWEEP + 1))
+        if runs == 0:
             remedy = "range leaves its end out" if override.is_range_sweep() else "--help lists the options"
             raise UserError(f"{chosen} is no value at all", where=override.key_or_group, remedy=remedy)
+        if runs > LARGEST_SWEEP:
+            raise UserError(
+                f"{chosen} makes more than {LARGEST_SWEEP:,} runs",
+                where=override.key_or_group,
+                remedy="several sweeps may share a root",
+            )
 
 
 def _exit_if_failed(returns: Sequence[Sequence[JobReturn]]) -> None:

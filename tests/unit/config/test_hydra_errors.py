@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,14 @@ ROOT = Path(__file__).resolve().parents[3]
         (["env.data_dir=~/x"], "env.data_dir: '~/x' has a sign that must be quoted (write $HOME/x)"),
         (["algo=base_apo_pg"], "algo: there is no base_apo_pg (there are apo_pg, apo_sft, grpo, ppo, rloo)"),
         (["-m", "algo=glob(nope*)"], "algo: glob(nope*) is no value at all (--help lists the options)"),
+        (
+            ["-m", "seed=range(0,100000)"],
+            "seed: range(0,100000) makes more than 10,000 runs (several sweeps may share a root)",
+        ),
+        (
+            ["-m", "seed=range(0,101)", "vstar.seed=range(0,100)"],
+            "vstar.seed: range(0,100) makes more than 10,000 runs (several sweeps may share a root)",
+        ),
         (["-m", "seed=range(3,3)"], "seed: range(3,3) is no value at all (range leaves its end out)"),
         (["algo=null"], "configuration: a group takes the name of an option (--help lists them)"),
         (["~lr"], "lr: a run needs it (leave ~lr out; lr=... gives another value)"),
@@ -114,6 +123,33 @@ def test_groups_offer_what_can_be_chosen_and_no_schema(tmp_path: Path) -> None:
     for shown in offered:
         assert "apo_sft" in shown
         assert "base_" not in shown
+
+
+def test_a_large_sweep_shows_how_far_its_check_is(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "launch.py",
+        "-m",
+        "seed=range(0,120)",
+        "sweep.dry_run=true",
+        f"root={tmp_path}",
+    ]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm"}
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    os.close(theirs)
+    assert b"checking runs" in os.read(ours, 1 << 16)
+    os.close(ours)
+    assert "120 runs would be" in done.stdout
 
 
 def test_a_study_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn, JobStatus
+from rich.console import Console
+from rich.progress import track
 
 from webshop_rl.config.walk import facts_of, walk
 from webshop_rl.errors import UserError
@@ -14,6 +16,9 @@ from webshop_rl.launching.runs.state import GOING, State
 from webshop_rl.launching.sweeps.execute import Outcome, execute_sweep
 from webshop_rl.launching.sweeps.manifest import sweep_name
 from webshop_rl.launching.sweeps.sweep import sweep_of
+
+# Fewer are checked in a second.
+_MANY = 100
 
 
 class RunError(Exception):
@@ -40,7 +45,12 @@ def run_sweep(
         grid: the whole sweep's, of which `overrides` may be a part; those if empty.
     Raises: UserError before anything was started, if the input is bad.
     """
-    composed = {tuple(run): composer.run(run) for run in (*grid, *overrides)}
+    every = dict.fromkeys(tuple(run) for run in (*grid, *overrides))
+    # Shows how far it is on a terminal only, and leaves nothing there.
+    watched = track(
+        every, "checking runs", transient=True, console=Console(stderr=True), disable=len(every) < _MANY
+    )
+    composed = {run: composer.run(run) for run in watched}
     runs = list(composed.values())
     shared = _one_a_sweep(runs[0])
     for run in runs[1:]:
