@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.config.budget import planned_updates_of
 from webshop_rl.envs.types import Shop
-from webshop_rl.evaluation.episodes import evaluation_specs, split_label
+from webshop_rl.evaluation.episodes import describe_episodes, evaluation_specs
 from webshop_rl.evaluation.evaluator import Evaluation, Evaluator
 from webshop_rl.evaluation.intervals import compare
 from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
@@ -305,13 +305,10 @@ def _tidy(folder: Path, best: Checkpoint) -> None:
 
 def _result(parts: RunParts, evaluations: Sequence[Evaluation], best: Checkpoint) -> dict[str, Any]:
     """What result.json contains: the trained policy, first of the evaluations, beside the others."""
-    cfg, progress, records = parts.cfg, parts.trainer.progress, evaluations[0].records
-    num_goals = len({record["goal"] for record in records})
-    title = (
-        f"{cfg.env.name}, {cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}: "
-        f"{len(records)} test episodes, {num_goals} goals ({split_label(parts.shop, 'test')})"
-    )
-    result = compare(title, evaluations)
+    cfg, progress = parts.cfg, parts.trainer.progress
+    label = f"{cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}"
+    played = describe_episodes(parts.shop, "test", evaluations[0].records)
+    result = compare(f"{label}: {cfg.env.name}, {played}", evaluations)
     return {
         **({"vstar": asdict(parts.vstar)} if parts.vstar else {}),
         **result,

@@ -117,4 +117,4 @@ def test_a_run_trains_validates_and_tests_on_the_goals_of_each_split(
     policies = ("test", "untrained", "baseline_random", "baseline_first", "baseline_rule")
     assert records == dict.fromkeys(policies, test)
     result = json.loads((folder / "result.json").read_text())
-    assert "3 test episodes, 3 goals (held-out products)" in result["title"]
+    assert "test goals (held-out products), 3 episodes, 3 goals of 3 products" in result["title"]

@@ -18,7 +18,7 @@ from webshop_rl.envs.types import Goal, Shop
 from webshop_rl.errors import UserError
 from webshop_rl.evaluate.configuration import Configured, Request
 from webshop_rl.evaluate.target import Kind, Target
-from webshop_rl.evaluation.episodes import evaluation_specs, split_label
+from webshop_rl.evaluation.episodes import describe_episodes, evaluation_specs
 from webshop_rl.evaluation.evaluator import Evaluator
 from webshop_rl.evaluation.intervals import compare
 from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
@@ -31,7 +31,6 @@ from webshop_rl.models.agent import Agent
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.source import code_digest
-from webshop_rl.statistics import effective_products
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.tracking.config import TrackingSettings, resolve
@@ -109,8 +108,8 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
         evaluator = Evaluator(specs, tracker, place.path, Processes())
         main = evaluator.evaluate(asked, step, traces=True)
         others = [evaluator.evaluate(policy, step) for policy in scripted.values()]
-        title = f"{label}: {cfg.env.name}, {_split_words(shop, request.split)}, {_size(main.records)}"
-        result = compare(title, [main, *others])
+        played = describe_episodes(shop, request.split, main.records)
+        result = compare(f"{label}: {cfg.env.name}, {played}", [main, *others])
         tracker.tags({"mlflow.note.content": result_markdown(result)})
         replace_file(place.result, json.dumps(result, indent=1), durable=False)
     return Evaluated(place.path, result, main.records, again)
@@ -204,19 +203,6 @@ def _folder(cfg: DictConfig, fields: Mapping[str, Any]) -> Path:
         number += 1
         folder = folder.with_name(f"{digest}-r{number}")
     return folder
-
-
-def _split_words(shop: Shop, split: str) -> str:
-    if split == "train":
-        return "training goals"
-    return f"{split} goals ({split_label(shop, split)})" if split != "all" else "all goals"
-
-
-def _size(records: list[dict[str, Any]]) -> str:
-    goals, products = ({record[key] for record in records} for key in ("goal", "asin"))
-    effective = effective_products([record["asin"] for record in records])
-    weights = "" if effective > len(products) - 0.5 else f" (in effect {effective:.1f})"
-    return f"{len(records)} episodes, {len(goals)} goals of {len(products)} products{weights}"
 
 
 def _replay(folder: Path, settings: TrackingSettings) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from webshop_rl.envs.types import Goal, Shop
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
+from webshop_rl.statistics import effective_products
 
 
 def evaluation_specs(goals: Sequence[Goal], num_episodes: int | None, seed: int) -> list[EpisodeSpec]:
@@ -50,11 +52,23 @@ def by_product(goals: Sequence[Goal], seed: int) -> list[Goal]:
     return [product[place] for place in range(rounds) for product in shuffled if place < len(product)]
 
 
-def split_label(shop: Shop, split: str) -> str:
-    """What an agent that was trained in this shop has seen of a split, in a few words."""
+def describe_episodes(shop: Shop, split: str, records: Sequence[Mapping[str, Any]]) -> str:
+    """What was played, in a few words, and what an agent trained in this shop has seen of it.
+
+    Args:
+        split: "train", "val", "test" or "all".
+        records: recorded episodes of goals of the split.
+    """
     train, goals = shop.goals("train"), shop.goals(split)
     if {goal.id for goal in train} & {goal.id for goal in goals}:
-        return "these are training goals"
-    if {goal.asin for goal in train} & {goal.asin for goal in goals}:
-        return "held-out goals of products seen in training"
-    return "held-out products"
+        seen = "these are training goals"
+    elif {goal.asin for goal in train} & {goal.asin for goal in goals}:
+        seen = "held-out goals of products seen in training"
+    else:
+        seen = "held-out products"
+    words = {"train": "training goals", "all": "all goals"}.get(split, f"{split} goals ({seen})")
+    products = [record["asin"] for record in records]
+    num_goals, num_products = len({record["goal"] for record in records}), len(set(products))
+    effective = effective_products(products)
+    weights = "" if effective > num_products - 0.5 else f" (in effect {effective:.1f})"
+    return f"{words}, {len(records)} episodes, {num_goals} goals of {num_products} products{weights}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from webshop_rl.envs.shop5.shop import Shop5
 from webshop_rl.envs.types import Goal
-from webshop_rl.evaluation.episodes import evaluation_specs
+from webshop_rl.evaluation.episodes import describe_episodes, evaluation_specs
 
 GOALS = [Goal(f"g{i}", f"asin{i}", f"wish {i}") for i in range(10)]
 
@@ -42,3 +43,33 @@ def test_more_goals_than_episodes_are_picked_and_always_the_same() -> None:
         assert len({s.goal.id for s in evaluation_specs(GOALS, number, seed=1)}) == number
     assert evaluation_specs(GOALS, 4, seed=1) == evaluation_specs(GOALS, 4, seed=1)
     assert evaluation_specs(GOALS, 4, seed=1) != evaluation_specs(GOALS, 4, seed=2)
+
+
+class Splits(Shop5):
+    """A shop of three goals of two products, one of them to train on."""
+
+    def __init__(self, train: str) -> None:
+        super().__init__()
+        self._train = train
+
+    def goals(self, split: str) -> list[Goal]:
+        test = [Goal("a0", "a", ""), Goal("b0", "b", "")]
+        return [Goal(self._train, self._train[0], "")] if split == "train" else test
+
+
+def test_what_was_played_in_words() -> None:
+    played = [{"goal": "a0", "asin": "a"}, {"goal": "b0", "asin": "b"}]
+
+    def seen(train: str) -> str:
+        return describe_episodes(Splits(train), "test", played).partition(", ")[0]
+
+    assert seen("a0") == "test goals (these are training goals)"
+    assert seen("a1") == "test goals (held-out goals of products seen in training)"
+    assert seen("c0") == "test goals (held-out products)"
+    shop = Splits("c0")
+    assert describe_episodes(shop, "all", played) == "all goals, 2 episodes, 2 goals of 2 products"
+    # Shares 5/6 and 1/6: 1 / (25/36 + 1/36).
+    more = [*played, *4 * [played[0]]]
+    assert describe_episodes(shop, "train", more) == (
+        "training goals, 6 episodes, 2 goals of 2 products (in effect 1.4)"
+    )

@@ -65,7 +65,7 @@ def test_a_reply_that_is_the_action_is_shown_once() -> None:
 MANY = {"value": 0.5, "low": 0.25, "high": 0.75, "num": 4}
 ONE = {"value": 0.5, "low": None, "high": None, "num": 1}  # one product
 RESULT: dict[str, Any] = {
-    "title": "shop5, apo_pg, tiny, lr 5e-06, seed 0: 9 test episodes, 5 goals (these are training goals)",
+    "title": "a run: shop5, test goals (these are training goals), 9 episodes, 5 goals of 5 products",
     "main": "test",
     "labels": {"test": "trained policy (best on validation)", "baseline/rule": "rule"},
     "policies": {name: {"episode_turns": 3.0, "invalid_frac": 0.0} for name in ("test", "baseline/rule")},
