@@ -237,3 +237,14 @@ def test_the_server_has_one_worker_and_listens_on_loopback(server):
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request, timeout=5)
     assert os.path.exists(server.root / "mlflow.db")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_whole_server_without_a_traceback(tmp_path, number, code):
+    ended = Server(tmp_path).start()
+    processes = psutil.Process(ended.process.pid).children(recursive=True)
+    ended.process.send_signal(number)
+    assert ended.process.wait(timeout=30) == code
+    ended.log.close()
+    assert psutil.wait_procs(processes, timeout=10)[1] == []
+    assert "Traceback" not in (tmp_path / "server.log").read_text()

@@ -10,8 +10,11 @@ processes. It listens on loopback unless asked otherwise, and then answers only 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,7 +83,7 @@ def _check_free(host: str, port: int) -> None:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Become the server; return 2 if it cannot start."""
+    """Run the server; its exit code, 2 if it cannot start, 130 at Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog=f"{invocation()} ui", description="A fast MLflow server over a root's database."
     )
@@ -97,8 +100,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = server_command(root, host=options.host, port=options.port, allowed=options.allowed_host)
     print(f"MLflow on http://{options.host}:{options.port} over {root}; the runs:", flush=True)
     print(f"http://{options.host}:{options.port}/{_PAGE}", flush=True)
-    os.execve(command[0], command, server_environment())
-    return 0
+    return _serve(command)
+
+
+def _serve(command: Sequence[str]) -> int:
+    """Run the server until it ends, or a signal ends this process and it; its exit code."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    # In a session of its own: at Ctrl-C each of its processes would print a page of Python.
+    server = subprocess.Popen(command, env=server_environment(), start_new_session=True)
+    try:
+        return server.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
 
 
 if __name__ == "__main__":
