@@ -26,6 +26,7 @@ from transformers import DynamicCache
 
 from webshop_rl.build import Acting, build_agent, build_shop
 from webshop_rl.config import register, validate
+from webshop_rl.config.load import as_typed
 from webshop_rl.envs.types import Shop
 from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 from webshop_rl.models.agent import Agent
@@ -61,9 +62,7 @@ class GenerateLoop:
         self._network.eval()
         acting, agent = self._setting.acting, self._setting.agent
         everyone = [
-            Episode(
-                spec, self._setting.shop.session(), acting.prompter, acting.settings, agent.context_tokens
-            )
+            Episode(spec, self._setting.shop.session(), acting.prompter, acting.rollout, agent.context_tokens)
             for spec in self._setting.specs
         ]
         live = [episode for episode in everyone if not episode.finished]
@@ -135,10 +134,11 @@ def _setting(name: str, overrides: Sequence[str], num_episodes: int) -> Setting:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=["model=tiny", *overrides])
     validate(cfg)
-    shop = build_shop(cfg)
-    agent = build_agent(cfg, shop, critic=False, device=torch.device("cpu"))
+    config = as_typed(cfg)
+    shop = build_shop(config.env)
+    agent = build_agent(config.model, shop, critic=False, device=torch.device("cpu"))
     goals = goals_of(shop.goals("train"), 0, max(1, num_episodes // GROUP_SIZE), 0)
-    return Setting(name, shop, agent, Acting.of(cfg, agent), group_specs(goals, GROUP_SIZE, 0, 0))
+    return Setting(name, shop, agent, Acting.of(config.rollout, agent), group_specs(goals, GROUP_SIZE, 0, 0))
 
 
 def measure(setting: Setting, repeats: int) -> None:

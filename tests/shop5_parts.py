@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from webshop_rl.algos.algorithm import Algorithm
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop
-from webshop_rl.config import register, validate
+from webshop_rl.config import RunConfig, register, validate
+from webshop_rl.config.load import as_typed
+from webshop_rl.config.validate import with_data
+from webshop_rl.config.walk import plain
 from webshop_rl.envs.types import Shop
 from webshop_rl.experiment import run_experiment
 from webshop_rl.models.agent import Agent
@@ -22,7 +25,6 @@ from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.tracking.rows import read_rows
 from webshop_rl.training.learner import Learner
-from webshop_rl.training.optimiser import OptimSettings
 from webshop_rl.training.processes import Processes
 from webshop_rl.training.reference import Reference
 
@@ -42,6 +44,7 @@ def composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=["tracking=journal", "hardware.threads=1", *overrides])
     validate(cfg)
+    with_data(plain(cfg))
     return cfg
 
 
@@ -49,7 +52,7 @@ def composed(*overrides: str) -> DictConfig:
 class Parts:
     """The parts of a run; `learner()` makes a fresh optimiser."""
 
-    cfg: DictConfig
+    cfg: RunConfig
     shop: Shop
     agent: Agent
     acting: Acting
@@ -69,18 +72,17 @@ class Parts:
         return self.collector.collect(specs, temperature=rollout.temperature, top_p=rollout.top_p)
 
     def learner(self, **options: Any) -> Learner:
+        """A learner with a fresh optimiser; options are its own, or keys of `optim`."""
         cfg = self.cfg
-        names = OptimSettings.__dataclass_fields__
         needs_reference = self.algorithm.needs_reference or self.algorithm.needs_vstar
+        optim = {name: options.pop(name) for name in list(options) if name in vars(cfg.optim)}
         given = {
             "lr": cfg.lr,
             "num_updates": cfg.num_updates,
-            "settings": OptimSettings(**{name: cfg.optim[name] for name in names}),
+            "optim": replace(cfg.optim, **optim),
             "temperature": cfg.rollout.temperature,
-            "micro_batch_tokens": cfg.optim.micro_batch_tokens,
             "seed": cfg.seed,
             "group": Processes(),
-            "max_skipped_steps": cfg.optim.max_skipped_steps,
         }
         reference = Reference(self.agent) if needs_reference else None
         return Learner(self.agent, reference, self.algorithm, **{**given, **options})
@@ -97,13 +99,13 @@ def build(
         agent: to be used in place of the configured one.
         small: overrides that make it small; those of the tiny model.
     """
-    cfg = composed(*small, *overrides)
-    shop, algorithm = build_shop(cfg), build_algorithm(cfg)
+    cfg = as_typed(composed(*small, *overrides))
+    shop, algorithm = build_shop(cfg.env), build_algorithm(cfg.algo)
     if agent is None:
-        agent = build_agent(cfg, shop, critic=algorithm.needs_critic, device=CPU)
+        agent = build_agent(cfg.model, shop, critic=algorithm.needs_critic, device=CPU)
         if sharpen != 1:
             _sharpen(agent, sharpen)
-    acting = Acting.of(cfg, agent)
+    acting = Acting.of(cfg.rollout, agent)
     collector = acting.collector(agent, shop, keep_last_page=algorithm.needs_critic)
     return Parts(cfg, shop, agent, acting, algorithm, collector)
 

@@ -7,14 +7,13 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
+from webshop_rl.algos.config import VstarAlgoConfig
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
-from webshop_rl.config.budget import planned_updates_of
+from webshop_rl.config import RunConfig, load
 from webshop_rl.envs.types import Shop
 from webshop_rl.evaluation.episodes import describe_episodes, evaluation_specs
 from webshop_rl.evaluation.evaluator import Evaluation, Evaluator
@@ -34,12 +33,11 @@ from webshop_rl.tracking.tracker import NullTracker, open_tracker
 from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_checkpoints, sweep_away
 from webshop_rl.training.display import RunDisplay
 from webshop_rl.training.learner import Learner
-from webshop_rl.training.optimiser import OptimSettings
 from webshop_rl.training.preemption import Preempted, StopRequest
 from webshop_rl.training.processes import Processes, processes
 from webshop_rl.training.reference import Reference
 from webshop_rl.training.threads import settle_threads
-from webshop_rl.training.trainer import LoopSettings, Trainer
+from webshop_rl.training.trainer import Trainer
 from webshop_rl.training.vstar import Provenance, VstarSource
 
 
@@ -47,7 +45,7 @@ from webshop_rl.training.vstar import Provenance, VstarSource
 class RunParts:
     """What a run is put together from."""
 
-    cfg: DictConfig
+    cfg: RunConfig
     folder: Path
     shop: Shop
     collector: Collector
@@ -65,12 +63,12 @@ def run_experiment(run_dir: Path) -> float:
 
     Raises: Preempted if a signal asked it to stop (its state is saved), UserError on bad input.
     """
-    cfg = cast(DictConfig, OmegaConf.load(RunFolder(run_dir).config))
+    cfg = load(RunFolder(run_dir).config)
     group = processes(cfg.hardware.strategy, cfg.hardware.device)
     settle_threads(run_dir, cfg.hardware.threads, record=group.is_main)
-    display = RunDisplay(run_dir.name, planned_updates_of(cfg), silent=not group.is_main)
+    display = RunDisplay(run_dir.name, cfg.planned_updates, silent=not group.is_main)
     with contextlib.closing(group), StopRequest() as stop:
-        shop = build_shop(cfg)
+        shop = build_shop(cfg.env)
         tracker = _open(run_dir, cfg, shop, group)
         try:
             with display:
@@ -91,7 +89,7 @@ def run_experiment(run_dir: Path) -> float:
     return float(result["objective"])
 
 
-def _open(run_dir: Path, cfg: DictConfig, shop: Shop, group: Processes) -> NullTracker:
+def _open(run_dir: Path, cfg: RunConfig, shop: Shop, group: Processes) -> NullTracker:
     run = RunFolder(run_dir)
     identity = read_json(run.signature) or {}
     return open_tracker(
@@ -106,7 +104,7 @@ def _open(run_dir: Path, cfg: DictConfig, shop: Shop, group: Processes) -> NullT
     )
 
 
-def run_name(cfg: DictConfig, label: str) -> str:
+def run_name(cfg: RunConfig, label: str) -> str:
     """What MLflow calls a run: first what tells it from others, then what it is.
 
     Args:
@@ -117,7 +115,7 @@ def run_name(cfg: DictConfig, label: str) -> str:
     return " ".join([label, *(n for n in (cfg.algo.name, cfg.model.name, cfg.env.name) if n not in told)])
 
 
-def run_tags(folder: Path, cfg: DictConfig, shop: Shop, identity: Mapping[str, Any]) -> dict[str, Any]:
+def run_tags(folder: Path, cfg: RunConfig, shop: Shop, identity: Mapping[str, Any]) -> dict[str, Any]:
     """What MLflow is told of a run besides its params.
 
     Args:
@@ -132,7 +130,7 @@ def run_tags(folder: Path, cfg: DictConfig, shop: Shop, identity: Mapping[str, A
         "git_commit": git.get("commit", "") if isinstance(git, dict) else str(git),
         "git_dirty": git.get("dirty", "") if isinstance(git, dict) else "",
         "seed": cfg.seed,
-        "planned_updates": planned_updates_of(cfg),
+        "planned_updates": cfg.planned_updates,
         "split_digest": shop.split_digest(),
         "data_digest": shop.digest(),
         "host": platform.node(),
@@ -145,7 +143,7 @@ def run_tags(folder: Path, cfg: DictConfig, shop: Shop, identity: Mapping[str, A
 
 
 def _build(
-    cfg: DictConfig,
+    cfg: RunConfig,
     folder: Path,
     shop: Shop,
     tracker: NullTracker,
@@ -154,9 +152,11 @@ def _build(
     display: RunDisplay,
 ) -> RunParts:
     group.check(stop)
-    algorithm = build_algorithm(cfg)
-    agent = build_agent(cfg, shop, critic=algorithm.needs_critic, device=choose_device(cfg.hardware.device))
-    acting = Acting.of(cfg, agent)
+    algorithm = build_algorithm(cfg.algo)
+    agent = build_agent(
+        cfg.model, shop, critic=algorithm.needs_critic, device=choose_device(cfg.hardware.device)
+    )
+    acting = Acting.of(cfg.rollout, agent)
     options: dict[str, Any] = {
         "keep_last_page": algorithm.needs_critic,
         "interrupted": stop.check,
@@ -165,24 +165,21 @@ def _build(
     collector = acting.collector(agent, shop, **options)
     needs_reference = algorithm.needs_reference or algorithm.needs_vstar
     reference = Reference(agent) if needs_reference else None
-    settings = OptimSettings(**{f.name: cfg.optim[f.name] for f in fields(OptimSettings)})
     learner = Learner(
         agent,
         reference,
         algorithm,
         lr=cfg.lr,
-        num_updates=planned_updates_of(cfg),
-        settings=settings,
+        num_updates=cfg.planned_updates,
+        optim=cfg.optim,
         temperature=cfg.rollout.temperature,
-        micro_batch_tokens=cfg.optim.micro_batch_tokens,
         seed=cfg.seed,
         group=group,
-        max_skipped_steps=cfg.optim.max_skipped_steps,
     )
     vstar = None
-    if algorithm.needs_vstar and reference is not None:
+    if isinstance(cfg.algo, VstarAlgoConfig) and reference is not None:
         players = acting.collector(agent, shop, interrupted=stop.check, report=display.playing)
-        vstar = _vstar(cfg, folder, acting.key(agent, shop), players, reference)
+        vstar = _vstar(cfg, cfg.algo, folder, acting.key(agent, shop), players, reference)
         _record_provenance(vstar.provenance, folder, tracker, group, display)
     trainer = Trainer(
         collector=collector,
@@ -190,7 +187,7 @@ def _build(
         train_goals=shop.goals("train"),
         val_goals=shop.goals("val"),
         vstar=vstar,
-        settings=_loop_settings(cfg),
+        config=cfg,
         tracker=tracker,
         folder=folder,
         group=group,
@@ -216,7 +213,12 @@ def _build(
 
 
 def _vstar(
-    cfg: DictConfig, folder: Path, key: dict[str, str], collector: Collector, reference: Reference
+    cfg: RunConfig,
+    algo: VstarAlgoConfig,
+    folder: Path,
+    key: dict[str, str],
+    collector: Collector,
+    reference: Reference,
 ) -> VstarSource:
     run = RunFolder(folder)
     before, identity = read_json(run.vstar), read_json(run.signature) or {}
@@ -229,8 +231,9 @@ def _vstar(
         seed=cfg.vstar.seed,
         temperature=cfg.rollout.temperature,
         top_p=cfg.rollout.top_p,
-        estimator=cfg.algo.vstar_estimator,
-        beta=cfg.algo.vstar_beta,
+        estimator=algo.vstar_estimator,
+        beta=algo.vstar_beta,
+        num_samples=algo.vstar_samples,
         reuse=cfg.on_code_change == "reuse",
         before=None if before is None else Provenance(**before),
         configuration=acting_signature(identity["fields"]) if "fields" in identity else "",
@@ -246,25 +249,6 @@ def _record_provenance(
     tracker.tags({"vstar_code": provenance.code, "vstar_reused_code": provenance.reused_code})
     if provenance.reused_key:
         display.say(f"warning: V* reuses reference returns of other code ({provenance.reused_code})")
-
-
-def _loop_settings(cfg: DictConfig) -> LoopSettings:
-    return LoopSettings(
-        seed=cfg.seed,
-        num_updates=planned_updates_of(cfg),
-        goals_per_update=cfg.algo.goals_per_update,
-        group_size=cfg.algo.group_size,
-        temperature=cfg.rollout.temperature,
-        top_p=cfg.rollout.top_p,
-        eval_every=cfg.evaluation.every,
-        eval_episodes=cfg.evaluation.val_episodes,
-        eval_temperature=cfg.evaluation.temperature,
-        eval_seed=cfg.evaluation.seed,
-        checkpoint_every=cfg.checkpoint.every,
-        vstar_samples=cfg.algo.get("vstar_samples", 0),
-        vstar_adaptive=cfg.vstar.adaptive,
-        control=cfg.control,
-    )
 
 
 def _execute(parts: RunParts) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 from shop5_parts import composed, run_here
 
 from webshop_rl.build import build_shop
+from webshop_rl.config.load import as_typed
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
@@ -82,7 +83,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
 def test_a_run_trains_validates_and_tests_on_the_goals_of_each_split(
     tmp_path: Path, data_dir: Path, calls: list[Call]
 ) -> None:
-    shop = build_shop(composed(*overrides(data_dir)))
+    shop = build_shop(as_typed(composed(*overrides(data_dir))).env)
     train, val, test = ({goal.id for goal in shop.goals(split)} for split in ("train", "val", "test"))
     assert (len(train), len(val), len(test)) == (9, 2, 3)
     assert not train & val | val & test | train & test

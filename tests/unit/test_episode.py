@@ -7,7 +7,7 @@ import torch
 from shop5_parts import Parts, build
 
 from webshop_rl.envs.types import EndReason
-from webshop_rl.rollout.episode import ActingSettings, Episode, EpisodeSpec, episode_seed
+from webshop_rl.rollout.episode import Episode, EpisodeSpec, episode_seed
 from webshop_rl.rollout.packing import pack
 from webshop_rl.training.batching import action_batch
 
@@ -19,7 +19,7 @@ def act(parts: Parts, actions: list[str], *, keep_last_page: bool = False, think
         spec,
         parts.shop.session(),
         parts.acting.prompter,
-        parts.acting.settings,
+        parts.acting.rollout,
         parts.agent.context_tokens,
         keep_last_page=keep_last_page,
     )
@@ -140,7 +140,7 @@ def test_the_page_that_outgrew_the_context_is_kept_for_a_critic(context_tokens: 
     parts.agent.context_tokens = 38
     spec = EpisodeSpec(parts.shop.goals("train")[0], 0, seed=7)
     session, acting = parts.shop.session(), parts.acting
-    episode = Episode(spec, session, acting.prompter, acting.settings, 38, keep_last_page=True)
+    episode = Episode(spec, session, acting.prompter, acting.rollout, 38, keep_last_page=True)
     episode._context_tokens = context_tokens  # the first page was read, then the room shrank
     play(parts, episode, ["search[red]"])
     assert episode.trajectory.end == EndReason.CONTEXT
@@ -198,7 +198,3 @@ def test_episode_seed_is_the_same_everywhere() -> None:
         == int.from_bytes(__import__("hashlib").sha256(b"train\x000\x001").digest()[:8], "big") // 2
     )
     assert episode_seed("a", 1) != episode_seed("a1")
-
-
-def test_settings_default_to_no_penalty() -> None:
-    assert ActingSettings().invalid_penalty == 0.0

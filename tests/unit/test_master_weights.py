@@ -7,11 +7,15 @@ import copy
 import torch
 from torch import nn
 
+from webshop_rl.config.schema import OptimConfig
 from webshop_rl.training.master_weights import MasterAdamW
-from webshop_rl.training.optimiser import OptimSettings, build_optimiser
+from webshop_rl.training.optimiser import build_optimiser
 
 LR = 5e-6
-SETTINGS = OptimSettings(1.0, 0.0, 0.9, 0.95, 0, "constant")
+SETTINGS = OptimConfig(
+    grad_clip=1.0, weight_decay=0.0, beta1=0.9, beta2=0.95, warmup_updates=0, schedule="constant",
+    micro_batch_tokens=16384, max_skipped_steps=20,
+)  # fmt: skip
 
 
 def network(dtype: torch.dtype) -> nn.Module:

@@ -13,8 +13,10 @@ from small_tokenizer import small_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from webshop_rl.build import build_agent, build_shop
+from webshop_rl.config.load import as_typed
 from webshop_rl.errors import UserError
 from webshop_rl.models import pretrained
+from webshop_rl.models.config import PretrainedConfig
 from webshop_rl.models.pretrained import fingerprint
 
 CPU = torch.device("cpu")
@@ -119,10 +121,11 @@ def refused(*overrides: str) -> str:
 
 def not_loaded(path: str, weights: Path) -> str:
     """What a worker says if the weights went away between launch and start."""
-    cfg = composed("model=qwen2_5_0_5b", f"model.path={weights}")
+    cfg = as_typed(composed("model=qwen2_5_0_5b", f"model.path={weights}"))
+    assert isinstance(cfg.model, PretrainedConfig)
     cfg.model.path = path
     with pytest.raises(UserError) as caught:
-        build_agent(cfg, build_shop(cfg), critic=False, device=CPU)
+        build_agent(cfg.model, build_shop(cfg.env), critic=False, device=CPU)
     return one_line(caught)
 
 

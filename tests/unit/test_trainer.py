@@ -5,17 +5,23 @@ Collector and learner are stand-ins of a few lines, so that a run can be killed 
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from shop5_parts import composed
 from torch import nn
 
+from webshop_rl.config import RunConfig
+from webshop_rl.config.load import as_typed
 from webshop_rl.envs.shop5.shop import Shop5
 from webshop_rl.envs.types import EndReason, Goal
 from webshop_rl.errors import UserError
@@ -30,7 +36,7 @@ from webshop_rl.training.checkpoint import find_checkpoints
 from webshop_rl.training.learner import UpdateResult
 from webshop_rl.training.preemption import Preempted, StopRequest
 from webshop_rl.training.processes import Processes
-from webshop_rl.training.trainer import LoopSettings, Trainer, memory
+from webshop_rl.training.trainer import Trainer, memory
 
 NUM_UPDATES = 10
 
@@ -135,6 +141,7 @@ class StandInVstar:
 
     def __init__(self, folder: Path, deaths: Deaths) -> None:
         self._store, self._deaths, self.num_played = folder / "vstar.json", deaths, 0
+        self.num_samples = 8
 
     def of(self, goals: Sequence[Goal], num_samples: int) -> dict[str, float]:
         self._deaths.may_come(deciding=True)
@@ -168,6 +175,28 @@ RISING = [0.02] * 40
 HUMP = [0.2, 0.2, 0.2, 0.1, -0.2, -0.1, -0.1, -0.1, 0.0, 0.0] + [0.0] * 30
 
 
+CONFIG = as_typed(
+    composed(
+        "seed=3",
+        f"num_updates={NUM_UPDATES}",
+        "algo.goals_per_update=2",
+        "algo.group_size=3",
+        "rollout.temperature=0.7",
+        "evaluation={every: 4, val_episodes: 25, temperature: 0.0, seed: 1}",
+        "checkpoint.every=3",
+    )
+)
+
+
+def run_config(**changes: Any) -> RunConfig:
+    """The configuration of these runs with some keys changed; a dot is written as two underscores."""
+    config = copy.deepcopy(CONFIG)
+    for key, value in changes.items():
+        *sections, name = key.split("__")
+        setattr(functools.reduce(getattr, sections, config), name, value)
+    return config
+
+
 class Attempt:
     """One process of a run, from start to end or death."""
 
@@ -188,18 +217,13 @@ class Attempt:
         self.tracker = JournalTracker(folder, deaths)
         self.said: list[str] = []
         goals = Shop5().goals("train")
-        given = {
-            "seed": 3, "num_updates": NUM_UPDATES, "goals_per_update": 2, "group_size": 3, "temperature": 0.7,
-            "top_p": 1.0, "eval_every": 4, "eval_episodes": 25, "eval_temperature": 0.0, "eval_seed": 1,
-            "checkpoint_every": 3,
-        }  # fmt: skip
         self.trainer = Trainer(
             collector=self.collector,  # type: ignore[arg-type]
             learner=StandInLearner(network, deaths, per_collection, path),  # type: ignore[arg-type]
             train_goals=goals,
             val_goals=goals,
             vstar=StandInVstar(folder, deaths) if vstar else None,  # type: ignore[arg-type]
-            settings=LoopSettings(**{**given, **settings}),
+            config=run_config(**settings),
             tracker=self.tracker,
             folder=folder,
             group=Processes(),
@@ -266,7 +290,7 @@ def test_a_kill_costs_no_more_than_the_interval(
         "webshop_rl.training.trainer.write_checkpoint",
         lambda folder, update, *rest: (saved.append(update), plain(folder, update, *rest))[1],
     )
-    settings = {"num_updates": 40, "eval_every": 100, "checkpoint_every": 10}
+    settings = {"num_updates": 40, "evaluation__every": 100, "checkpoint__every": 10}
     Attempt(tmp_path, per_collection=per_collection, **settings).run()
     assert max(b - a for a, b in itertools.pairwise(saved)) <= 10
     assert len(saved) <= 7
@@ -322,26 +346,26 @@ def test_what_a_run_consumed_is_counted_by_collection(tmp_path: Path) -> None:
 
 def test_reference_episodes_count_once_a_goal_and_sample(tmp_path: Path) -> None:
     """Five goals, two a collection: all have been met after three; each has eight samples from then on."""
-    Attempt(tmp_path, vstar=True, vstar_samples=8).run()
+    Attempt(tmp_path, vstar=True).run()
     assert metric(tmp_path, "vstar/episodes") == [16, 32] + [40] * 8
     assert metric(tmp_path, "system/vstar_episodes_played") == [16, 32] + [40] * 8
     # Another run with this store plays none, and learns from as many.
     other = tmp_path / "other"
     other.mkdir()
     (other / "vstar.json").write_text((tmp_path / "vstar.json").read_text())
-    Attempt(other, vstar=True, vstar_samples=8).run()
+    Attempt(other, vstar=True).run()
     assert metric(other, "vstar/episodes") == [16, 32] + [40] * 8
     assert metric(other, "system/vstar_episodes_played") == [0] * 10
 
 
 def test_fewer_adaptive_samples_take_none_back(tmp_path: Path) -> None:
-    Attempt(tmp_path, vstar=True, vstar_samples=8, vstar_adaptive=True, num_updates=9).run()
+    Attempt(tmp_path, vstar=True, vstar__adaptive=True, num_updates=9).run()
     assert metric(tmp_path, "vstar/episodes") == [16, 32] + [40] * 7
 
 
 @pytest.mark.parametrize("kind", [Killed, Preempted])
 def test_what_a_run_consumed_is_exact_after_a_resume(tmp_path: Path, kind: type[BaseException]) -> None:
-    options: dict[str, Any] = {"vstar": True, "vstar_samples": 8, "vstar_adaptive": True, "per_collection": 2}
+    options: dict[str, Any] = {"vstar": True, "vstar__adaptive": True, "per_collection": 2}
     calm = tmp_path / "calm"
     calm_deaths = Deaths(kind=kind)
     Attempt(calm, calm_deaths, **options).run()
@@ -429,7 +453,7 @@ def test_a_best_checkpoint_that_is_gone_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_collection_without_turns_ends_with_advice(tmp_path: Path) -> None:
-    attempt = Attempt(tmp_path, eval_episodes=1)
+    attempt = Attempt(tmp_path, evaluation__val_episodes=1)
     attempt.collector.collect = lambda specs, **_: [  # type: ignore[method-assign,assignment]
         Trajectory(s.goal, s.sample, s.seed, end=EndReason.CONTEXT) for s in specs
     ]
@@ -496,10 +520,12 @@ class Clock:
 def test_wall_times_are_those_of_their_own_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Collecting takes 3 s, V* 5 s, a checkpoint 7 s."""
     clock = Clock(monkeypatch)
-    attempt = Attempt(tmp_path, num_updates=3, checkpoint_every=2, eval_every=100, eval_episodes=1)
+    attempt = Attempt(
+        tmp_path, num_updates=3, checkpoint__every=2, evaluation__every=100, evaluation__val_episodes=1
+    )
     collector, trainer = attempt.collector, attempt.trainer
     collector.collect = clock.spend(3.0, collector.collect)  # type: ignore[method-assign]
-    trainer._vstar = object()  # type: ignore[assignment]
+    trainer._vstar = SimpleNamespace(num_samples=8)  # type: ignore[assignment]
     trainer._vstar_of = clock.spend(5.0, lambda goals: {g.id: 0.0 for g in goals})  # type: ignore[method-assign]
     monkeypatch.setattr(
         "webshop_rl.training.trainer.write_checkpoint", clock.spend(7.0, checkpoint_module.write_checkpoint)
@@ -514,7 +540,7 @@ def test_wall_times_are_those_of_their_own_update(tmp_path: Path, monkeypatch: p
 
 def test_a_collection_that_was_cut_off_is_in_train_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    attempt = Attempt(tmp_path, eval_episodes=1)
+    attempt = Attempt(tmp_path, evaluation__val_episodes=1)
     plain = attempt.collector.collect
 
     def collect(specs: Sequence[EpisodeSpec], **options: Any) -> list[Trajectory]:
@@ -548,7 +574,7 @@ def test_what_a_checkpoint_remembers_is_plain_json(tmp_path: Path) -> None:
 
 
 def test_each_trajectory_is_compared_with_vstar_of_its_own_goal(tmp_path: Path) -> None:
-    attempt = Attempt(tmp_path, vstar=True, num_updates=3, goals_per_update=3)
+    attempt = Attempt(tmp_path, vstar=True, num_updates=3, algo__goals_per_update=3)
     seen: list[tuple[list[str], list[float]]] = []
     learn = attempt.trainer._learner.learn
 

@@ -28,7 +28,7 @@ def source(parts: Parts, root: Path, **change: Any) -> tuple[VstarSource, list[i
         played.append(len(specs)),
         plain(specs, **options),
     )[1]
-    given = {"seed": 0, "temperature": 1.0, "top_p": 1.0, "estimator": "soft", "beta": 0.5}
+    given = {"seed": 0, "temperature": 1.0, "top_p": 1.0, "estimator": "soft", "beta": 0.5, "num_samples": 4}
     key = parts.acting.key(parts.agent, parts.shop)
     reference = Reference(parts.agent)
     goals = parts.shop.goals("train")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from webshop_rl.config.budget import planned_updates
 from webshop_rl.config.fields import choice, ranged, section
 from webshop_rl.config.groups import (
     AlgoConfig,
@@ -111,3 +112,13 @@ class RunConfig:
     retry: bool = ranged(affects_result=False, one_a_sweep=EXISTING_RUNS)
     rerun: bool = ranged(affects_result=False, one_a_sweep=EXISTING_RUNS)
     on_code_change: str = choice("refuse", "reuse", "rerun", affects_result=False, one_a_sweep=EXISTING_RUNS)
+
+    @property
+    def planned_updates(self) -> int:
+        """Updates of the whole run, by whichever budget is reached first."""
+        return planned_updates(
+            self.num_updates,
+            self.num_episodes,
+            episodes_per_collection=self.algo.goals_per_update * self.algo.group_size,
+            updates_per_collection=self.algo.num_epochs * self.algo.num_minibatches,
+        )

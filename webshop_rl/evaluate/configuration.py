@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from webshop_rl.config.groups import EnvConfig
 from webshop_rl.config.hydra_adapter import CONF, ERRORS, apply_values, as_user_error
-from webshop_rl.config.load import read, register, with_schemas
+from webshop_rl.config.load import as_typed, read, register, with_schemas
+from webshop_rl.config.schema import RunConfig
 from webshop_rl.config.walk import facts_of, group_types, known_keys
 from webshop_rl.envs.types import SPLITS
 from webshop_rl.errors import UserError
@@ -47,13 +49,13 @@ class Configured:
     """An evaluation that is ready to be carried out.
 
     Attributes:
-        cfg: resolved, its places absolute.
+        cfg: its places absolute.
         home: the environment the policy was trained in, whose words it knows; that of cfg if untrained.
         fields: what determines the result besides the weights, by dotted key.
     """
 
-    cfg: DictConfig
-    home: DictConfig
+    cfg: RunConfig
+    home: EnvConfig
     fields: dict[str, Scalar]
 
 
@@ -111,12 +113,12 @@ def configure(target: Target, request: Request, overrides: Sequence[str]) -> Con
                 cfg = compose("config", overrides=[*_model(target, overrides), *words])
                 home = cfg.env
         frozen = freeze(cfg)
-        plain_home = OmegaConf.create(cast(dict[str, Any], OmegaConf.to_container(home, resolve=True)))
+        trained_in = as_typed({**frozen.config, "env": OmegaConf.to_container(home, resolve=True)}).env
     except ERRORS as error:
         raise as_user_error(error) from error
     player = "scripted" if target.kind is Kind.SCRIPTED else "evaluated"
     kept = {key: value for key, value in frozen.fields.items() if player in facts_of(key).decides}
-    return Configured(OmegaConf.create(frozen.config), plain_home, kept)
+    return Configured(as_typed(frozen.config), trained_in, kept)
 
 
 def _refuse_unread(overrides: Sequence[Override]) -> None:

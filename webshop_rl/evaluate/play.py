@@ -6,14 +6,15 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
+from webshop_rl.config import RunConfig
 from webshop_rl.envs.types import Goal, Shop
 from webshop_rl.errors import UserError
 from webshop_rl.evaluate.configuration import Configured, Request
@@ -69,8 +70,8 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     """
     cfg = configured.cfg
     if cfg.hardware.threads:
-        torch.set_num_threads(int(cfg.hardware.threads))
-    shop = build_shop(cfg)
+        torch.set_num_threads(cfg.hardware.threads)
+    shop = build_shop(cfg.env)
     goals = _goals(shop, request)
     specs = evaluation_specs(goals, request.episodes, cfg.evaluation.seed)
     checkpoint = _checkpoint(target)
@@ -97,7 +98,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     }
     run_name = f"evaluate {label} on {cfg.env.name} {request.split}"
     with open_tracker(place.path, settings, run_name=run_name, params=fields, tags=tags) as tracker:
-        replace_file(place.config, OmegaConf.to_yaml(cfg), durable=False)
+        replace_file(place.config, OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))), durable=False)
         tracker.artifact(place.config)
 
         def play(specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
@@ -136,12 +137,12 @@ def _play_network(
 ) -> list[Trajectory]:
     cfg = configured.cfg
     # A model may be made of a shop's words: of those that it was trained with.
-    home = build_shop(OmegaConf.create({"env": configured.home}))
-    critic = checkpoint is not None and build_algorithm(cfg).needs_critic
-    agent = build_agent(cfg, home, critic=critic, device=choose_device(cfg.hardware.device))
+    home = build_shop(configured.home)
+    critic = checkpoint is not None and build_algorithm(cfg.algo).needs_critic
+    agent = build_agent(cfg.model, home, critic=critic, device=choose_device(cfg.hardware.device))
     if checkpoint is not None:
         _load(checkpoint, agent)
-    collector = Acting.of(cfg, agent).collector(agent, shop, report=report)
+    collector = Acting.of(cfg.rollout, agent).collector(agent, shop, report=report)
     return play_network(collector, specs, cfg.evaluation.temperature, Processes())
 
 
@@ -193,7 +194,7 @@ def _signature(target: Target) -> str:
     return str((read_json(RunFolder(target.place).signature) or {}).get("signature", target.name))
 
 
-def _folder(cfg: DictConfig, fields: Mapping[str, Any]) -> Path:
+def _folder(cfg: RunConfig, fields: Mapping[str, Any]) -> Path:
     """<root>/evaluations/<digest of what determines the numbers>; the next free one for rerun=true."""
     made_of = json.dumps({**fields, "code": code_digest()}, sort_keys=True)
     digest = hashlib.sha256(made_of.encode()).hexdigest()[:12]

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from webshop_rl.config.schema import RolloutConfig
 from webshop_rl.envs.types import Shop
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.memory import memory_advice
 from webshop_rl.models.prompts import Prompter
 from webshop_rl.models.sampling import choose
-from webshop_rl.rollout.episode import ActingSettings, Episode, EpisodeSpec
+from webshop_rl.rollout.episode import Episode, EpisodeSpec
 from webshop_rl.rollout.shared_cache import SharedCache
 from webshop_rl.rollout.types import Trajectory
 
@@ -30,8 +31,7 @@ class Collector:
         agent: the policy; read anew at each call, so training it changes what is collected.
         shop: where it shops.
         prompter: pages to tokens.
-        settings: how replies are decoded.
-        batch_size: episodes decoded together.
+        rollout: how replies are decoded, and how many episodes together.
         keep_last_page: see Episode.
         interrupted: asked between decisions; may raise to abandon the collection.
         report: called between decisions with episodes ended, episodes in all, and turns so far.
@@ -42,15 +42,14 @@ class Collector:
         agent: Agent,
         shop: Shop,
         prompter: Prompter,
-        settings: ActingSettings,
+        rollout: RolloutConfig,
         *,
-        batch_size: int,
         keep_last_page: bool = False,
         interrupted: Callable[[], None] = lambda: None,
         report: Callable[[int, int, int], None] = lambda ended, total, turns: None,
     ) -> None:
-        self.agent, self.shop, self._prompter, self._settings = agent, shop, prompter, settings
-        self._batch_size, self._keep_last_page, self._interrupted = batch_size, keep_last_page, interrupted
+        self.agent, self.shop, self._prompter, self._rollout = agent, shop, prompter, rollout
+        self._keep_last_page, self._interrupted = keep_last_page, interrupted
         self._report = report
         self.num_decisions = 0
 
@@ -67,8 +66,9 @@ class Collector:
         done: list[Trajectory] = []
         was_training = self.agent.network.training
         self.agent.network.eval()
-        for start in range(0, len(specs), self._batch_size):
-            everyone = [self._begin(spec) for spec in specs[start : start + self._batch_size]]
+        size = self._rollout.batch_size
+        for start in range(0, len(specs), size):
+            everyone = [self._begin(spec) for spec in specs[start : start + size]]
             self._play(everyone, done, len(specs), temperature, top_p)
             done += [episode.trajectory for episode in everyone]
         self.agent.network.train(was_training)
@@ -79,7 +79,7 @@ class Collector:
             spec,
             self.shop.session(),
             self._prompter,
-            self._settings,
+            self._rollout,
             self.agent.context_tokens,
             keep_last_page=self._keep_last_page,
         )

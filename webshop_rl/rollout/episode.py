@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from webshop_rl.config.schema import RolloutConfig
 from webshop_rl.envs.types import EndReason, Goal, Page, Session, Step
 from webshop_rl.models.grammar import Encode, PageGrammar, instruction_words
 from webshop_rl.models.masking import TokenMask
@@ -33,19 +34,6 @@ def episode_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-@dataclass(frozen=True)
-class ActingSettings:
-    """How replies are decoded; the keys of `rollout` that matter to one episode."""
-
-    decoding: str = "admissible"
-    max_reply_tokens: int = 64
-    max_query_words: int = 8
-    think: bool = False
-    max_think_tokens: int = 64
-    invalid_penalty: float = 0.0
-    context_overflow: str = "truncate"
-
-
 class Episode:
     """An episode being played.
 
@@ -57,7 +45,7 @@ class Episode:
         spec: goal and seeds.
         session: the shop's browser for this episode.
         prompter: pages to tokens.
-        settings: how replies are decoded.
+        rollout: how replies are decoded.
         context_tokens: longest segment.
         keep_last_page: append the page after a truncation, cut to what is left of the context, where a
             critic may bootstrap from.
@@ -68,12 +56,12 @@ class Episode:
         spec: EpisodeSpec,
         session: Session,
         prompter: Prompter,
-        settings: ActingSettings,
+        rollout: RolloutConfig,
         context_tokens: int,
         *,
         keep_last_page: bool = False,
     ) -> None:
-        self._session, self._prompter, self._settings = session, prompter, settings
+        self._session, self._prompter, self._rollout = session, prompter, rollout
         self._context_tokens, self._keep_last_page = context_tokens, keep_last_page
         self._uniforms = np.random.Generator(np.random.Philox(key=spec.seed))
         self.trajectory = Trajectory(spec.goal, spec.sample, spec.seed)
@@ -120,7 +108,7 @@ class Episode:
         """Send the finished reply to the shop and read its answer."""
         action = self._reply.action()
         step = self._session.step(action)
-        penalty = 0.0 if action and step.applied else self._settings.invalid_penalty
+        penalty = 0.0 if action and step.applied else self._rollout.invalid_penalty
         tokens = self._segment.tokens[self._reply_start :]
         self.trajectory.turns.append(
             Turn(
@@ -151,7 +139,7 @@ class Episode:
         tokens = self._prompter.page(view, reply_ended=not self._reply.cut)
         reply = self._new_reply(view)
         if len(self._segment.tokens) + len(tokens) + reply.max_tokens > self._context_tokens:
-            if self._settings.context_overflow == "drop_oldest":
+            if self._rollout.context_overflow == "drop_oldest":
                 self._begin_segment(self._prompter.view(page, first=True))
             else:
                 self._out_of_context(page)
@@ -193,21 +181,21 @@ class Episode:
         self._run_forced()
 
     def _new_reply(self, view: View) -> Reply:
-        codec, settings = self._prompter.codec, self._settings
+        codec, rollout = self._prompter.codec, self._rollout
         reply: Reply
-        if settings.decoding == "admissible":
+        if rollout.decoding == "admissible":
             grammar = _grammar(
                 codec.encode,
                 codec.end,
                 instruction_words(self.trajectory.goal.instruction),
                 tuple(view.labels),
                 view.page.can_search,
-                settings.max_query_words,
+                rollout.max_query_words,
             )
             reply = AdmissibleReply(codec, grammar, view)
         else:
-            reply = FreeReply(codec, view, settings.max_reply_tokens)
-        return ThinkingReply(codec, reply, settings.max_think_tokens) if settings.think else reply
+            reply = FreeReply(codec, view, rollout.max_reply_tokens)
+        return ThinkingReply(codec, reply, rollout.max_think_tokens) if rollout.think else reply
 
 
 @functools.lru_cache(maxsize=GRAMMARS_KEPT)

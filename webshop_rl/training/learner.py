@@ -13,6 +13,7 @@ from torch import Tensor
 
 from webshop_rl.algos.algorithm import Algorithm
 from webshop_rl.algos.batch import ActionBatch, LossInputs, Norm
+from webshop_rl.config.schema import OptimConfig
 from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.memory import memory_advice
@@ -21,7 +22,7 @@ from webshop_rl.rollout.packing import Packed, pack
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.batching import action_batch, batch_shape, micro_batches, norm_of
 from webshop_rl.training.checkpoint import Checkpoint
-from webshop_rl.training.optimiser import OptimSettings, build_optimiser, schedule_factor, set_lr
+from webshop_rl.training.optimiser import build_optimiser, schedule_factor, set_lr
 from webshop_rl.training.processes import Processes
 from webshop_rl.training.reference import Reference
 
@@ -42,12 +43,10 @@ class Learner:
         algorithm: advantages, loss and schedule of passes.
         lr: learning rate in the terms of a Qwen2.5 fine-tune; the agent's lr_scale is applied here.
         num_updates: length of the run, for the schedule.
-        settings: the optimiser's.
+        optim: of the optimiser, of micro-batches, and of the steps skipped in a row before it is given up.
         temperature: of sampling; log-probs are taken at the same.
-        micro_batch_tokens: padded tokens of one forward pass.
         seed: of the order of minibatches.
         group: the processes that train together.
-        max_skipped_steps: steps skipped in a row before the run is given up.
     """
 
     def __init__(
@@ -58,20 +57,17 @@ class Learner:
         *,
         lr: float,
         num_updates: int,
-        settings: OptimSettings,
+        optim: OptimConfig,
         temperature: float,
-        micro_batch_tokens: int,
         seed: int,
         group: Processes,
-        max_skipped_steps: int = 20,
     ) -> None:
         self.agent, self._reference, self._algorithm, self._group = agent, reference, algorithm, group
-        self._lr, self._num_updates, self._settings = lr, num_updates, settings
-        self._temperature, self._micro_batch_tokens, self._seed = temperature, micro_batch_tokens, seed
-        self._max_skipped = max_skipped_steps
+        self._lr, self._num_updates, self._optim = lr, num_updates, optim
+        self._temperature, self._seed = temperature, seed
         self._network = group.prepare(agent.network)
         self.optimiser = build_optimiser(
-            self._network, lr * agent.lr_scale, settings, getattr(algorithm, "critic_lr_scale", 1.0)
+            self._network, lr * agent.lr_scale, optim, getattr(algorithm, "critic_lr_scale", 1.0)
         )
         self.num_skipped = 0
         self.skipped_in_a_row = 0
@@ -139,7 +135,7 @@ class Learner:
         mine = self._group.share(range(len(trajectories)))
         rows: dict[int, tuple[Tensor, Tensor | None, Tensor | None]] = {}
         network.eval()
-        for part in micro_batches(trajectories, mine, self._micro_batch_tokens):
+        for part in micro_batches(trajectories, mine, self._optim.micro_batch_tokens):
             packed = self._pack(trajectories, part)
             with out_of_memory_advice():
                 outputs = network(packed.inputs, self._temperature)
@@ -179,9 +175,9 @@ class Learner:
     ) -> dict[str, float]:
         """One optimiser step on some of the trajectories."""
         norm = norm_of(batch.select(torch.tensor(indices)))
-        parts = micro_batches(trajectories, self._group.share(indices), self._micro_batch_tokens)
+        parts = micro_batches(trajectories, self._group.share(indices), self._optim.micro_batch_tokens)
         lr = self._lr * schedule_factor(
-            update, self._num_updates, self._settings.warmup_updates, self._settings.schedule
+            update, self._num_updates, self._optim.warmup_updates, self._optim.schedule
         )
         set_lr(self.optimiser, lr * self.agent.lr_scale)
         self.optimiser.zero_grad(set_to_none=True)
@@ -196,7 +192,7 @@ class Learner:
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value
         metrics = {f"algo/{name}": value for name, value in self._group.total(sums).items()}
-        grad_norm = self._group.clip_grad_norm(self._network, self._settings.grad_clip)
+        grad_norm = self._group.clip_grad_norm(self._network, self._optim.grad_clip)
         with out_of_memory_advice():
             self._apply(grad_norm)
         loss = metrics.pop("algo/loss")
@@ -251,7 +247,7 @@ class Learner:
         self.num_skipped += 1
         self.skipped_in_a_row += 1
         self.optimiser.zero_grad(set_to_none=True)
-        if self.skipped_in_a_row >= self._max_skipped:
+        if self.skipped_in_a_row >= self._optim.max_skipped_steps:
             raise UserError(
                 f"the gradient was not finite for {self.skipped_in_a_row} steps in a row",
                 where="optim.max_skipped_steps",

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from webshop_rl.config.schema import OptimConfig
 from webshop_rl.training.master_weights import MasterAdamW
-
-
-@dataclass(frozen=True)
-class OptimSettings:
-    """The keys of `optim` that decide a step."""
-
-    grad_clip: float
-    weight_decay: float
-    beta1: float
-    beta2: float
-    warmup_updates: int
-    schedule: str
 
 
 def schedule_factor(update: int, num_updates: int, warmup_updates: int, schedule: str) -> float:
@@ -43,7 +31,7 @@ def schedule_factor(update: int, num_updates: int, warmup_updates: int, schedule
 
 
 def build_optimiser(
-    network: nn.Module, lr: float, settings: OptimSettings, critic_lr_scale: float
+    network: nn.Module, lr: float, optim: OptimConfig, critic_lr_scale: float
 ) -> torch.optim.AdamW:
     """AdamW over what is trained, on float32 copies of narrower weights; the value head's rate is larger.
 
@@ -58,8 +46,8 @@ def build_optimiser(
         groups.append({"params": head, "lr": lr * critic_lr_scale, "scale": critic_lr_scale})
     narrow = any(p.dtype != torch.float32 for group in groups for p in group["params"])
     kind = MasterAdamW if narrow else torch.optim.AdamW
-    betas = (settings.beta1, settings.beta2)
-    return kind(groups, lr=lr, betas=betas, weight_decay=settings.weight_decay)
+    betas = (optim.beta1, optim.beta2)
+    return kind(groups, lr=lr, betas=betas, weight_decay=optim.weight_decay)
 
 
 def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 import torch
 
+from webshop_rl.config.schema import RunConfig
 from webshop_rl.envs.types import Goal
 from webshop_rl.errors import UserError
 from webshop_rl.evaluation.episodes import evaluation_specs
@@ -42,26 +43,6 @@ from webshop_rl.training.learner import Learner
 from webshop_rl.training.preemption import Preempted, StopRequest
 from webshop_rl.training.processes import Processes
 from webshop_rl.training.vstar import VstarSource, adaptive_samples
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """What the loop does; the keys of the configuration it comes from, flattened."""
-
-    seed: int
-    num_updates: int
-    goals_per_update: int
-    group_size: int
-    temperature: float
-    top_p: float
-    eval_every: int
-    eval_episodes: int | None
-    eval_temperature: float
-    eval_seed: int
-    checkpoint_every: int
-    vstar_samples: int = 0
-    vstar_adaptive: bool = False
-    control: str = "none"
 
 
 @dataclass
@@ -109,7 +90,7 @@ class Trainer:
         learner: takes optimiser steps.
         train_goals, val_goals: of the shop's splits.
         vstar: V* of goals, or None if the algorithm needs none.
-        settings: what the loop is told.
+        config: of the run.
         tracker: where metrics go.
         folder: the run's folder.
         group: the processes that train together.
@@ -127,7 +108,7 @@ class Trainer:
         train_goals: Sequence[Goal],
         val_goals: Sequence[Goal],
         vstar: VstarSource | None,
-        settings: LoopSettings,
+        config: RunConfig,
         tracker: NullTracker,
         folder: Path,
         group: Processes,
@@ -137,7 +118,8 @@ class Trainer:
         num_gpus: int = 0,
     ) -> None:
         self._collector, self._learner, self._vstar, self._tracker = collector, learner, vstar, tracker
-        self._train_goals, self._val_goals, self._settings = train_goals, val_goals, settings
+        self._train_goals, self._val_goals, self._config = train_goals, val_goals, config
+        self._num_updates = config.planned_updates
         self._checkpoints, self._group, self._stop = RunFolder(folder).checkpoints, group, stop
         self._updates_log = RunFolder(folder).updates_log
         self._report, self._warn = report, warn
@@ -178,17 +160,17 @@ class Trainer:
 
         Raises: Preempted after saving, if asked to stop.
         """
-        settings = self._settings
         if self._group.is_main:
             sweep_away(self._checkpoints, self._kept())
         self._ticked = time.monotonic()
+        every = self._config.evaluation.every
         try:
             while True:
-                if self._due(settings.eval_every) and self.progress.evaluated < self.progress.update:
+                if self._due(every) and self.progress.evaluated < self.progress.update:
                     self._evaluate()
                 if self._save_due():
                     self._save()
-                if self.progress.update >= settings.num_updates:
+                if self.progress.update >= self._num_updates:
                     break
                 self._iterate()
         except Preempted:
@@ -220,22 +202,19 @@ class Trainer:
     def _due(self, every: int) -> bool:
         """Whether a boundary of `every` updates was reached or passed since the last collection."""
         update, step = self.progress.update, self._learner.updates_per_collection
-        return update >= self._settings.num_updates or update // every > (update - step) // every
+        return update >= self._num_updates or update // every > (update - step) // every
 
     def _save_due(self) -> bool:
         """Whether one more collection would leave more than checkpoint_every updates to a kill."""
         update, step = self.progress.update, self._learner.updates_per_collection
-        return (
-            update >= self._settings.num_updates
-            or update + step > self._saved + self._settings.checkpoint_every
-        )
+        return update >= self._num_updates or update + step > self._saved + self._config.checkpoint.every
 
     def _iterate(self) -> None:
         """One collection and its updates."""
-        began, settings, update = time.monotonic(), self._settings, self.progress.update
+        began, config, update = time.monotonic(), self._config, self.progress.update
         iteration = update // self._learner.updates_per_collection
-        goals = goals_of(self._train_goals, iteration, settings.goals_per_update, settings.seed)
-        specs = group_specs(goals, settings.group_size, iteration, settings.seed)
+        goals = goals_of(self._train_goals, iteration, config.algo.goals_per_update, config.seed)
+        specs = group_specs(goals, config.algo.group_size, iteration, config.seed)
         timings: dict[str, float] = {}
         with timed(timings, "time/collect_s"):
             trajectories = self._collect(specs)
@@ -255,8 +234,8 @@ class Trainer:
             metrics["vstar/mean"] = float(np.mean(over_goals))
             metrics["vstar/std"] = float(np.std(over_goals))
             metrics["vstar/max"] = float(np.max(over_goals))
-        if settings.control == "permuted_rewards":
-            played = permute_rewards(played, [settings.seed, iteration])
+        if config.control == "permuted_rewards":
+            played = permute_rewards(played, [config.seed, iteration])
         # From here on the collection is used: the last moment at which it may be given up.
         self._group.check(self._stop)
         self._count(trajectories, goals)
@@ -288,9 +267,9 @@ class Trainer:
         return found
 
     def _collect(self, specs: list[EpisodeSpec]) -> list[Trajectory]:
-        share, settings = self._group.share(specs), self._settings
+        share, rollout = self._group.share(specs), self._config.rollout
         return self._group.gather_from(
-            lambda: self._collector.collect(share, temperature=settings.temperature, top_p=settings.top_p)
+            lambda: self._collector.collect(share, temperature=rollout.temperature, top_p=rollout.top_p)
         )
 
     def _vstar_of(self, goals: list[Goal]) -> dict[str, float]:
@@ -303,10 +282,10 @@ class Trainer:
         return found
 
     def _num_vstar_samples(self) -> int:
-        settings = self._settings
-        if not settings.vstar_adaptive:
-            return settings.vstar_samples
-        return adaptive_samples(settings.vstar_samples, self.progress.update, settings.num_updates)
+        assert self._vstar is not None
+        if not self._config.vstar.adaptive:
+            return self._vstar.num_samples
+        return adaptive_samples(self._vstar.num_samples, self.progress.update, self._num_updates)
 
     def _learn(
         self,
@@ -334,7 +313,7 @@ class Trainer:
             self._record(everything, timings | memory())
             metrics, timings = {}, {}
             began = started = time.monotonic()
-            if self.progress.update >= self._settings.num_updates:
+            if self.progress.update >= self._num_updates:
                 break
         self.progress.num_skipped = self._learner.num_skipped
         self.progress.skipped_in_a_row = self._learner.skipped_in_a_row
@@ -359,11 +338,11 @@ class Trainer:
 
     def _evaluate(self) -> None:
         """Validate; remember the best: success, then score, then return, the earliest of equals."""
-        settings, update = self._settings, self.progress.update
-        specs = evaluation_specs(self._val_goals, settings.eval_episodes, settings.eval_seed)
+        config, update = self._config.evaluation, self.progress.update
+        specs = evaluation_specs(self._val_goals, config.val_episodes, config.seed)
         timings: dict[str, float] = {}
         with timed(timings, "time/eval_s"):
-            played = play_network(self._collector, specs, settings.eval_temperature, self._group)
+            played = play_network(self._collector, specs, config.temperature, self._group)
             means = summarise_evaluation([episode_record(t) for t in played])
         metrics = {f"val/{name}": value for name, value in means.items()}
         self._tracker.metrics(update, metrics | timings)

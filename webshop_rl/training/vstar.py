@@ -85,10 +85,12 @@ class VstarSource:
         temperature, top_p: of their sampling.
         estimator: "soft", "max" or "mean".
         beta: temperature of the soft maximum, return units.
+        num_samples: reference returns a goal.
         reuse, before: see open_returns.
         configuration: digest of the run's configuration, so that a launch finds what it would share.
 
     Attributes:
+        num_samples: reference returns a goal that V* is estimated from.
         num_played: reference episodes that this object played; the rest were in the store.
         provenance: which code the reference returns are from.
     """
@@ -106,6 +108,7 @@ class VstarSource:
         top_p: float,
         estimator: str,
         beta: float,
+        num_samples: int,
         reuse: bool = False,
         before: Provenance | None = None,
         configuration: str = "",
@@ -118,6 +121,7 @@ class VstarSource:
         self._goals = {goal.id: goal for goal in goals}
         self._seed, self._temperature, self._top_p = seed, temperature, top_p
         self._estimator, self._beta = estimator, beta
+        self.num_samples = num_samples
         self.num_played = 0
 
     def of(self, goals: Sequence[Goal], num_samples: int) -> dict[str, float]:
