@@ -83,8 +83,8 @@ def composing(size: int) -> None:
 def queueing(sizes: Sequence[int], place: Path) -> None:
     """From the command to all jobs queued, as a user waits for it."""
     for size in sizes:
-        command = [sys.executable, "launch.py", "-m", "hardware=slurm_cpu", "hardware.mem=100M"]
-        command += ["+hardware.sbatch.hold=true", "sweep.wait=false", f"seed=range(0,{size})"]
+        command = [sys.executable, "launch.py", "-m", "hardware=slurm_cpu", "hardware.slurm.mem=100M"]
+        command += ["+hardware.slurm.sbatch.hold=true", "sweep.wait=false", f"seed=range(0,{size})"]
         began = time.perf_counter()
         subprocess.run(
             [*command, f"root={place / str(size)}"],
@@ -107,7 +107,7 @@ def overhead(place: Path, hardware: str) -> None:
     command = [sys.executable, "launch.py", "-m", *SMALL, "seed=1,2", f"root={root}", f"hardware={hardware}"]
     if hardware.startswith("slurm"):
         note = f"date +%s.%N > {starts}/$SLURM_ARRAY_TASK_ID"  # the job's first breath
-        command += ["hardware.cpus=1", "hardware.mem=2G", f"hardware.setup=['{note}']"]
+        command += ["hardware.slurm.cpus=1", "hardware.slurm.mem=2G", f"hardware.slurm.setup=['{note}']"]
     began = time.time()
     subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
     whole_s = time.time() - began

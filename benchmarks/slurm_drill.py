@@ -48,9 +48,9 @@ TINY = [
     "evaluation.val_episodes=5",
     "evaluation.test_episodes=5",
     "hardware=slurm_cpu",
-    "hardware.cpus=1",
-    "hardware.mem=2G",
-    "hardware.array_parallelism=3",
+    "hardware.slurm.cpus=1",
+    "hardware.slurm.mem=2G",
+    "hardware.slurm.array_parallelism=3",
     "hardware.restarts=5",
 ]
 History = set[tuple[str, int, float]]

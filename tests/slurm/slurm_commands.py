@@ -19,7 +19,7 @@ class Cluster(Protocol):
     def __call__(self, **settings: str) -> None: ...
 
 
-ON_SLURM = ("-m", "hardware=slurm_cpu", "hardware.mem=512M", "hardware.cpus=1")
+ON_SLURM = ("-m", "hardware=slurm_cpu", "hardware.slurm.mem=512M", "hardware.slurm.cpus=1")
 
 
 def slurm_command(*words: str, check: bool = True) -> str:

@@ -151,7 +151,7 @@ def test_what_the_nodes_could_not_tell_the_tracker_status_does_once(tmp_path: Pa
             "tracking=mlflow",
             f"tracking.uri={server.url}",
             "tracking.timeout_s=2",
-            "hardware.setup=['export http_proxy=http://127.0.0.1:9 no_proxy= NO_PROXY=']",
+            "hardware.slurm.setup=['export http_proxy=http://127.0.0.1:9 no_proxy= NO_PROXY=']",
             "sweep.wait=false",
         )
         assert code == 0, output

@@ -26,7 +26,7 @@ from sweep_command import Command, alive, read, wait_until
 
 UPDATES = 12
 # With five cores a run, three share a node of sixteen, and the seventh has one to itself.
-SPREAD = ("hardware.cpus=5", "seed=range(1,8)", f"num_updates={UPDATES}")
+SPREAD = ("hardware.slurm.cpus=5", "seed=range(1,8)", f"num_updates={UPDATES}")
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_at_its_time_limit_and_without_a_warning_before_a_preemption(
     """Slurm looks at time limits twice a minute, and signals up to a minute early."""
     cluster(CONTROLLER_PARAMETERS="idle_on_node_suspend")  # without preempt_send_user_signal
     limited, preempted = Command(tmp_path / "limited", s1="hold"), Command(tmp_path / "preempted", s1="slow")
-    long = limited.start(*ON_SLURM, "seed=1", "hardware.time=2", "hardware.signal_s=90")
+    long = limited.start(*ON_SLURM, "seed=1", "hardware.slurm.time=2", "hardware.slurm.signal_s=90")
     launcher = preempted.start(*ON_SLURM, "seed=1", f"num_updates={UPDATES}")
     wait_until(has_begun(preempted, 1))
     node = node_of(job_ids(preempted)[1])
@@ -152,7 +152,7 @@ def test_a_packed_job_saves_all_its_runs_when_it_is_requeued(tmp_path: Path) -> 
 def test_the_processes_of_a_run_know_each_other_and_fall_together(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs", s2="peer_raise", s3="peer_kill_once")
     code, output = command.run(
-        *ON_SLURM, "hardware.tasks_per_node=2", "seed=1,2,3", "num_updates=6", timeout_s=240
+        *ON_SLURM, "hardware.slurm.tasks_per_node=2", "seed=1,2,3", "num_updates=6", timeout_s=240
     )
     assert code == 1, output
     assert command.states() == {1: "finished", 2: "failed", 3: "finished"}

@@ -28,7 +28,13 @@ SMALL = (
     "num_updates=12",
     "seed=1",
 )
-ON_SLURM = ("-m", "hardware=slurm_cpu", "hardware.mem=4G", "hardware.cpus=1", "hardware.tasks_per_node=2")
+ON_SLURM = (
+    "-m",
+    "hardware=slurm_cpu",
+    "hardware.slurm.mem=4G",
+    "hardware.slurm.cpus=1",
+    "hardware.slurm.tasks_per_node=2",
+)
 
 
 def _real(root: Path) -> Command:

@@ -39,7 +39,7 @@ def test_a_sweep_is_one_array_and_only_what_is_new_is_added(tmp_path: Path) -> N
 def test_arrays_are_no_larger_than_the_cluster_takes(tmp_path: Path, cluster: Cluster) -> None:
     cluster(MAX_ARRAY_SIZE="3")
     command = Command(tmp_path / "runs")
-    code, output = command.run(*ON_SLURM, "seed=range(1,8)", "hardware.array_parallelism=2")
+    code, output = command.run(*ON_SLURM, "seed=range(1,8)", "hardware.slurm.array_parallelism=2")
     assert code == 0, output
     assert set(command.states().values()) == {"finished"}
     arrays = [job_id.partition("_")[0] for job_id in job_ids(command).values()]
@@ -100,11 +100,11 @@ def test_packed_runs_share_a_job_and_its_gpu(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs", s2="raise", s3="kill_once")
     code, output = command.run(
         *ON_SLURM,
-        "hardware.gpus=1",
+        "hardware.slurm.gpus=1",
         "hardware.device=cuda",
         "sweep.pack=3",
         "seed=1,2,3,4",
-        "hardware.cpus=6",
+        "hardware.slurm.cpus=6",
     )
     assert code == 1, output
     assert command.states() == {1: "finished", 2: "failed", 3: "finished", 4: "finished"}
@@ -129,15 +129,15 @@ def test_the_hardware_file_reaches_sbatch_and_the_job(tmp_path: Path, cluster: C
     code, output = command.run(
         *ON_SLURM,
         "hardware.executor=auto",
-        "hardware.partition=high",
-        "hardware.account=lab",
-        "hardware.qos=urgent",
-        "hardware.time=0-01:30:00",
-        "hardware.cpus=3",
-        "hardware.array_parallelism=1",
-        "hardware.setup=['export SET_UP=\"on $SLURMD_NODENAME\"']",
-        "hardware.container='env IN_CONTAINER=yes'",
-        "+hardware.sbatch={comment: 'a sweep', exclude: n1, nice: 5}",
+        "hardware.slurm.partition=high",
+        "hardware.slurm.account=lab",
+        "hardware.slurm.qos=urgent",
+        "hardware.slurm.time=0-01:30:00",
+        "hardware.slurm.cpus=3",
+        "hardware.slurm.array_parallelism=1",
+        "hardware.slurm.setup=['export SET_UP=\"on $SLURMD_NODENAME\"']",
+        "hardware.slurm.container='env IN_CONTAINER=yes'",
+        "+hardware.slurm.sbatch={comment: 'a sweep', exclude: n1, nice: 5}",
         "sweep.name=mine",
         "seed=1,2",
     )
@@ -154,7 +154,7 @@ def test_the_hardware_file_reaches_sbatch_and_the_job(tmp_path: Path, cluster: C
 
 def test_a_dry_run_submits_nothing(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs")
-    code, output = command.run(*ON_SLURM, "hardware.gpus=2", "seed=1,2,3", "sweep.dry_run=true")
+    code, output = command.run(*ON_SLURM, "hardware.slurm.gpus=2", "seed=1,2,3", "sweep.dry_run=true")
     assert code == 0, output
     assert "24.0 GPU-hours" in output  # 3 jobs x 2 GPUs x 4 h
     assert re.search(r"disk while running: up to [\d.]+ [GM]B", output)
@@ -190,7 +190,7 @@ def test_what_sbatch_refuses_is_one_line_and_leaves_nothing_in_the_queue(
 
 def test_a_job_whose_set_up_fails_is_a_failed_run(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs")
-    code, output = command.run(*ON_SLURM, "seed=1", "hardware.python=/nonexistent/python")
+    code, output = command.run(*ON_SLURM, "seed=1", "hardware.slurm.python=/nonexistent/python")
     assert code == 1, output
     assert command.states() == {1: "failed"}
     assert "No such file or directory" in read(command.runs()[1] / "status.json")["error"]

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hardware_parts import asking, hardware
 
-from webshop_rl.config.groups import HardwareConfig, SweepConfig
+from webshop_rl.config.groups import SweepConfig
 from webshop_rl.errors import UserError
 from webshop_rl.launching.cluster.jobs import Job, Jobs, is_away, parse_squeue
 from webshop_rl.launching.cluster.request import check_request
@@ -29,29 +30,14 @@ from webshop_rl.launching.slurm.queue import split
 from webshop_rl.launching.slurm.script import sbatch_parameters, waiting_for
 from webshop_rl.launching.sweeps.estimate import Shape, estimate, model_shape
 
-HARDWARE = HardwareConfig(
-    name="test",
-    executor="slurm",
-    device="cuda",
-    threads=None,
-    max_parallel=None,
-    gpus=1,
-    restarts=2,
-    nodes=1,
-    tasks_per_node=1,
-    cpus=8,
-    mem="32G",
+HARDWARE = asking(
+    hardware("slurm_gpu"),
     time="1-12:30:00",
-    signal_s=90,
     partition="gpu",
-    account=None,
-    qos=None,
-    array_parallelism=None,
     setup=["module load cuda"],
     container="apptainer exec image.sif",
     python="/opt/python",
     sbatch={"constraint": "h100"},
-    strategy="ddp",
 )
 
 
@@ -65,29 +51,29 @@ def test_time_limits_are_read_as_slurm_reads_them(text: str, expected: int) -> N
 
 @pytest.mark.parametrize("text", ["", "4h", "1:2:3:4", "one"])
 def test_other_time_limits_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match=r"hardware\.time"):
+    with pytest.raises(UserError, match=r"hardware\.slurm\.time"):
         minutes(text)
 
 
 @pytest.mark.parametrize(
     ("changed", "executor", "key"),
     [
-        ({"time": "abc"}, "local", "hardware.time"),
-        ({"mem": "lots"}, "slurm", "hardware.mem"),
-        ({"mem": "-1G"}, "slurm", "hardware.mem"),
-        ({"tasks_per_node": 2}, "local", "hardware.tasks_per_node"),
-        ({"nodes": 2}, "local", "hardware.nodes"),
+        ({"time": "abc"}, "local", "hardware.slurm.time"),
+        ({"mem": "lots"}, "slurm", "hardware.slurm.mem"),
+        ({"mem": "-1G"}, "slurm", "hardware.slurm.mem"),
+        ({"tasks_per_node": 2}, "local", "hardware.slurm.tasks_per_node"),
+        ({"nodes": 2}, "local", "hardware.slurm.nodes"),
     ],
 )
 def test_what_nobody_can_give_is_refused(changed: dict[str, Any], executor: str, key: str) -> None:
     check_request(HARDWARE, executor)
     with pytest.raises(UserError, match=rf"^{key}: "):
-        check_request(replace(HARDWARE, **changed), executor)
+        check_request(asking(HARDWARE, **changed), executor)
 
 
 def test_slurm_gives_several_processes_and_memory_in_its_notation() -> None:
     for mem in (None, "0", "4000", "500M", "2T", "32gb"):
-        check_request(replace(HARDWARE, mem=mem, nodes=2, tasks_per_node=4), "slurm")
+        check_request(asking(HARDWARE, mem=mem, nodes=2, tasks_per_node=4), "slurm")
 
 
 def _runs(count: int) -> list[Planned]:
@@ -98,12 +84,12 @@ def test_arrays_are_as_few_as_the_cluster_allows() -> None:
     arrays = split(_runs(7), HARDWARE, pack=1, largest=3)
     assert [len(a.groups) for a in arrays] == [3, 3, 1]
     assert [a.parallelism for a in arrays] == [3, 3, 1]
-    limited = split(_runs(7), replace(HARDWARE, array_parallelism=4), pack=2, largest=3)
+    limited = split(_runs(7), asking(HARDWARE, array_parallelism=4), pack=2, largest=3)
     # 7 runs, two a job: 4 jobs in arrays of 3 and 1, which share the limit of 4.
     assert [[len(group) for group in a.groups] for a in limited] == [[2, 2, 2], [1]]
     assert [(a.parallelism, a.after) for a in limited] == [(2, None), (2, None)]
     # Two jobs at once, three arrays: the third starts when the first has ended.
-    narrow = split(_runs(7), replace(HARDWARE, array_parallelism=2), pack=1, largest=3)
+    narrow = split(_runs(7), asking(HARDWARE, array_parallelism=2), pack=1, largest=3)
     assert [(a.parallelism, a.after) for a in narrow] == [(1, None), (1, None), (1, 0)]
 
 
@@ -130,7 +116,7 @@ def test_sbatch_is_told_what_the_hardware_file_says() -> None:
         for line in told["teardown"]
     )
     with pytest.raises(UserError, match=r"sweep\.pack"):
-        sbatch_parameters(replace(HARDWARE, tasks_per_node=2), name="s", code=Path(), folder=Path(), pack=2)
+        sbatch_parameters(asking(HARDWARE, tasks_per_node=2), name="s", code=Path(), folder=Path(), pack=2)
 
 
 def test_squeue_is_read() -> None:

@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
+from hardware_parts import hardware
 
-from webshop_rl.config.groups import HardwareConfig
 from webshop_rl.launching.cluster.jobs import Job, Jobs
 from webshop_rl.launching.cluster.watch import JobsWatch
 from webshop_rl.launching.runs.plan import Action, Planned
@@ -19,8 +18,7 @@ from webshop_rl.launching.slurm import queue as slurm_queue
 from webshop_rl.launching.slurm.queue import SlurmQueue
 from webshop_rl.launching.stop import StopRequests
 
-CONTENT = yaml.safe_load((Path(__file__).parents[2] / "conf/hardware/slurm_cpu.yaml").read_text())
-HARDWARE = HardwareConfig(**{key: value for key, value in CONTENT.items() if key != "defaults"})
+HARDWARE = hardware("slurm_cpu")
 
 
 class Answers(JobsWatch):

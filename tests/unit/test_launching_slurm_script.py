@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
+from hardware_parts import asking, hardware
 
-from webshop_rl.config.groups import HardwareConfig
 from webshop_rl.launching.slurm.script import sbatch_parameters
 
-CONTENT = yaml.safe_load((Path(__file__).parents[2] / "conf/hardware/slurm_cpu.yaml").read_text())
-HARDWARE = HardwareConfig(**{key: value for key, value in CONTENT.items() if key != "defaults"})
+HARDWARE = hardware("slurm_cpu")
 REQUEUED = -9  # Slurm kills the script while it sleeps
 
 
@@ -46,8 +43,8 @@ def test_what_becomes_of_a_job_whose_run_has_ended(
     _command(tmp_path, "scontrol", "exit 0")
     _command(tmp_path, "python", f"exit {job_end}")
     _command(tmp_path, "sleep", "kill -9 $PPID")
-    hardware = replace(HARDWARE, python=str(tmp_path / "python"))
-    told = sbatch_parameters(hardware, name="s", code=tmp_path, folder=tmp_path / "of the job", pack=1)
+    asked = asking(HARDWARE, python=str(tmp_path / "python"))
+    told = sbatch_parameters(asked, name="s", code=tmp_path, folder=tmp_path / "of the job", pack=1)
     script = "\n".join([f"(exit {of_srun})", *told["teardown"]])
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     environment |= {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "15"}
@@ -62,8 +59,8 @@ def test_what_becomes_of_a_job_whose_run_has_ended(
 def test_a_run_that_vanished_with_exit_code_0_is_looked_into(tmp_path: Path) -> None:
     _command(tmp_path, "squeue", "echo RUNNING 2")
     _command(tmp_path, "python", "exit 1")
-    hardware = replace(HARDWARE, python=str(tmp_path / "python"), container="env IN=1")
-    told = sbatch_parameters(hardware, name="s", code=tmp_path, folder=tmp_path, pack=1)
+    asked = asking(HARDWARE, python=str(tmp_path / "python"), container="env IN=1")
+    told = sbatch_parameters(asked, name="s", code=tmp_path, folder=tmp_path, pack=1)
     script = "\n".join(["(exit 0)", *told["teardown"]])
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     environment |= {"SLURM_JOB_ID": "15", "SLURM_RESTART_COUNT": "2"}

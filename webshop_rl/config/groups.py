@@ -123,18 +123,13 @@ class ModelConfig(ConfigGroup):
 
 
 @dataclass
-class HardwareConfig(ConfigGroup):
-    """Where a run executes; schema of conf/hardware/*.yaml.
+class SlurmConfig:
+    """What a run asks of Slurm; explained in conf/hardware/slurm_cpu.yaml.
 
     Attributes:
-        executor: local: processes of this machine | slurm: jobs | auto: slurm where sbatch exists.
-        device: cpu | cuda | auto (cuda where a GPU is visible).
-        threads: CPU threads of one run; null shares the cores evenly between the runs at work.
-        max_parallel: local runs at once; null is as many as cores (or GPUs) allow.
-        gpus: GPUs of one run on Slurm, on each of its nodes.
-        restarts: how often in a row a run that was killed is started again without having got further.
-        nodes, tasks_per_node: Slurm: more than one task in all trains with several processes.
-        cpus: CPU cores a task asks of Slurm; null is `threads`, or 1.
+        gpus: GPUs of one run on each of its nodes.
+        nodes, tasks_per_node: more than one task in all trains with several processes.
+        cpus: CPU cores a task asks for; null is `hardware.threads`, or 1.
         mem: memory a node, in Slurm's notation; null leaves it to the cluster.
         time: time limit in Slurm's notation (minutes, HH:MM:SS or D-HH:MM:SS).
         signal_s: seconds before the time limit at which a run is asked to save itself and requeue.
@@ -144,16 +139,9 @@ class HardwareConfig(ConfigGroup):
         container: words before the python command, e.g. `apptainer exec --nv image.sif`.
         python: the python command on the nodes; null is the one in use here.
         sbatch: further sbatch options by long name, e.g. {constraint: h100}.
-        strategy: how the processes of one run share the model: ddp | fsdp.
     """
 
-    name: str = ranged()
-    executor: str = choice("auto", "local", "slurm")
-    device: str = choice("auto", "cpu", "cuda")
-    threads: int | None = ranged(ge=1)
-    max_parallel: int | None = ranged(ge=1)
     gpus: int = ranged(ge=0)
-    restarts: int = ranged(ge=0)
     nodes: int = ranged(ge=1)
     tasks_per_node: int = ranged(ge=1)
     cpus: int | None = ranged(ge=1)
@@ -168,7 +156,29 @@ class HardwareConfig(ConfigGroup):
     container: str | None = ranged()
     python: str | None = ranged()
     sbatch: dict[str, Any] = ranged()
+
+
+@dataclass
+class HardwareConfig(ConfigGroup):
+    """Where a run executes; schema of conf/hardware/*.yaml.
+
+    Attributes:
+        executor: local: processes of this machine | slurm: jobs | auto: slurm where sbatch exists.
+        device: cpu | cuda | auto (cuda where a GPU is visible).
+        threads: CPU threads of one run; null shares the cores evenly between the runs at work.
+        max_parallel: local runs at once; null is as many as cores (or GPUs) allow.
+        restarts: how often in a row a run that was killed is started again without having got further.
+        strategy: how several processes of one run share the model: ddp | fsdp.
+    """
+
+    name: str = ranged()
+    executor: str = choice("auto", "local", "slurm")
+    device: str = choice("auto", "cpu", "cuda")
+    threads: int | None = ranged(ge=1)
+    max_parallel: int | None = ranged(ge=1)
+    restarts: int = ranged(ge=0)
     strategy: str = choice("ddp", "fsdp")
+    slurm: SlurmConfig = section(SlurmConfig)
 
 
 @dataclass

@@ -32,7 +32,7 @@ _FULL = "HYDRA_FULL_ERROR"
 _WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"}
 _WITH_VALUE |= {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"}
 # Keys that no schema lists.
-_FREE = "hardware.sbatch."
+_FREE = "hardware.slurm.sbatch."
 # What Hydra's grammar of overrides gives a meaning of its own.
 _SPECIAL = re.compile(r"[=~{}\[\]()&|<>!?;#]")
 
@@ -136,7 +136,7 @@ def _unreadable(override: str) -> UserError:
 def ordered(words: Sequence[str]) -> list[str]:
     """The words of a command line with Hydra's options first: its parser takes no option between overrides.
 
-    A further option of sbatch, hardware.sbatch.NAME=VALUE, gets the `+` that Hydra wants for a new key.
+    A further option of sbatch, hardware.slurm.sbatch.NAME=VALUE, gets the `+` that Hydra wants for a new key.
     """
     options: list[str] = []
     overrides: list[str] = []

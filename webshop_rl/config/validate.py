@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig
@@ -13,8 +12,7 @@ from webshop_rl.config.budget import planned_updates_of
 from webshop_rl.config.fields import UNSET, violation
 from webshop_rl.config.groups import ConfigGroup
 from webshop_rl.config.hydra_adapter import missing, no_such_key, removed
-from webshop_rl.config.schema import RunConfig
-from webshop_rl.config.walk import Tree, group_types, plain, section_schemas, walk
+from webshop_rl.config.walk import Tree, absent, plain, section_schemas, walk
 from webshop_rl.errors import UserError
 
 
@@ -27,7 +25,7 @@ def validate(cfg: DictConfig | Mapping[str, Any]) -> None:
     Raises: UserError naming the first offending key.
     """
     tree = plain(cfg)
-    for name in _removed(tree):
+    for name in absent(tree):
         raise removed(name)
     for key in walk(tree):
         if not key.declared:
@@ -61,13 +59,3 @@ def with_data(tree: Tree) -> Tree:
         if issubclass(schema, ConfigGroup) and (values := schema.find(tree[name])):
             found[name] = {**tree[name], **values}
     return {**tree, **found}
-
-
-def _removed(tree: Tree) -> Iterator[str]:
-    """Keys of the schemas that are not in the configuration any more."""
-    groups = group_types()
-    for f in fields(RunConfig):
-        if f.name not in tree or (f.name in groups and tree[f.name] == UNSET):
-            yield f.name
-    for name, schema in section_schemas(tree):
-        yield from (f"{name}.{f.name}" for f in fields(schema) if f.name not in tree[name])

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from webshop_rl.config.fields import FACTS, Facts
+from webshop_rl.config.fields import FACTS, UNSET, Facts
 from webshop_rl.config.groups import ConfigGroup
 from webshop_rl.config.schema import RunConfig
 
@@ -51,6 +51,11 @@ def walk(tree: Mapping[str, Any]) -> Iterator[Key]:
         tree: nested plain values.
     """
     yield from _walk(tree, RunConfig, Facts(), "")
+
+
+def absent(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Keys that a run's schemas have and its configuration lacks; of a group without an option, the group."""
+    yield from _absent(tree, RunConfig, "")
 
 
 def known_keys() -> Iterator[tuple[str, Facts]]:
@@ -134,6 +139,15 @@ def _walk(tree: Mapping[str, Any], schema: type | None, section: Facts, prefix: 
             yield from _walk(value, inner, facts, f"{prefix}{key}.")
         else:
             yield Key(f"{prefix}{key}", value, facts, schema is None or str(key) in table)
+
+
+def _absent(tree: Mapping[str, Any], schema: type, prefix: str) -> Iterator[str]:
+    for name, (_, kind) in _table(schema, Facts()).items():
+        value = tree.get(name, UNSET)
+        if name not in tree or (kind and value == UNSET):
+            yield f"{prefix}{name}"
+        elif kind and isinstance(value, Mapping):
+            yield from _absent(value, schema_of(kind, value.get("_target_")) or kind, f"{prefix}{name}.")
 
 
 def _known(schema: type, section: Facts, prefix: str) -> Iterator[tuple[str, Facts]]:

@@ -56,8 +56,9 @@ ROOT = Path(__file__).resolve().parents[3]
         (["~lr", "--cfg", "job"], "lr: a run needs it (leave ~lr out; lr=... gives another value)"),
         (["~seed", "seed=77"], "seed: a run needs it (leave ~seed out; seed=... gives another value)"),
         (
-            ["~hardware.time"],
-            "hardware.time: a run needs it (leave ~hardware.time out; hardware.time=... gives another value)",
+            ["~hardware.slurm.time"],
+            "hardware.slurm.time: a run needs it "
+            "(leave ~hardware.slurm.time out; hardware.slurm.time=... gives another value)",
         ),
         (
             ["-m", "model.num_heads=4,3"],
@@ -65,19 +66,20 @@ ROOT = Path(__file__).resolve().parents[3]
             "(hidden_size / num_heads must be a whole, even number)",
         ),
         (
-            ["hardware.tasks_per_node=2"],
-            "hardware.tasks_per_node: 2 asked for, but a local run is one process "
-            "(hardware.tasks_per_node=1, or Slurm)",
+            ["hardware.slurm.tasks_per_node=2"],
+            "hardware.slurm.tasks_per_node: 2 asked for, but a local run is one process "
+            "(hardware.slurm.tasks_per_node=1, or Slurm)",
         ),
         (
-            ["hardware.nodes=2", "sweep.dry_run=true"],
-            "hardware.nodes: 2 asked for, but a local run is one process (hardware.nodes=1, or Slurm)",
+            ["hardware.slurm.nodes=2", "sweep.dry_run=true"],
+            "hardware.slurm.nodes: 2 asked for, but a local run is one process "
+            "(hardware.slurm.nodes=1, or Slurm)",
         ),
         (
-            ["-m", "hardware.time=abc", "seed=1,2", "sweep.dry_run=true"],
-            "hardware.time: 'abc' is no time limit (e.g. 04:00:00 or 2-00:00:00)",
+            ["-m", "hardware.slurm.time=abc", "seed=1,2", "sweep.dry_run=true"],
+            "hardware.slurm.time: 'abc' is no time limit (e.g. 04:00:00 or 2-00:00:00)",
         ),
-        (["hardware.mem=lots"], "hardware.mem: 'lots' is no amount of memory (e.g. 8G)"),
+        (["hardware.slurm.mem=lots"], "hardware.slurm.mem: 'lots' is no amount of memory (e.g. 8G)"),
         (["debug=quik", "-m", "seed=1,2"], "debug: there is no quik (there are permuted, quick)"),
         (["debug=quik", "--cfg", "job", "--resolve"], "debug: there is no quik (there are permuted, quick)"),
         (["-m", "num_update=1,2"], "num_update: there is no such key (did you mean num_updates?)"),
@@ -162,8 +164,8 @@ def test_a_study_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Pa
 
 
 def test_options_come_first_and_a_further_sbatch_option_is_added() -> None:
-    words = ["experiment=x", "--cfg", "job", "hardware.sbatch.constraint=h100", "-m", "seed=1,2"]
+    words = ["experiment=x", "--cfg", "job", "hardware.slurm.sbatch.constraint=h100", "-m", "seed=1,2"]
     assert ordered(words) == [
         *("--cfg", "job", "-m"),
-        *("experiment=x", "++hardware.sbatch.constraint=h100", "seed=1,2"),
+        *("experiment=x", "++hardware.slurm.sbatch.constraint=h100", "seed=1,2"),
     ]

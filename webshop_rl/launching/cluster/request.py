@@ -16,13 +16,14 @@ def check_request(hardware: HardwareConfig, executor: str) -> None:
         executor: "local" or "slurm".
     Raises: UserError naming the first key that is wrong.
     """
-    minutes(hardware.time)
-    if hardware.mem is not None and not re.fullmatch(r"\d+[KMGT]?B?", hardware.mem.strip(), re.IGNORECASE):
-        raise UserError(f"{hardware.mem!r} is no amount of memory", where="hardware.mem", remedy="e.g. 8G")
-    for key, asked in (("nodes", hardware.nodes), ("tasks_per_node", hardware.tasks_per_node)):
+    slurm = hardware.slurm
+    minutes(slurm.time)
+    if slurm.mem is not None and not re.fullmatch(r"\d+[KMGT]?B?", slurm.mem.strip(), re.IGNORECASE):
+        raise UserError(f"{slurm.mem!r} is no amount of memory", where="hardware.slurm.mem", remedy="e.g. 8G")
+    for key, asked in (("nodes", slurm.nodes), ("tasks_per_node", slurm.tasks_per_node)):
         if executor == "local" and asked > 1:
             raise UserError(
                 f"{asked} asked for, but a local run is one process",
-                where=f"hardware.{key}",
-                remedy=f"hardware.{key}=1, or Slurm",
+                where=f"hardware.slurm.{key}",
+                remedy=f"hardware.slurm.{key}=1, or Slurm",
             )

@@ -15,7 +15,7 @@ def minutes(limit: str) -> int:
     found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", limit.strip())
     if found is None:
         raise UserError(
-            f"{limit!r} is no time limit", where="hardware.time", remedy="e.g. 04:00:00 or 2-00:00:00"
+            f"{limit!r} is no time limit", where="hardware.slurm.time", remedy="e.g. 04:00:00 or 2-00:00:00"
         )
     days, *rest = found.groups()
     numbers = [int(part) for part in rest if part is not None]

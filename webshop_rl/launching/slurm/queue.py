@@ -60,7 +60,7 @@ def split(runs: Sequence[Planned], hardware: HardwareConfig, *, pack: int, large
     """Arrays for these runs: as few as the cluster allows, sharing the limit of jobs at once."""
     groups = [tuple(runs[k : k + pack]) for k in range(0, len(runs), pack)]
     arrays = [tuple(groups[k : k + largest]) for k in range(0, len(groups), largest)]
-    limit = hardware.array_parallelism
+    limit = hardware.slurm.array_parallelism
     if limit is None:
         return [Submission(array, len(array)) for array in arrays]
     each = max(1, limit // len(arrays))
@@ -125,7 +125,7 @@ class SlurmQueue:
         """Submit one array; its id."""
         executor = SlurmExecutor(folder, python=command(hardware))
         executor.update_parameters(**parameters, array_parallelism=part.parallelism)
-        limit = minutes(hardware.time)
+        limit = minutes(hardware.slurm.time)
         tasks = [SlurmRun(tuple(r.folder for r in g), entry, hardware.restarts, limit) for g in part.groups]
         noted = set(self._own.values())
         try:

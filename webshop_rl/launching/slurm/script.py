@@ -31,38 +31,38 @@ def sbatch_parameters(
         pack: runs in one job.
     Raises: UserError if the time limit is none, or several processes and several runs share a job.
     """
-    tasks = hardware.nodes * hardware.tasks_per_node
+    tasks = hardware.slurm.nodes * hardware.slurm.tasks_per_node
     if pack > 1 and tasks > 1:
         raise UserError("packed runs have one process each", where="sweep.pack", remedy="sweep.pack=1")
-    cpus = hardware.cpus or (hardware.threads or 1) * pack
+    cpus = hardware.slurm.cpus or (hardware.threads or 1) * pack
     threads = hardware.threads or max(1, cpus // pack)
     chosen = {
-        "partition": hardware.partition,
-        "account": hardware.account,
-        "qos": hardware.qos,
-        "mem": hardware.mem,
-        "gpus_per_node": hardware.gpus or None,
+        "partition": hardware.slurm.partition,
+        "account": hardware.slurm.account,
+        "qos": hardware.slurm.qos,
+        "mem": hardware.slurm.mem,
+        "gpus_per_node": hardware.slurm.gpus or None,
     }
     return {
         **{key: value for key, value in chosen.items() if value is not None},
         "job_name": name,
         "wckey": None,  # submitit's own is refused where wckeys are enforced
-        "time": minutes(hardware.time),
-        "nodes": hardware.nodes,
-        "ntasks_per_node": hardware.tasks_per_node,
+        "time": minutes(hardware.slurm.time),
+        "nodes": hardware.slurm.nodes,
+        "ntasks_per_node": hardware.slurm.tasks_per_node,
         "cpus_per_task": cpus,
-        "signal_delay_s": hardware.signal_s,
+        "signal_delay_s": hardware.slurm.signal_s,
         "stderr_to_stdout": False,
         "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cpus}"],
         "setup": [
-            *hardware.setup,
+            *hardware.slurm.setup,
             *(f"export {key}={value}" for key, value in thread_variables(threads).items()),
             "unset PYTHONSAFEPATH",
             "trap : USR2",  # meant for the run; sent to the script too by scancel --full
             f"cd {shlex.quote(str(code))} || exit 1",
         ],
         "teardown": _teardown(command(hardware), folder),
-        "additional_parameters": {"requeue": True, **hardware.sbatch},
+        "additional_parameters": {"requeue": True, **hardware.slurm.sbatch},
     }
 
 
@@ -103,5 +103,5 @@ def _teardown(python: str, folder: Path) -> list[str]:
 
 def command(hardware: HardwareConfig) -> str:
     """The python command of the jobs, in its container."""
-    python = hardware.python or shlex.quote(sys.executable)
-    return f"{hardware.container} {python}" if hardware.container else python
+    python = hardware.slurm.python or shlex.quote(sys.executable)
+    return f"{hardware.slurm.container} {python}" if hardware.slurm.container else python

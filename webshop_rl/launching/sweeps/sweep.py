@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from webshop_rl.config.groups import HardwareConfig, SweepConfig
+from webshop_rl.config.load import as_typed
 from webshop_rl.launching.cluster.request import check_request
 from webshop_rl.launching.executors import resolve_executor
 from webshop_rl.launching.runs.compose import ComposedRun
@@ -54,17 +53,16 @@ def sweep_of(run: ComposedRun, name: str) -> Sweep:
         name: where the configuration gives none.
     Raises: UserError if it cannot be executed here.
     """
-    config = run.config
-    settings, hardware = SweepConfig(**config["sweep"]), HardwareConfig(**config["hardware"])
-    root, experiment = Path(config["root"]), str(config["experiment_name"])
-    executor = resolve_executor(hardware, settings)
-    check_request(hardware, executor)
+    config = as_typed(run.config)
+    root = Path(config.root)
+    executor = resolve_executor(config.hardware, config.sweep)
+    check_request(config.hardware, executor)
     return Sweep(
-        name=check_name(settings.name or name),
+        name=check_name(config.sweep.name or name),
         root=root,
-        hardware=hardware,
-        settings=settings,
-        tracking=resolve(OmegaConf.create(config["tracking"]), root=root, experiment=experiment),
-        wishes=Wishes(config["retry"], config["rerun"], config["on_code_change"]),
+        hardware=config.hardware,
+        settings=config.sweep,
+        tracking=resolve(config.tracking, root=root, experiment=config.experiment_name),
+        wishes=Wishes(config.retry, config.rerun, config.on_code_change),
         executor=executor,
     )
