@@ -19,30 +19,39 @@ SHARED_PACKAGES = Path(pytest.__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy of what git would ship, so that nothing is left in the checkout."""
-    place = tmp_path_factory.mktemp("wheel")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git would ship, so that nothing is built in the checkout."""
+    place = tmp_path_factory.mktemp("source")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.check_output(listed, cwd=REPOSITORY, text=True).splitlines():
         if not name.startswith("tests/") and (REPOSITORY / name).is_file():
-            (place / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(REPOSITORY / name, place / "source" / name)
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*build, "-w", str(place), str(place / "source")], check=True, capture_output=True)
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(REPOSITORY / name, place / name)
+    return place
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("wheel")
+    build = ["wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(place)]
+    subprocess.run([sys.executable, "-m", "pip", *build, str(source)], check=True, capture_output=True)
     return next(place.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command `webshop-rl` of a fresh environment, which borrows all but the wheel itself."""
-    place = tmp_path_factory.mktemp("installed") / "venv"
+    return install(tmp_path_factory.mktemp("installed"), str(wheel))
+
+
+def install(place: Path, *what: str) -> Path:
+    """The command `webshop-rl` of a fresh environment, which borrows all packages but this one."""
     venv.create(place, with_pip=False, symlinks=True)
-    python = place / "bin" / "python"
     (packages,) = place.glob("lib/python*/site-packages")
     # Behind the environment's own packages; the checkout, if it is installed there, is no part of it.
     (packages / "borrowed.pth").write_text(f"{SHARED_PACKAGES}\n")
-    install = ["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--force-reinstall", str(wheel)]
-    subprocess.run([str(python), *install], check=True, capture_output=True)
+    pip = ["install", "-q", "--no-deps", "--no-index", "--no-build-isolation", "--force-reinstall", *what]
+    command = [str(place / "bin" / "python"), "-m", "pip", *pip]
+    subprocess.run(command, check=True, capture_output=True)
     return place / "bin" / "webshop-rl"
 
 
@@ -102,6 +111,7 @@ def test_a_run_and_its_report(installed: Path, tmp_path: Path) -> None:
     (result,) = (tmp_path / "runs" / "runs").glob("*/result.json")
     name = result.parent.name
     assert json.loads((result.parent / "status.json").read_text())["state"] == "finished"
+    assert f" report --run {name}\n" in trained.stdout
     reported = run(installed, "report", "--run", name, cwd=tmp_path)
     assert reported.returncode == 0, reported.stderr
     (page,) = (tmp_path / "runs" / "reports").glob("*/report.html")
@@ -116,3 +126,10 @@ def test_a_sweep_runs_the_code_of_the_wheel_from_a_frozen_copy(installed: Path, 
     assert len(list((tmp_path / "runs" / "runs").glob("*/result.json"))) == 2
     (frozen,) = (tmp_path / "runs" / "code").iterdir()
     assert not (frozen / "webshop_rl" / "conf").exists()  # a run executes its own config.yaml
+
+
+def test_an_editable_installation_has_every_command_too(source: Path, tmp_path: Path) -> None:
+    program = install(tmp_path / "venv", "-e", str(source))
+    for command, shown in (("report", "usage:"), ("train", "algo: apo_pg")):
+        done = run(program, command, "--help", cwd=tmp_path)
+        assert shown in done.stdout, done.stderr
