@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import yaml  # type: ignore[import-untyped]
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from webshop_rl.config.budget import register_resolver
 from webshop_rl.config.schema import RunConfig
-from webshop_rl.config.walk import Tree, group_types, schema_of, variants
+from webshop_rl.config.walk import Tree, absent, group_types, plain, schema_of, variants
 from webshop_rl.errors import UserError
 
 
@@ -69,26 +70,29 @@ def with_schemas(tree: Mapping[str, Any] | DictConfig, where: Path | str) -> Dic
     cfg = OmegaConf.structured(RunConfig)
     try:
         for group, base in group_types().items():
-            target = tree[group].get("_target_")
+            target = tree.get(group, {}).get("_target_")
             schema = base if target is None else schema_of(base, target)
             if schema is None:
                 raise _other_code(f"no such {group} any more: {target}", where)
             cfg[group] = OmegaConf.structured(schema)
-        return cast(DictConfig, OmegaConf.merge(cfg, tree))
-    except (OmegaConfBaseException, KeyError, AttributeError) as error:
+        typed = cast(DictConfig, OmegaConf.merge(cfg, tree))
+        lacking = next(absent(plain(tree)), None)
+    except (OmegaConfBaseException, AttributeError) as error:
         raise _other_code(str(error), where) from error
+    if lacking:
+        raise _other_code(f"{lacking} is missing", where)
+    return typed
 
 
 def read(path: Path) -> Tree:
     """A frozen configuration as it stands in its file. Raises: UserError if it cannot be read."""
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, ValueError, OmegaConfBaseException) as error:
-        raise UserError(
-            f"cannot be read: {error}", where=str(path), remedy="rerun=true runs afresh"
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError("contains no configuration", where=str(path), remedy="rerun=true runs afresh")
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"cannot be read: {why}", where=str(path), remedy="rerun=true") from error
+    if not isinstance(content, dict) or not content:
+        raise UserError("contains no configuration", where=str(path), remedy="rerun=true")
     return cast(Tree, content)
 
 
