@@ -30,7 +30,7 @@ from hydra.types import RunMode
 
 from benchmarks.slurm_here import cluster, missing
 from webshop_rl.config import register
-from webshop_rl.launching.runs.compose import Composer
+from webshop_rl.launching.compose import Composer
 from webshop_rl.tracking.rows import read_rows
 
 REPOSITORY = Path(__file__).parents[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -16,8 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from webshop_rl.launching.cluster.commands import query_jobs
-from webshop_rl.launching.runs.state import State, read_status
+from webshop_rl.launching.slurm.commands import query_jobs
+from webshop_rl.launching.slurm.jobs import job_id_of
+from webshop_rl.storage.folders import Root
+from webshop_rl.storage.run_status import State, read_status
 
 
 @dataclass(frozen=True)
@@ -102,13 +103,12 @@ class Faults:
         """A run that executes now, by chance; None if there is none."""
         jobs = query_jobs()
         found = []
-        for folder in sorted((self._root / "runs").iterdir()):
-            status = read_status(folder)
-            with contextlib.suppress(OSError, ValueError):
-                job_id = json.loads((folder / "job.json").read_text())["job_id"]
-                job = jobs.get(job_id)
-                if status and status.state == State.RUNNING and job and job.state == "RUNNING":
-                    found.append(Victim(folder, job_id, job.node, status.pid))
+        for run in Root(self._root).all_runs():
+            status = read_status(run)
+            job_id = job_id_of(run)
+            job = jobs.get(job_id) if job_id else None
+            if status and status.state == State.RUNNING and job and job.state == "RUNNING":
+                found.append(Victim(run.path, job_id, job.node, status.pid))
         return self._chance.choice(found) if found else None
 
     def repair(self, *, all_of_it: bool = False) -> None:

@@ -20,16 +20,13 @@ from webshop_rl.evaluation.evaluator import Evaluation, Evaluator
 from webshop_rl.evaluation.intervals import compare
 from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
 from webshop_rl.evaluation.tables import result_markdown, result_table
-from webshop_rl.launching.runs.signature import acting_signature
-from webshop_rl.launching.sweeps.describe import user_name
-from webshop_rl.launching.sweeps.manifest import label_in_sweep
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.config import resolve
-from webshop_rl.tracking.tracker import NullTracker, open_tracker
+from webshop_rl.tracking.tracker import NullTracker, open_tracker, user_name
 from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_checkpoints, sweep_away
 from webshop_rl.training.display import RunDisplay
 from webshop_rl.training.learner import Learner
@@ -95,7 +92,7 @@ def _open(run_dir: Path, cfg: RunConfig, shop: Shop, group: Processes) -> NullTr
     return open_tracker(
         run_dir,
         resolve(cfg.tracking, root=run.root.path, experiment=cfg.experiment_name),
-        run_name=run_name(cfg, label_in_sweep(run.root.path, identity.get("sweep"), run_dir.name)),
+        run_name=run_name(cfg, identity.get("label", "")),
         params=identity.get("fields", {}),
         tags=run_tags(run_dir, cfg, shop, identity),
         parent_run_id=identity.get("parent_run_id"),
@@ -236,7 +233,7 @@ def _vstar(
         num_samples=algo.vstar_samples,
         reuse=cfg.on_code_change == "reuse",
         before=None if before is None else Provenance(**before),
-        configuration=acting_signature(identity["fields"]) if "fields" in identity else "",
+        configuration=identity.get("acting", ""),
     )
 
 

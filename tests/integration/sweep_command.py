@@ -43,18 +43,35 @@ class Command:
     Args:
         root: of the runs.
         source: checkout whose launch.py is run; by default a copy of this one.
+        task: what stands in the place of training; None for training itself.
         **behaviour: seed number (as `s3`) to what the stand-in does.
     """
 
-    def __init__(self, root: Path, source: Path | None = None, **behaviour: str) -> None:
-        self.root, self.source = root, source or checkout()
+    def __init__(
+        self,
+        root: Path,
+        source: Path | None = None,
+        *,
+        task: str | None = "fake_training:run",
+        **behaviour: str,
+    ) -> None:
+        self.root, self.source, self.task = root, source or checkout(), task
         self.environment = {
             **os.environ,
-            "WEBSHOP_RL_ENTRY": "fake_training:run",
             "PYTHONPATH": str(HERE),
             "FAKE_TRAINING": json.dumps({k.removeprefix("s"): v for k, v in behaviour.items()}),
             "COLUMNS": "200",
         }
+
+    def words(self, *what: str) -> list[str]:
+        """The words that run a script, or `-m` and a module, with the stand-in."""
+        stand_in = [] if self.task is None else [str(HERE / "stand_in.py"), self.task]
+        return [sys.executable, *stand_in, *what]
+
+    @property
+    def launch(self) -> list[str]:
+        """The words that run launch.py."""
+        return self.words(str(self.source / "launch.py"))
 
     def start(self, *overrides: str, stdin: int | None = None) -> subprocess.Popen[str]:
         flags = [o for o in overrides if o.startswith("-")]
@@ -64,7 +81,7 @@ class Command:
             common.pop(override.partition("=")[0], None)
         keys = [f"{key}={value}" for key, value in common.items()]
         return subprocess.Popen(
-            [sys.executable, str(self.source / "launch.py"), *flags, *keys, *given],
+            [*self.launch, *flags, *keys, *given],
             cwd=self.root.parent,
             env=self.environment,
             stdin=stdin,
@@ -89,7 +106,7 @@ class Command:
     def status(self, *words: str) -> tuple[int, str]:
         """The status command, from the same checkout."""
         done = subprocess.run(
-            [sys.executable, "-m", "webshop_rl.launching.status", *words, "--root", str(self.root)],
+            self.words("-m", "webshop_rl.launching.status", *words, "--root", str(self.root)),
             cwd=self.source,
             env=self.environment,
             capture_output=True,

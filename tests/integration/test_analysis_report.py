@@ -24,9 +24,10 @@ from analysis.load import load_sweep
 from analysis.report import main
 from analysis.tracker import open_tracker as open_analysis
 from analysis.verdict import verdict
-from webshop_rl.launching.runs.state import State
-from webshop_rl.launching.sweeps.manifest import Listed, write_manifest
-from webshop_rl.launching.sweeps.record import record_sweep
+from webshop_rl.launching.manifest import Listed, write_manifest
+from webshop_rl.launching.recording import record_sweep
+from webshop_rl.storage.folders import Root
+from webshop_rl.storage.run_status import State
 from webshop_rl.tracking.config import TrackingSettings, default_uri
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.tracker import open_tracker
@@ -78,7 +79,7 @@ def record(root: Path, sweep: str, runs: Sequence[Written], adopted: Sequence[Wr
     for run in runs:
         _record_run(root, sweep, run)
     states = {"FINISHED": State.FINISHED, "FAILED": State.FAILED, "KILLED": State.INTERRUPTED}
-    ended = {root / "runs" / run.name: (states[run.status], "") for run in (*runs, *adopted)}
+    ended = {Root(root).run(run.name): (states[run.status], "") for run in (*runs, *adopted)}
     record_sweep(settings_of(root), sweep, ended)
 
 
@@ -402,7 +403,7 @@ def test_a_sweep_is_counted_by_its_plan_stopped_and_launched_again(tmp_path):
     one, two, three, four = (Written("apo_pg", seed, 0.8) for seed in range(4))
     two.status = "KILLED"
     listed = [Listed(w.name, w.signature, (f"seed={w.seed}",)) for w in (one, two, three, four)]
-    write_manifest(tmp_path, "stopped", listed, [])
+    write_manifest(Root(tmp_path), "stopped", listed, [])
     # One done, Ctrl-C into the second, two not started.
     record(tmp_path, "stopped", [one, two])
     assert _ended(tmp_path, "stopped").startswith(

@@ -30,9 +30,7 @@ QUICK = (
 
 def shell(command: Command, *overrides: str, into: str) -> int:
     """Exit code of launch.py itself, its output redirected as a user would."""
-    words = shlex.join(
-        [sys.executable, str(command.source / "launch.py"), *overrides, f"root={command.root}"]
-    )
+    words = shlex.join([*command.launch, *overrides, f"root={command.root}"])
     done = subprocess.run(
         ["bash", "-c", f"{words} {into}; exit ${{PIPESTATUS[0]}}"],
         cwd=command.root.parent,
@@ -48,8 +46,7 @@ def shell(command: Command, *overrides: str, into: str) -> int:
 
 @pytest.mark.parametrize("into", ["2>&1 | head -1", "> /dev/full", ">&- 2>&-"])
 def test_a_run_finishes_though_nobody_reads_it(tmp_path: Path, into: str) -> None:
-    command = Command(tmp_path / "runs")
-    command.environment["WEBSHOP_RL_ENTRY"] = "webshop_rl.experiment:run_experiment"
+    command = Command(tmp_path / "runs", task=None)
     assert shell(command, *QUICK, into=into) == 0
     (folder,) = (tmp_path / "runs/runs").iterdir()
     assert read(folder / "status.json")["state"] == "finished"
@@ -84,8 +81,7 @@ def test_a_closed_terminal_stops_a_run_which_saves_itself(tmp_path: Path) -> Non
     terminal, screen = pty.openpty()
     process = subprocess.Popen(
         [
-            sys.executable,
-            str(command.source / "launch.py"),
+            *command.launch,
             "seed=1",
             f"root={command.root}",
             "tracking=journal",

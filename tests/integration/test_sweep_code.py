@@ -58,8 +58,7 @@ def test_numbers_of_other_code_are_refused_reused_or_made_again(tmp_path: Path, 
 def test_a_run_that_failed_before_its_first_update_may_be_retried_with_mended_code(
     tmp_path: Path, source: Path
 ) -> None:
-    command = Command(tmp_path / "runs", source)
-    command.environment["WEBSHOP_RL_ENTRY"] = "webshop_rl.late_probe:run"  # not there yet
+    command = Command(tmp_path / "runs", source, task="webshop_rl.late_probe:run")  # not there yet
     code, output = command.run("-m", "seed=1")
     assert code == 1, output
     assert "AttributeError" in output

@@ -38,9 +38,7 @@ ON_SLURM = (
 
 
 def _real(root: Path) -> Command:
-    command = Command(root)
-    del command.environment["WEBSHOP_RL_ENTRY"]
-    return command
+    return Command(root, task=None)
 
 
 def _losses(folder: Path) -> dict[int, float]:

@@ -15,8 +15,9 @@ import pytest
 
 from webshop_rl.cli import command, disk_full
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.state import RunStatus, State, one_line, read_status, write_status
-from webshop_rl.launching.runs.worker import RunFailed, execute
+from webshop_rl.launching.worker import RunFailed, execute, one_line
+from webshop_rl.storage.folders import RunFolder
+from webshop_rl.storage.run_status import RunStatus, State, read_status
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,11 +131,11 @@ def test_what_the_user_can_mend_is_one_line_of_a_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "runs_of_test_cli", sys.modules[__name__])
-    write_status(tmp_path, RunStatus())
+    RunStatus().write(RunFolder(tmp_path))
     with pytest.raises(RunFailed):
-        execute(tmp_path, entry=f"runs_of_test_cli:{entry}")
+        execute(RunFolder(tmp_path), task=f"runs_of_test_cli:{entry}")
     assert capsys.readouterr().err == line.format(tmp_path) + "\n"
-    status = read_status(tmp_path)
+    status = read_status(RunFolder(tmp_path))
     assert status is not None
     assert (status.state, f"error: {status.error}") == (state, line.format(tmp_path))
 

@@ -13,7 +13,7 @@ from huggingface_hub.errors import RevisionNotFoundError
 from shop5_parts import composed
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.compose import freeze
+from webshop_rl.launching.compose import freeze
 from webshop_rl.models.locate import hub_commit
 from webshop_rl.models.pretrained import fingerprint
 

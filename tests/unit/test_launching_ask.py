@@ -10,8 +10,7 @@ import time
 
 import pytest
 
-from webshop_rl.launching.stop import StopRequests
-from webshop_rl.launching.sweeps.ask import ask_to_cancel
+from webshop_rl.launching.launchers import StopRequests, ask_to_cancel
 
 
 @pytest.fixture

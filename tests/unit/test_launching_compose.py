@@ -12,7 +12,7 @@ from omegaconf import OmegaConf, open_dict
 
 from webshop_rl.config import register
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.compose import Composer
+from webshop_rl.launching.compose import Composer
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from webshop_rl.launching.runs.log import LogLines, logged, unstamped
-from webshop_rl.launching.runs.progress import last_line
+from webshop_rl.launching.log import LogLines, logged, unstamped
+from webshop_rl.launching.progress import last_line
+from webshop_rl.storage.folders import RunFolder
 
 
 def test_lines_get_the_time_and_the_screen_gets_what_was_printed() -> None:
@@ -41,7 +42,7 @@ def test_of_a_progress_bar_the_last_state_stays() -> None:
 
 def test_a_run_is_logged_attempt_by_attempt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for word in ("first", "second"):
-        with logged(tmp_path, screen=word == "second"):
+        with logged(RunFolder(tmp_path), screen=word == "second"):
             print(word)
             print("oh", file=sys.stderr)
     assert capsys.readouterr() == ("second\n", "oh\n")
@@ -52,5 +53,5 @@ def test_a_run_is_logged_attempt_by_attempt(tmp_path: Path, capsys: pytest.Captu
 
 def test_a_full_disk_fails_no_run(tmp_path: Path) -> None:
     (tmp_path / "log.txt").symlink_to("/dev/full")
-    with logged(tmp_path, screen=False):
+    with logged(RunFolder(tmp_path), screen=False):
         print("one", flush=True)

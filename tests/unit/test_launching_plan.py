@@ -6,32 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from webshop_rl.launching.runs.deaths import after_death
-from webshop_rl.launching.runs.observe import observe
-from webshop_rl.launching.runs.plan import Action, CodeChanged, Planned, Wishes, plan, plan_all
-from webshop_rl.launching.runs.presence import alive_as_launcher
-from webshop_rl.launching.runs.state import RunStatus, State, read_status, worker_lock, write_status
-from webshop_rl.launching.runs.worker import is_lost_peer
+from webshop_rl.launching.launchers import alive_as_launcher
+from webshop_rl.launching.plan import Action, CodeChanged, Planned, Reuse, plan, plan_all
+from webshop_rl.launching.reconcile import observe, record_crash
+from webshop_rl.launching.worker import is_lost_rank
+from webshop_rl.storage.folders import Root, RunFolder
+from webshop_rl.storage.run_status import RunStatus, State, read_status
 
 SIGNATURE = "0123456789ab"
 
 
-def _run(root: Path, state: State, *, code: str = "now", results: bool = True, name: str = SIGNATURE) -> Path:
-    folder = root / "runs" / name
-    folder.mkdir(parents=True)
-    (folder / "signature.json").write_text(json.dumps({"code_digest": code}))
-    write_status(folder, RunStatus(state, attempts=0 if state == State.PREPARED else 1, error="why"))
+def _run(
+    root: Path, state: State, *, code: str = "now", results: bool = True, name: str = SIGNATURE
+) -> RunFolder:
+    folder = Root(root).run(name)
+    folder.path.mkdir(parents=True)
+    folder.signature.write_text(json.dumps({"code_digest": code}))
+    RunStatus(state, attempts=0 if state == State.PREPARED else 1, error="why").write(folder)
     if results:
-        (folder / "journal.jsonl").write_text('{"kind":"metrics","ts_ms":1,"step":3,"metrics":{}}\n')
+        folder.journal.write_text('{"kind":"metrics","ts_ms":1,"step":3,"metrics":{}}\n')
     return folder
 
 
-def _plan(root: Path, **wishes: str | bool) -> Planned:
-    return plan(root, SIGNATURE, code="now", wishes=Wishes(**wishes), observe=read_status)  # type: ignore[arg-type]
+def _plan(root: Path, **reuse: str | bool) -> Planned:
+    return plan(Root(root), SIGNATURE, code="now", reuse=Reuse(**reuse), observe=read_status)  # type: ignore[arg-type]
 
 
 def test_a_new_run_starts(tmp_path: Path) -> None:
-    assert _plan(tmp_path) == Planned(SIGNATURE, tmp_path / "runs" / SIGNATURE, Action.START)
+    assert _plan(tmp_path) == Planned(Root(tmp_path).run(SIGNATURE), Action.START)
 
 
 @pytest.mark.parametrize(
@@ -105,14 +107,14 @@ def test_all_runs_of_other_code_are_counted(tmp_path: Path) -> None:
     for name in names[:2]:
         _run(tmp_path, State.FINISHED, code="then", name=name)
     with pytest.raises(CodeChanged, match="and 1 more"):
-        plan_all(tmp_path, names, code="now", wishes=Wishes(), observe=read_status)
+        plan_all(Root(tmp_path), names, code="now", reuse=Reuse(), observe=read_status)
 
 
 def test_running_is_true_while_the_process_lives(tmp_path: Path) -> None:
     folder = _run(tmp_path, State.RUNNING)
-    with worker_lock(folder):
-        assert observe(tmp_path, folder).state == State.RUNNING  # type: ignore[union-attr]
-    seen = observe(tmp_path, folder)
+    with folder.worker_lock:
+        assert observe(folder).state == State.RUNNING  # type: ignore[union-attr]
+    seen = observe(folder)
     assert seen is not None
     assert (seen.state, seen.error) == (State.INTERRUPTED, "its process is gone")
 
@@ -121,35 +123,35 @@ def test_a_queue_is_worth_what_its_launcher_is(tmp_path: Path) -> None:
     folder = _run(tmp_path, State.QUEUED)
     status = read_status(folder)
     assert status is not None
-    with alive_as_launcher(tmp_path) as launcher:
-        write_status(folder, replace(status, launcher=launcher))
-        assert observe(tmp_path, folder).state == State.QUEUED  # type: ignore[union-attr]
-        write_status(folder, replace(status, state=State.RUNNING, launcher=launcher))
+    with alive_as_launcher(Root(tmp_path)) as launcher:
+        replace(status, launcher=launcher).write(folder)
+        assert observe(folder).state == State.QUEUED  # type: ignore[union-attr]
+        replace(status, state=State.RUNNING, launcher=launcher).write(folder)
         # Between two attempts the process is gone, but the run is in its launcher's hands.
-        assert observe(tmp_path, folder).state == State.QUEUED  # type: ignore[union-attr]
-    assert observe(tmp_path, folder).state == State.INTERRUPTED  # type: ignore[union-attr]
-    write_status(folder, replace(status, launcher=launcher, attempts=0))
-    assert observe(tmp_path, folder).state == State.PREPARED  # type: ignore[union-attr]
+        assert observe(folder).state == State.QUEUED  # type: ignore[union-attr]
+    assert observe(folder).state == State.INTERRUPTED  # type: ignore[union-attr]
+    replace(status, launcher=launcher, attempts=0).write(folder)
+    assert observe(folder).state == State.PREPARED  # type: ignore[union-attr]
     assert not list((tmp_path / "launchers").iterdir())
 
 
 def test_a_torn_or_foreign_status_is_no_run(tmp_path: Path) -> None:
-    assert read_status(tmp_path) is None
+    assert read_status(RunFolder(tmp_path)) is None
     (tmp_path / "status.json").write_text('{"state": "runn')
-    assert read_status(tmp_path) is None
+    assert read_status(RunFolder(tmp_path)) is None
 
 
 def test_deaths_in_a_row_without_progress_end_a_run(tmp_path: Path) -> None:
     folder = _run(tmp_path, State.RUNNING)  # its journal has step 3
     status = RunStatus(State.RUNNING, attempts=1, progress=0)
-    first = after_death(folder, status, "killed", restarts=1)
-    assert (first.state, first.deaths) == (State.QUEUED, 1)
-    second = after_death(folder, replace(first, progress=3), "killed", restarts=1)
+    first = record_crash(folder, status, "killed", restarts=1)
+    assert (first.state, first.crashes) == (State.QUEUED, 1)
+    second = record_crash(folder, replace(first, progress=3), "killed", restarts=1)
     assert (second.state, second.error) == (State.FAILED, "killed, 2 attempts in a row")
     # Had it got further than step 2, the count would have begun anew.
-    further = after_death(folder, replace(first, progress=2), "killed", restarts=1)
-    assert (further.state, further.deaths) == (State.QUEUED, 1)
-    assert after_death(folder, status, "killed", restarts=0).error == "killed"
+    further = record_crash(folder, replace(first, progress=2), "killed", restarts=1)
+    assert (further.state, further.crashes) == (State.QUEUED, 1)
+    assert record_crash(folder, status, "killed", restarts=0).error == "killed"
 
 
 @pytest.mark.parametrize(
@@ -166,4 +168,4 @@ def test_an_error_of_the_connection_is_another_processs_end(
     monkeypatch: pytest.MonkeyPatch, error: Exception, size: int, lost: bool
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", str(size))
-    assert is_lost_peer(error) == lost
+    assert is_lost_rank(error) == lost

@@ -11,24 +11,16 @@ from hardware_parts import asking, hardware
 
 from webshop_rl.config.groups import SweepConfig
 from webshop_rl.errors import UserError
-from webshop_rl.launching.cluster.jobs import Job, Jobs, is_away, parse_squeue
-from webshop_rl.launching.cluster.request import check_request
-from webshop_rl.launching.cluster.time_limit import minutes
-from webshop_rl.launching.cluster.watch import JobsWatch
-from webshop_rl.launching.executors import resolve_executor
-from webshop_rl.launching.runs.observe import observe, settle
-from webshop_rl.launching.runs.plan import Action, Planned
-from webshop_rl.launching.runs.state import (
-    RunStatus,
-    State,
-    held_by_job,
-    hold_by_job,
-    read_status,
-    write_status,
-)
+from webshop_rl.launching.dry_run import Shape, estimate, model_shape
+from webshop_rl.launching.plan import Action, Planned
+from webshop_rl.launching.reconcile import observe, settle
+from webshop_rl.launching.slurm.commands import JobsWatch
+from webshop_rl.launching.slurm.jobs import Job, Jobs, is_away, job_id_of, minutes, note_job, parse_squeue
 from webshop_rl.launching.slurm.queue import split
-from webshop_rl.launching.slurm.script import sbatch_parameters, waiting_for
-from webshop_rl.launching.sweeps.estimate import Shape, estimate, model_shape
+from webshop_rl.launching.slurm.submit import sbatch_parameters, waiting_for
+from webshop_rl.launching.sweep import check_request, resolve_executor
+from webshop_rl.storage.folders import Root, RunFolder
+from webshop_rl.storage.run_status import RunStatus, State, read_status
 
 HARDWARE = asking(
     hardware("slurm_gpu"),
@@ -77,7 +69,7 @@ def test_slurm_gives_several_processes_and_memory_in_its_notation() -> None:
 
 
 def _runs(count: int) -> list[Planned]:
-    return [Planned(f"r{k}", Path(f"r{k}"), Action.START) for k in range(count)]
+    return [Planned(RunFolder(Path(f"r{k}")), Action.START) for k in range(count)]
 
 
 def test_arrays_are_as_few_as_the_cluster_allows() -> None:
@@ -112,7 +104,7 @@ def test_sbatch_is_told_what_the_hardware_file_says() -> None:
     assert told["setup"][-1] == "cd '/code dir' || exit 1"
     assert "export OMP_NUM_THREADS=4" in told["setup"]
     assert any(
-        "apptainer exec image.sif /opt/python -m webshop_rl.launching.slurm.job_end /f $code" in line
+        "apptainer exec image.sif /opt/python -m webshop_rl.launching.slurm.job /f $code" in line
         for line in told["teardown"]
     )
     with pytest.raises(UserError, match=r"sweep\.pack"):
@@ -165,8 +157,8 @@ def test_a_controller_that_is_away_is_told_from_one_that_refuses(problem: str, a
 
 def test_the_last_answer_stands_while_the_controller_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [Jobs({"1": Job("RUNNING")}), Jobs(None)]
-    monkeypatch.setattr("webshop_rl.launching.cluster.watch.query_jobs", lambda: answers.pop(0))
-    monkeypatch.setattr("webshop_rl.launching.cluster.watch._POLL_MIN_S", 0.0)
+    monkeypatch.setattr("webshop_rl.launching.slurm.commands.query_jobs", lambda: answers.pop(0))
+    monkeypatch.setattr("webshop_rl.launching.slurm.commands._POLL_MIN_S", 0.0)
     watch = JobsWatch()
     assert [watch.latest().get("1"), watch.latest().get("1")] == [Job("RUNNING")] * 2
     assert not answers
@@ -200,11 +192,11 @@ def test_the_last_answer_stands_while_the_controller_is_away(monkeypatch: pytest
 def test_a_runs_state_is_what_its_job_makes_of_it(
     tmp_path: Path, status: RunStatus, job: Job | None, expected: State
 ) -> None:
-    folder = tmp_path / "runs/r"
-    folder.mkdir(parents=True)
-    write_status(folder, status)
-    hold_by_job(folder, "7")
-    seen = observe(tmp_path, folder, Jobs(None if job is None else {"7": job}))
+    folder = Root(tmp_path).run("r")
+    folder.path.mkdir(parents=True)
+    status.write(folder)
+    note_job(folder, "7", tmp_path)
+    seen = observe(folder, Jobs(None if job is None else {"7": job}))
     assert seen is not None
     assert seen.state == expected
     settled = settle(folder, seen)
@@ -267,7 +259,7 @@ def test_auto_takes_slurm_where_it_is(
 
 def test_the_job_of_the_original_does_not_hold_a_copy(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    hold_by_job(root / "runs" / "a", "7", root / "sweeps" / "s" / "jobs")
-    assert held_by_job(root / "runs" / "a") == "7"
+    note_job(Root(root).run("a"), "7", root / "sweeps" / "s" / "jobs")
+    assert job_id_of(Root(root).run("a")) == "7"
     shutil.copytree(root, tmp_path / "copy")
-    assert held_by_job(tmp_path / "copy" / "runs" / "a") == ""
+    assert job_id_of(Root(tmp_path / "copy").run("a")) == ""

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from hardware_parts import hardware
 
-from webshop_rl.launching.cluster.jobs import Job, Jobs
-from webshop_rl.launching.cluster.watch import JobsWatch
-from webshop_rl.launching.runs.plan import Action, Planned
-from webshop_rl.launching.runs.state import RunStatus, State, hold_by_job, read_status, write_status
+from webshop_rl.launching.launchers import StopRequests
+from webshop_rl.launching.plan import Action, Planned
 from webshop_rl.launching.slurm import queue as slurm_queue
+from webshop_rl.launching.slurm.commands import JobsWatch
+from webshop_rl.launching.slurm.jobs import Job, Jobs, note_job
 from webshop_rl.launching.slurm.queue import SlurmQueue
-from webshop_rl.launching.stop import StopRequests
+from webshop_rl.storage.folders import Root, RunFolder
+from webshop_rl.storage.run_status import RunStatus, State, read_status
 
 HARDWARE = hardware("slurm_cpu")
 
@@ -32,24 +33,23 @@ class Answers(JobsWatch):
         return Jobs({"7_0": self.job}, asked=math.inf)
 
 
-def _queue(root: Path, status: RunStatus, job: Job) -> tuple[SlurmQueue, Path]:
-    folder = root / "runs/r"
-    folder.mkdir(parents=True)
-    (folder / "signature.json").write_text(json.dumps({"fields": {"num_updates": 9}}))
-    write_status(folder, status)
-    hold_by_job(folder, "7_0", root)
+def _queue(root: Path, status: RunStatus, job: Job) -> tuple[SlurmQueue, RunFolder]:
+    folder = Root(root).run("r")
+    folder.path.mkdir(parents=True)
+    folder.signature.write_text(json.dumps({"fields": {"num_updates": 9}}))
+    status.write(folder)
+    note_job(folder, "7_0", root)
     queue = SlurmQueue(
         [],
-        root=root,
         hardware=replace(HARDWARE, restarts=2),
         folder=root,
         code=root,
         name="s",
         launcher="l",
-        entry="module:function",
+        task=None,
         pack=1,
         watch=Answers(job),
-        others=[Planned("r", folder, Action.LEAVE, status)],
+        others=[Planned(folder, Action.LEAVE, status)],
         on_interrupt=lambda: False,
         stop=StopRequests(),
     )
@@ -67,7 +67,7 @@ AT_WORK = RunStatus(State.RUNNING, attempts=1)
         (AT_WORK, "TIMEOUT", True, State.QUEUED),
         (replace(AT_WORK, state=State.INTERRUPTED), "FAILED", True, State.QUEUED),
         (replace(AT_WORK, state=State.PREEMPTED), "PREEMPTED", True, State.QUEUED),
-        (replace(AT_WORK, deaths=2), "FAILED", False, State.FAILED),
+        (replace(AT_WORK, crashes=2), "FAILED", False, State.FAILED),
         (AT_WORK, "CANCELLED", False, State.INTERRUPTED),
         (replace(AT_WORK, state=State.INTERRUPTED), "COMPLETED", False, State.INTERRUPTED),
         (replace(AT_WORK, state=State.FINISHED), "FAILED", False, State.FINISHED),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hardware_parts import asking, hardware
 
-from webshop_rl.launching.slurm.script import sbatch_parameters
+from webshop_rl.launching.slurm.submit import sbatch_parameters
 
 HARDWARE = hardware("slurm_cpu")
 REQUEUED = -9  # Slurm kills the script while it sleeps
@@ -67,4 +67,4 @@ def test_a_run_that_vanished_with_exit_code_0_is_looked_into(tmp_path: Path) -> 
     done = subprocess.run(["bash", "-c", script], env=environment, check=False, timeout=60)
     assert done.returncode == 1
     end = (tmp_path / "called").read_text().splitlines()[-1]
-    assert end == f"python -m webshop_rl.launching.slurm.job_end {tmp_path} 0"
+    assert end == f"python -m webshop_rl.launching.slurm.job {tmp_path} 0"

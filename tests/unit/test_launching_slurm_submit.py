@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.cluster.jobs import Jobs
+from webshop_rl.launching.launchers import StopRequests
 from webshop_rl.launching.slurm import submit as slurm_submit
+from webshop_rl.launching.slurm.jobs import Jobs
 from webshop_rl.launching.slurm.submit import answering_controller, submit
-from webshop_rl.launching.stop import StopRequests
 
 AWAY = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
 TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"

@@ -10,14 +10,10 @@ import pytest
 from rich.console import Console, RenderableType
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.local.slots import local_slots
-from webshop_rl.launching.runs.code import snapshot
-from webshop_rl.launching.runs.compose import ComposedRun
-from webshop_rl.launching.runs.progress import Progress, read_progress, time_left_s
-from webshop_rl.launching.runs.state import RunStatus, State
-from webshop_rl.launching.stop import StopRequests
-from webshop_rl.launching.sweeps.comparison import compare
-from webshop_rl.launching.sweeps.manifest import (
+from webshop_rl.launching.compose import ComposedRun
+from webshop_rl.launching.launchers import StopRequests
+from webshop_rl.launching.local import local_slots
+from webshop_rl.launching.manifest import (
     Listed,
     check_name,
     read_manifest,
@@ -25,8 +21,12 @@ from webshop_rl.launching.sweeps.manifest import (
     sweep_name,
     write_manifest,
 )
-from webshop_rl.launching.sweeps.table import RunView, SweepTable, duration, render
+from webshop_rl.launching.prepare import snapshot
+from webshop_rl.launching.progress import Progress, read_progress, time_left_s
+from webshop_rl.launching.views import RunView, SweepTable, compare, duration, render
 from webshop_rl.source import code_digest
+from webshop_rl.storage.folders import Root, RunFolder
+from webshop_rl.storage.run_status import RunStatus, State
 
 
 def _hardware(**changes: object) -> SimpleNamespace:
@@ -48,7 +48,7 @@ def _hardware(**changes: object) -> SimpleNamespace:
 def test_slots_share_the_cores(
     monkeypatch: pytest.MonkeyPatch, cores: int, hardware: SimpleNamespace, runs: int, expected: list[int]
 ) -> None:
-    monkeypatch.setattr("webshop_rl.launching.local.slots.cpu_cores", lambda: cores)
+    monkeypatch.setattr("webshop_rl.launching.local.cpu_cores", lambda: cores)
     slots = local_slots(hardware, runs)
     assert [slot.threads for slot in slots] == expected
     assert {slot.gpu for slot in slots} == {""}
@@ -99,11 +99,11 @@ def test_overrides_split_into_common_and_own() -> None:
 
 def test_a_manifest_keeps_what_earlier_launches_listed(tmp_path: Path) -> None:
     first = write_manifest(
-        tmp_path, "s", [Listed("aa", "aa", ("x=1",)), Listed("bb", "bb", ("x=2",))], ["y=1"]
+        Root(tmp_path), "s", [Listed("aa", "aa", ("x=1",)), Listed("bb", "bb", ("x=2",))], ["y=1"]
     )
-    assert read_manifest(tmp_path, "s") == first
+    assert read_manifest(Root(tmp_path), "s") == first
     second = write_manifest(
-        tmp_path, "s", [Listed("bb-r1", "bb", ("x=2",)), Listed("cc", "cc", ("x=3",))], []
+        Root(tmp_path), "s", [Listed("bb-r1", "bb", ("x=2",)), Listed("cc", "cc", ("x=3",))], []
     )
     assert [run.run for run in second.runs] == ["aa", "bb-r1", "cc"]
     assert second.created == first.created
@@ -115,15 +115,15 @@ def test_snapshot_is_a_copy_made_once(tmp_path: Path) -> None:
     (source / "webshop_rl/room/module.py").write_text("X = 1\n")
     (source / "webshop_rl/room/__pycache__/module.pyc").write_text("no code of ours")
     (source / "launch.py").write_text("pass\n")
-    copied = snapshot(tmp_path / "root", source)
+    copied = snapshot(Root(tmp_path / "root"), source)
     assert copied == tmp_path / "root/code" / code_digest(source)
     assert sorted(str(p.relative_to(copied)) for p in copied.rglob("*") if p.is_file()) == [
         "launch.py", "webshop_rl/room/module.py",
     ]  # fmt: skip
-    assert snapshot(tmp_path / "root", source) == copied
+    assert snapshot(Root(tmp_path / "root"), source) == copied
     code_digest.cache_clear()
     (source / "webshop_rl/room/module.py").write_text("X = 2\n")
-    assert snapshot(tmp_path / "root", source) != copied
+    assert snapshot(Root(tmp_path / "root"), source) != copied
     assert (copied / "webshop_rl/room/module.py").read_text() == "X = 1\n"
 
 
@@ -134,12 +134,12 @@ def test_an_edit_during_the_copy_is_noticed(tmp_path: Path, monkeypatch: pytest.
     code_digest(source)
     (source / "webshop_rl/module.py").write_text("X = 2\n")
     with pytest.raises(UserError, match="edited while"):
-        snapshot(tmp_path / "root", source)
+        snapshot(Root(tmp_path / "root"), source)
     assert not list((tmp_path / "root/code").iterdir())
 
 
 def test_progress_is_read_from_the_end_of_the_journal(tmp_path: Path) -> None:
-    assert read_progress(tmp_path) == Progress()
+    assert read_progress(RunFolder(tmp_path)) == Progress()
     (tmp_path / "signature.json").write_text('{"fields": {"num_updates": 9}}')
     rows = [
         '{"kind":"metrics","ts_ms":1,"step":4,"metrics":{"val/success":0.5}}',
@@ -147,7 +147,7 @@ def test_progress_is_read_from_the_end_of_the_journal(tmp_path: Path) -> None:
         '{"kind":"metrics","ts_ms":1,"step":8,"metr',
     ]
     (tmp_path / "journal.jsonl").write_text("x" * 100_000 + "\n" + "\n".join(rows))
-    progress = read_progress(tmp_path)
+    progress = read_progress(RunFolder(tmp_path))
     assert progress == Progress(7, 9, 0.5)
     assert progress.text == "7/9"
 
@@ -174,32 +174,40 @@ def test_signals_of_a_closing_session_are_one_request() -> None:
     assert StopRequests().exit_code == 0
 
 
-def _views() -> list[RunView]:
+def _views(root: Path) -> list[RunView]:
     return [
-        RunView("aa", "lr=1", RunStatus(State.FINISHED, started=1.0, ended=61.0), Progress(9, 9, 1.0)),
         RunView(
-            "bb", "lr=2", RunStatus(State.FAILED, started=1.0, ended=2.0, error="boom"), Progress(3, 9, 0.5)
+            RunFolder(root / "a"),
+            "lr=1",
+            RunStatus(State.FINISHED, started=1.0, ended=61.0),
+            Progress(9, 9, 1.0),
+        ),
+        RunView(
+            RunFolder(root / "b"),
+            "lr=2",
+            RunStatus(State.FAILED, started=1.0, ended=2.0, error="boom"),
+            Progress(3, 9, 0.5),
         ),
     ]
 
 
-def test_without_a_terminal_each_change_of_state_is_a_line() -> None:
+def test_without_a_terminal_each_change_of_state_is_a_line(tmp_path: Path) -> None:
     console = Console(width=80, record=True, force_terminal=False, file=open(os.devnull, "w"))  # noqa: SIM115
     with SweepTable("sweep s", console) as table:
-        table.show(_views())
-        table.show(_views())
+        table.show(_views(tmp_path))
+        table.show(_views(tmp_path))
     assert console.export_text().splitlines() == [
-        "aa lr=1 finished update 9/9 success 1.00 time 1m00s",
-        "bb lr=2 failed update 3/9 success 0.50 time 1s (boom)",
+        "a lr=1 finished update 9/9 success 1.00 time 1m00s",
+        "b lr=2 failed update 3/9 success 0.50 time 1s (boom)",
     ]
 
 
 def test_brackets_in_overrides_and_errors_are_shown_as_they_are(tmp_path: Path) -> None:
     status = RunStatus(State.FAILED, started=1.0, ended=2.0, error="gloo [/pair.cc:553] closed")
-    view = RunView("aa", "model.lora.target_modules=[q,v]", status, Progress())
+    view = RunView(RunFolder(tmp_path), "model.lora.target_modules=[q,v]", status, Progress())
     console = Console(width=120, record=True, markup=False, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(render([view], title="sweep [s]"))
-    console.print(compare([view], [tmp_path], title="sweep [s]"))
+    console.print(compare([view], title="sweep [s]"))
     text = console.export_text()
     assert text.count("model.lora.target_modules=[q,v]") == 2
     assert text.count("gloo [/pair.cc:553] closed") == 2
@@ -212,7 +220,7 @@ def test_the_comparison_shows_failures_and_each_baseline_once(tmp_path: Path, ke
     means += ' "baseline/rule": {"success": 0.25, "score": 0.5}}'
     (tmp_path / "a/result.json").write_text(f'{{"objective": 0.75, "{key}": {means}}}')
     console = Console(width=100, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(compare(_views(), [tmp_path / "a", tmp_path / "b"], title="sweep s"))
+    console.print(compare(_views(tmp_path), title="sweep s"))
     lines = [line.split() for line in console.export_text().splitlines()]
     assert ["lr=1", "finished", "0.500", "0.750", "1m00s"] in lines
     assert ["lr=2", "failed", "-", "-", "1s", "boom"] in lines
@@ -224,17 +232,16 @@ def test_the_comparison_shows_failures_and_each_baseline_once(tmp_path: Path, ke
 
 def test_arms_get_a_mean_with_its_interval_over_seeds(tmp_path: Path) -> None:
     scores = {"lr=1 seed=0": 0.25, "lr=1 seed=1": 0.75, "lr=2 seed=0": 0.5}
-    views, folders = [], []
+    views = []
     for number, (label, score) in enumerate(scores.items()):
         folder = tmp_path / str(number)
         folder.mkdir()
         means = f'{{"test": {{"success": 1.0, "score": {score}}}}}'
         (folder / "result.json").write_text(f'{{"objective": {score}, "policies": {means}}}')
         status = RunStatus(State.FINISHED, started=61.0, ended=91.0, earlier_s=30.0)
-        views.append(RunView(str(number), label, status, Progress(9, 9)))
-        folders.append(folder)
+        views.append(RunView(RunFolder(folder), label, status, Progress(9, 9)))
     for width in (80, 120):
-        lines = _shown(compare(views, folders, title="sweep s", width=width), width)
+        lines = _shown(compare(views, title="sweep s", width=width), width)
         # Of two seeds the bootstrap draws both ends a quarter of the time: the interval is from end to end.
         (row,) = (line.split() for line in lines if "mean of" in line)
         assert row == ["lr=1", "mean", "of", "2", "1.000", "[1.000,", "1.000]", "0.500", "[0.250,", "0.750]"]
@@ -246,7 +253,9 @@ def test_eighty_columns_are_enough_for_the_table_of_a_sweep() -> None:
     error = "ValueError: the hidden size (128) is not a multiple of the number of attention heads (3)"
     status = RunStatus(State.FAILED, started=1.0, ended=3000.0, error=error)
     label = "algo=apo_sft model.num_layers=3 env.distractors=4 seed=7"
-    view = RunView("210ace02b9fc", label, status, Progress(123, 1000, 0.5), place="48_12 node-17")
+    view = RunView(
+        RunFolder(Path("210ace02b9fc")), label, status, Progress(123, 1000, 0.5), place="48_12 node-17"
+    )
     lines = _shown(render([view], title="sweep s", width=80), 80)
     assert all(len(line.rstrip()) <= 80 for line in lines)
     (row,) = (line for line in lines if "123/1000" in line)

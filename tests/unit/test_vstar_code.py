@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from webshop_rl.launching.runs.plan import Action, CodeChanged, Planned
-from webshop_rl.launching.runs.reference_returns import check_reference_returns
-from webshop_rl.launching.runs.signature import acting_signature
+from webshop_rl.launching.plan import Action, CodeChanged, Planned, check_reference_returns
+from webshop_rl.launching.signature import acting_signature
 from webshop_rl.storage.folders import Root
 from webshop_rl.training import vstar
 from webshop_rl.training.vstar import Provenance, open_returns
@@ -100,11 +99,11 @@ def test_a_run_goes_on_with_the_samples_it_began_with(tmp_path: Path, code: Any)
 
 def run_of(root: Path, action: Action = Action.START, **fields: Any) -> tuple[Any, Planned]:
     given = {"algo.vstar_samples": 8, "env.name": "shop5", "vstar.seed": 0, "lr": 1.0, **fields}
-    return SimpleNamespace(fields=given), Planned("run", root / "runs/run", action)
+    return SimpleNamespace(fields=given), Planned(Root(root).run("run"), action)
 
 
 def check(root: Path, run: tuple[Any, Planned], on_code_change: str = "refuse") -> None:
-    check_reference_returns(root, [run], code="new", on_code_change=on_code_change)
+    check_reference_returns(Root(root), [run], code="new", on_code_change=on_code_change)
 
 
 def test_a_launch_refuses_what_only_other_code_has_sampled(tmp_path: Path, code: Any) -> None:

@@ -20,8 +20,8 @@ from webshop_rl.config.walk import facts_of, group_types, known_keys
 from webshop_rl.envs.types import SPLITS
 from webshop_rl.errors import UserError
 from webshop_rl.evaluate.target import Kind, Target
-from webshop_rl.launching.runs.compose import freeze
-from webshop_rl.launching.runs.signature import Scalar
+from webshop_rl.launching.compose import freeze
+from webshop_rl.launching.signature import Scalar
 from webshop_rl.storage.folders import RunFolder
 
 ALL: Final = "all"

@@ -26,8 +26,7 @@ from webshop_rl.evaluation.policies import Policy, play_network, scripted_polici
 from webshop_rl.evaluation.records import Record, read_records
 from webshop_rl.evaluation.tables import Result, result_markdown
 from webshop_rl.experiment import run_tags
-from webshop_rl.launching.runs.code import git_state
-from webshop_rl.launching.runs.ended import journalled_end
+from webshop_rl.launching.prepare import git_state
 from webshop_rl.models.agent import Agent
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
@@ -35,6 +34,7 @@ from webshop_rl.source import code_digest
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.tracking.config import TrackingSettings, resolve
+from webshop_rl.tracking.journal import journalled_end
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import may_write_here
 from webshop_rl.tracking.tracker import open_tracker
@@ -82,7 +82,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     settings = resolve(cfg.tracking, root=cfg.root, experiment=cfg.experiment_name)
     again = place.result.is_file()
     traced = not settings.traces or place.traces.is_dir()
-    if again and traced and journalled_end(place.path)[0] == "FINISHED":
+    if again and traced and journalled_end(place)[0] == "FINISHED":
         # It ended when it ended; only a tracker that was away may lack it.
         _replay(place.path, settings)
         records = read_records(place.episodes(name)) or []

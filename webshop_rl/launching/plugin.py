@@ -43,7 +43,7 @@ class SweeperConfig:
 
 
 class SweepLauncher(Launcher):  # type: ignore[misc]
-    """Executes a batch of runs, each in its own process or job; see webshop_rl.launching.sweeps.sweep."""
+    """Executes a batch of runs, each in its own process or job; see webshop_rl.launching.execute."""
 
     def __init__(self) -> None:
         self.hydra_context: HydraContext | None = None
@@ -58,8 +58,8 @@ class SweepLauncher(Launcher):  # type: ignore[misc]
 
         Raises: SystemExit(2) after one line on stderr if the input is bad: no run was started.
         """
-        from webshop_rl.launching.runs.compose import Composer
-        from webshop_rl.launching.sweeps.multirun import run_sweep
+        from webshop_rl.launching.compose import Composer
+        from webshop_rl.launching.multirun import run_sweep
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -115,7 +115,7 @@ def _check_size(overrides: Sequence[Override]) -> None:
 
 
 def _exit_if_failed(returns: Sequence[Sequence[JobReturn]]) -> None:
-    from webshop_rl.launching.sweeps.multirun import exit_code
+    from webshop_rl.launching.multirun import exit_code
 
     code = exit_code([job for results in returns for job in results])
     if code:

@@ -14,24 +14,22 @@ from rich.console import Console
 
 from webshop_rl.cli import invocation
 from webshop_rl.errors import UserError
+from webshop_rl.launching.compose import ComposedRun, freeze
 from webshop_rl.launching.control import print_log
-from webshop_rl.launching.local.slots import local_slots
-from webshop_rl.launching.runs.compose import ComposedRun, freeze
-from webshop_rl.launching.runs.log import logged
-from webshop_rl.launching.runs.observe import observe
-from webshop_rl.launching.runs.plan import Action, Planned, plan
-from webshop_rl.launching.runs.prepare import prepare
-from webshop_rl.launching.runs.presence import planning
-from webshop_rl.launching.runs.reference_returns import check_reference_returns
-from webshop_rl.launching.runs.results import objective
-from webshop_rl.launching.runs.state import RunStatus, State
-from webshop_rl.launching.runs.worker import Interrupted, LeftAlone, RunFailed, execute
-from webshop_rl.launching.sweeps.estimate import check_fits
-from webshop_rl.launching.sweeps.execute import execute_sweep
-from webshop_rl.launching.sweeps.sweep import Sweep, sweep_of
+from webshop_rl.launching.dry_run import check_fits
+from webshop_rl.launching.execute import execute_sweep
+from webshop_rl.launching.launchers import planning
+from webshop_rl.launching.local import local_slots
+from webshop_rl.launching.log import logged
+from webshop_rl.launching.plan import Action, Planned, check_reference_returns, plan
+from webshop_rl.launching.prepare import prepare
+from webshop_rl.launching.progress import objective
+from webshop_rl.launching.reconcile import observe
+from webshop_rl.launching.sweep import Sweep, sweep_of
+from webshop_rl.launching.worker import Interrupted, LeftAlone, RunFailed, execute
 from webshop_rl.source import acting_code_digest
 from webshop_rl.storage.files import read_json
-from webshop_rl.storage.folders import RunFolder
+from webshop_rl.storage.run_status import RunStatus, State
 from webshop_rl.tracking.prepare import check_tracker
 
 
@@ -58,7 +56,7 @@ def run_single(cfg: DictConfig) -> float:
             sweep.root,
             [(composed, planned)],
             code=acting_code_digest(sweep.source),
-            on_code_change=sweep.wishes.on_code_change,
+            on_code_change=sweep.reuse.on_code_change,
         )
         if planned.executes:
             prepare(composed, planned, sweep=None, code=sweep.code)
@@ -66,23 +64,23 @@ def run_single(cfg: DictConfig) -> float:
     if planned.action == Action.SKIP:
         return _show_finished(planned, console)
     if planned.action == Action.LEAVE:
-        return _wait_for_other(sweep.root, planned, console)
+        return _wait_for_other(planned, console)
     verb = "resumes" if planned.action == Action.RESUME else "starts"
-    console.print(f"run {planned.run} {verb}: {planned.folder}", highlight=False, soft_wrap=True)
+    console.print(f"run {planned.run} {verb}: {planned.folder.path}", highlight=False, soft_wrap=True)
     slot = local_slots(sweep.hardware, 1)[0]
     os.environ.update(slot.environment())
     try:
         with logged(planned.folder, screen=True):
-            reached = _execute(planned)
+            reached = _execute(planned, sweep.task)
     except LeftAlone:
-        return _wait_for_other(sweep.root, planned, console)
+        return _wait_for_other(planned, console)
     _show_next(planned, console)
     return reached
 
 
-def _execute(planned: Planned) -> float:
+def _execute(planned: Planned, task: str | None) -> float:
     try:
-        return execute(planned.folder)
+        return execute(planned.folder, task=task)
     except Interrupted as stopped:
         print(f"{stopped}; the same command resumes it", file=sys.stderr)
         raise SystemExit(stopped.exit_code) from None
@@ -93,13 +91,13 @@ def _execute(planned: Planned) -> float:
         raise SystemExit(1) from None
 
 
-def _wait_for_other(root: Path, planned: Planned, console: Console) -> float:
+def _wait_for_other(planned: Planned, console: Console) -> float:
     """Show what another process, launcher or job makes of the run, until that has ended.
 
     Returns: its objective.
     Raises: SystemExit(1) if it did not finish, SystemExit(130) at Ctrl-C, which leaves it alone.
     """
-    status = observe(root, planned.folder) or RunStatus()
+    status = observe(planned.folder) or RunStatus()
     place = f" on {status.host}" if status.host and status.state == State.RUNNING else ""
     console.print(
         f"run {planned.run} is {status.state}{place} already: waiting for it (Ctrl-C leaves it alone)",
@@ -109,7 +107,7 @@ def _wait_for_other(root: Path, planned: Planned, console: Console) -> float:
         print_log(planned.folder, follow=True)
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
-    status = observe(root, planned.folder) or RunStatus()
+    status = observe(planned.folder) or RunStatus()
     if status.state == State.FINISHED:
         return _show_finished(planned, console)
     print(f"{status.state}: {planned.run}: {status.error}; the same command goes on", file=sys.stderr)
@@ -130,14 +128,14 @@ def _plan(sweep: Sweep, composed: ComposedRun) -> Planned:
         sweep.root,
         composed.signature,
         code=sweep.code,
-        wishes=sweep.wishes,
-        observe=lambda folder: observe(sweep.root, folder),
+        reuse=sweep.reuse,
+        observe=observe,
     )
     if planned.action == Action.KEEP_FAILED:
         assert planned.status is not None
         raise UserError(
             f"run {planned.run} failed before: {planned.status.error}",
-            where=str(planned.folder),
+            where=str(planned.folder.path),
             remedy="retry=true runs it again",
         )
     return planned
@@ -147,9 +145,9 @@ def _show_finished(planned: Planned, console: Console) -> float:
     from webshop_rl.evaluation.tables import result_table
 
     console.print(
-        f"run {planned.run} is finished (rerun=true runs it afresh): {planned.folder}", soft_wrap=True
+        f"run {planned.run} is finished (rerun=true runs it afresh): {planned.folder.path}", soft_wrap=True
     )
-    result = read_json(RunFolder(planned.folder).result) or {}
+    result = read_json(planned.folder.result) or {}
     if result.get("main_minus"):
         console.print(result_table(result, width=console.width))
     elif result.get("trained_minus"):
@@ -160,7 +158,7 @@ def _show_finished(planned: Planned, console: Console) -> float:
 
 def _show_next(planned: Planned, console: Console) -> None:
     """Where the result is, and the commands that look into it."""
-    run = RunFolder(planned.folder)
+    run = planned.folder
     root = run.root.path
     options = "" if root == Path("runs").resolve() else f" --root {shlex.quote(str(root))}"
     overrides = "" if not options else f" root={shlex.quote(str(root))}"

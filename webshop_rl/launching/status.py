@@ -14,20 +14,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from webshop_rl.cli import command, invocation
 from webshop_rl.errors import UserError
-from webshop_rl.launching.cluster.watch import JobsWatch
 from webshop_rl.launching.control import cancel_sweep, find_run, print_log, retry_sweep
-from webshop_rl.launching.runs.state import GOING, State, jobs_of
-from webshop_rl.launching.sweeps.manifest import Manifest, list_sweeps, listed_run, read_manifest, single_runs
-from webshop_rl.launching.sweeps.replay import replay_sweep
-from webshop_rl.launching.sweeps.table import RunView, SweepTable, render, summary, view_run
+from webshop_rl.launching.manifest import Manifest, list_sweeps, listed_run, read_manifest, single_runs
+from webshop_rl.launching.recording import replay_sweep
+from webshop_rl.launching.slurm.commands import JobsWatch, jobs_of
+from webshop_rl.launching.views import RunView, SweepTable, render, summary, view_run
+from webshop_rl.storage.folders import Root
+from webshop_rl.storage.run_status import GOING, State
 
 # Single runs below the table of a sweep, besides those going.
 _RECENT = 5
@@ -36,48 +38,79 @@ _RECENT = 5
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """0; 1 if a run of the sweep failed; 2 if there is no such sweep or run."""
-    options = _parser().parse_args(arguments)
-    root = options.root.expanduser().resolve()
-    words = [*options.words]
-    action = words.pop(0) if words and words[0] in ("cancel", "retry", "logs") else "show"
-    if action == "logs":
-        with contextlib.suppress(KeyboardInterrupt):  # how --follow is left
-            print_log(find_run(root, words[0] if words else ""), follow=options.follow)
-        return 0
-    if action in ("cancel", "retry") and not words:
-        raise UserError("the name of a sweep is missing", where=action, remedy=_known_sweeps(root))
-    manifest = _find(root, words[0] if words else None)
-    if action == "cancel":
-        print(cancel_sweep(root, manifest))
-        return 0
-    if action == "retry" and not manifest.name:
-        raise UserError("is a single run", where=words[0], remedy="its command with retry=true goes on")
-    if action == "retry":
-        return retry_sweep(root, manifest)
-    with contextlib.suppress(KeyboardInterrupt):  # how the live table is left
-        return _show(root, manifest, options)
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    carry_out: Callable[[Root, argparse.Namespace], int] = options.carry_out
+    with contextlib.suppress(KeyboardInterrupt):  # how the live table and --follow are left
+        return carry_out(Root(options.root.expanduser().resolve()), options)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    root = argparse.ArgumentParser(add_help=False)
+    root.add_argument("--root", type=Path, default=argparse.SUPPRESS, help="root of the runs (default: runs)")
     parser = argparse.ArgumentParser(
-        prog=f"{invocation()} status", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog=f"{invocation()} status",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+        parents=[root],
     )
-    parser.add_argument("words", nargs="*", metavar="[cancel|retry|logs] SWEEP or RUN")
-    parser.add_argument("--root", type=Path, default=Path("runs"), help="root of the runs (default: runs)")
-    parser.add_argument("--once", action="store_true", help="one look, on a terminal too")
-    parser.add_argument("--json", action="store_true", help="one look, as JSON")
-    parser.add_argument("--follow", "-f", action="store_true", help="logs: go on printing")
-    parser.add_argument("--no-replay", action="store_true", help="leave the tracker as it is")
-    return parser
+    parser.set_defaults(root=Path("runs"))
+    commands = parser.add_subparsers(title="commands (default: show)", required=True)
+
+    show = commands.add_parser("show", parents=[root], help="the table of a sweep or a run")
+    show.add_argument("name", nargs="?", metavar="SWEEP or RUN")
+    show.add_argument("--once", action="store_true", help="one look, on a terminal too")
+    show.add_argument("--json", action="store_true", help="one look, as JSON")
+    show.add_argument("--no-replay", action="store_true", help="leave the tracker as it is")
+    show.set_defaults(carry_out=_show)
+
+    cancel = commands.add_parser("cancel", parents=[root], help="end runs; they save themselves first")
+    cancel.add_argument("name", nargs="?", metavar="SWEEP or RUN")
+    cancel.set_defaults(carry_out=_cancel)
+
+    retry = commands.add_parser("retry", parents=[root], help="run again what failed or was interrupted")
+    retry.add_argument("name", nargs="?", metavar="SWEEP")
+    retry.set_defaults(carry_out=_retry)
+
+    logs = commands.add_parser("logs", parents=[root], help="what a run has printed")
+    logs.add_argument("name", metavar="RUN")
+    logs.add_argument("--follow", "-f", action="store_true", help="go on printing")
+    logs.set_defaults(carry_out=_logs)
+
+    if not {*commands.choices, "-h", "--help"} & {*arguments}:
+        arguments = ["show", *arguments]
+    return parser.parse_args(arguments)
 
 
-def _find(root: Path, name: str | None) -> Manifest:
+def _cancel(root: Root, options: argparse.Namespace) -> int:
+    print(cancel_sweep(root, _named(root, options.name, "cancel")))
+    return 0
+
+
+def _retry(root: Root, options: argparse.Namespace) -> int:
+    manifest = _named(root, options.name, "retry")
+    if not manifest.name:
+        raise UserError("is a single run", where=options.name, remedy="its command with retry=true goes on")
+    return retry_sweep(root, manifest)
+
+
+def _logs(root: Root, options: argparse.Namespace) -> int:
+    print_log(find_run(root, options.name), follow=options.follow)
+    return 0
+
+
+def _named(root: Root, name: str | None, what: str) -> Manifest:
+    if name is None:
+        raise UserError("the name of a sweep is missing", where=what, remedy=_known_sweeps(root))
+    return _find(root, name)
+
+
+def _find(root: Root, name: str | None) -> Manifest:
     """The sweep of that name, or a run as a manifest of its own; without a name what was launched last."""
     if name is None:
         there = [*list_sweeps(root)[-1:], *filter(None, [single_runs(root)])]
         if not there:
-            raise UserError("contains no run", where=str(root), remedy="--root FOLDER")
+            raise UserError("contains no run", where=str(root.path), remedy="--root FOLDER")
         return max(there, key=lambda manifest: manifest.created)
     found = read_manifest(root, name)
     if found is not None:
@@ -86,26 +119,27 @@ def _find(root: Path, name: str | None) -> Manifest:
         folder = find_run(root, name)
     except UserError:
         what = f"there is no sweep {name}, and no run"
-        raise UserError(what, where=str(root), remedy=_known_sweeps(root)) from None
+        raise UserError(what, where=str(root.path), remedy=_known_sweeps(root)) from None
     return Manifest("", 0.0, (), (), (listed_run(folder),))
 
 
-def _known_sweeps(root: Path) -> str:
+def _known_sweeps(root: Root) -> str:
     known = ", ".join(manifest.name for manifest in list_sweeps(root)[-5:])
     return f"there are: {known}" if known else "there is no sweep"
 
 
-def look(root: Path, manifest: Manifest, watch: JobsWatch) -> list[RunView]:
+def look(root: Root, manifest: Manifest, watch: JobsWatch) -> list[RunView]:
     """The runs of a sweep as they stand."""
     folders = [manifest.folder(root, listed) for listed in manifest.runs]
     jobs = jobs_of(folders, watch.latest)
     return [
-        view_run(root, folder, listed.label, jobs, with_log=True)
+        view_run(folder, listed.label, jobs, with_log=True)
         for folder, listed in zip(folders, manifest.runs, strict=True)
     ]
 
 
-def _show(root: Path, manifest: Manifest, options: argparse.Namespace) -> int:
+def _show(root: Root, options: argparse.Namespace) -> int:
+    manifest = _find(root, options.name)
     console, watch = Console(markup=False), JobsWatch()
     views = look(root, manifest, watch)
     if not options.no_replay:
@@ -124,7 +158,7 @@ def _show(root: Path, manifest: Manifest, options: argparse.Namespace) -> int:
     return 1 if any(view.status.state == State.FAILED for view in views) else 0
 
 
-def _follow(root: Path, manifest: Manifest, watch: JobsWatch, console: Console) -> list[RunView]:
+def _follow(root: Root, manifest: Manifest, watch: JobsWatch, console: Console) -> list[RunView]:
     with SweepTable(_title(manifest), console) as table:
         while True:
             views = look(root, manifest, watch)
@@ -144,7 +178,7 @@ def _title(manifest: Manifest) -> str:
     return " ".join(word for word in ("sweep", manifest.name, *manifest.common) if word)
 
 
-def _others(console: Console, root: Path, shown: Manifest, watch: JobsWatch) -> None:
+def _others(console: Console, root: Root, shown: Manifest, watch: JobsWatch) -> None:
     """A line for each other sweep, and the single runs as a table."""
     for manifest in list_sweeps(root):
         if manifest.name != shown.name:

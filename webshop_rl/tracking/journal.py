@@ -22,11 +22,16 @@ from pathlib import Path
 
 from webshop_rl.storage.files import sync
 from webshop_rl.storage.folders import RunFolder
+from webshop_rl.storage.lock import Busy
+from webshop_rl.storage.run_status import State
 from webshop_rl.tracking import rows
 from webshop_rl.tracking.names import is_wall_clock
 from webshop_rl.tracking.rows import Row
 
 log = logging.getLogger(__name__)
+
+# MLflow's names of the states of runs that are over.
+MLFLOW_STATUS = {State.FINISHED: "FINISHED", State.FAILED: "FAILED", State.INTERRUPTED: "KILLED"}
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,47 @@ class Journal:
                 mismatch.key, mismatch.step, mismatch.journalled, mismatch.recomputed,
             )  # fmt: skip
         self.mismatches.append(mismatch)
+
+
+def close_journal(run: RunFolder, state: State, error: str) -> None:
+    """Record in its journal the end of a run that crashed before it could.
+
+    Does nothing for a run whose journal says so already, or that another process appends to.
+    """
+    if state not in MLFLOW_STATUS or journalled_end(run)[0] != "RUNNING":
+        return
+    try:
+        with run.record_lock.acquire():
+            journal = Journal(run.path)
+            if error:
+                journal.tags({"error": error})
+            journal.state(MLFLOW_STATUS[state], error)
+            journal.close()
+    except Busy:
+        return
+
+
+def add_tags(run: RunFolder, tags: Mapping[str, str]) -> None:
+    """Add tags to the journal of a run that has one and that no process appends to."""
+    if not run.journal.exists():
+        return
+    try:
+        with run.record_lock.acquire():
+            journal = Journal(run.path)
+            journal.tags(tags)
+            journal.close()
+    except Busy:
+        return
+
+
+def journalled_end(run: RunFolder) -> tuple[str, int]:
+    """The last state in a run's journal and since when, milliseconds since 1970; ("", 0) without one."""
+    state, since = "", 0
+    if run.journal.exists():
+        for _, row in rows.scan(run.journal):
+            if row["kind"] == "state":
+                state, since = row["status"], row["ts_ms"]
+    return state, since
 
 
 def mend_tail(path: Path) -> None:

@@ -10,9 +10,11 @@ otherwise in an attribute `run_status` (a preempted run has not failed). Only ra
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import math
+import os
 import re
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -273,6 +275,14 @@ def open_tracker(
         lock.release()
         raise
     return tracker
+
+
+def user_name() -> str:
+    """Who runs this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may know no name for its user
+        return str(os.getuid())
 
 
 def _as_text(values: Mapping[str, Any]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from shop5_parts import composed
 
 from webshop_rl.config.budget import planned_updates, planned_updates_of
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.signature import signature_fields
+from webshop_rl.launching.signature import signature_fields
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from webshop_rl.config import register
 from webshop_rl.config.hydra_adapter import CONF
 from webshop_rl.config.walk import Key, facts_of, known_keys, seed_keys, walk
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.compose import ComposedRun, Composer
-from webshop_rl.launching.sweeps.manifest import sweep_name
-from webshop_rl.launching.sweeps.multirun import run_sweep
+from webshop_rl.launching.compose import ComposedRun, Composer
+from webshop_rl.launching.manifest import sweep_name
+from webshop_rl.launching.multirun import run_sweep
 
 
 @pytest.fixture(scope="module")

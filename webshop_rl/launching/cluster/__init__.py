@@ -1,1 +1,0 @@
-"""Slurm as seen through its commands."""

@@ -1,0 +1,117 @@
+"""Many configs of one grid, composed quickly and exactly as Hydra composes each.
+
+Hydra reads and merges all files anew for each run (90 ms here). But plain `key=value` overrides are
+applied last, on the finished composition, so runs that choose the same options share it: it is copied
+and their values are applied to the copy by Hydra's own function.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, open_dict
+
+from webshop_rl.config.hydra_adapter import ERRORS, apply_values, as_user_error, chooses_option
+from webshop_rl.config.validate import validate, with_data
+from webshop_rl.config.walk import Tree, plain, walk
+from webshop_rl.launching.signature import Scalar, signature_fields, signature_of
+
+
+@dataclass(frozen=True)
+class ComposedRun:
+    """One run of a grid: its overrides, its resolved config with absolute paths, its identity."""
+
+    overrides: tuple[str, ...]
+    config: Tree
+    fields: dict[str, Scalar]
+    signature: str
+
+
+class Composer:
+    """Composes the runs of one command.
+
+    Args:
+        loader: Hydra's config loader.
+        master: the config Hydra composed for the command itself, `hydra` node included.
+    """
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
+        self.loader = loader
+        self.master = master
+        self._parser = OverridesParser.create()
+        self._parsed: dict[str, Override] = {}
+        self._bases: dict[tuple[str, ...], bytes] = {}
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of one run, without Hydra's own node.
+
+        Raises: UserError if it cannot be composed.
+        """
+        parsed = [self._parse(text) for text in overrides]
+        whole = [chooses_option(self.loader, override) for override in parsed]
+        options = tuple(text for text, chooses in zip(overrides, whole, strict=True) if chooses)
+        values = [override for override, chooses in zip(parsed, whole, strict=True) if not chooses]
+        try:
+            cfg: DictConfig = pickle.loads(self._base(options))
+            apply_values(values, cfg)
+        except ERRORS as error:
+            raise as_user_error(error) from error
+        return cfg
+
+    def run(self, overrides: Sequence[str]) -> ComposedRun:
+        """One run, checked, resolved and named.
+
+        Raises: UserError if a value is missing, out of range, or names data that is not there.
+        """
+        return freeze(self.compose(overrides), overrides)
+
+    def _base(self, options: tuple[str, ...]) -> bytes:
+        if options not in self._bases:
+            cfg = self.loader.load_sweep_config(self.master, list(options))
+            with open_dict(cfg):
+                del cfg["hydra"]
+            self._bases[options] = pickle.dumps(cfg)
+        return self._bases[options]
+
+    def _parse(self, text: str) -> Override:
+        if text not in self._parsed:
+            self._parsed[text] = self._parser.parse_override(text)
+        return self._parsed[text]
+
+
+def freeze(cfg: DictConfig, overrides: Sequence[str] = ()) -> ComposedRun:
+    """Check a config and the data it names, resolve it, make its paths absolute from here, and name the run.
+
+    Raises: UserError if a value is missing, out of range, or names data that is not there.
+    """
+    try:
+        tree = plain(cfg)
+    except ERRORS as error:
+        raise as_user_error(error) from error
+    validate(tree)
+    config = _with_absolute_paths(with_data(tree))
+    fields = signature_fields(config)
+    return ComposedRun(tuple(overrides), config, fields, signature_of(fields))
+
+
+def _with_absolute_paths(tree: Tree) -> Tree:
+    """The workers run elsewhere, so places are fixed now; what does not exist is not a place of ours."""
+    for key in walk(tree):
+        if key.facts.place and key.value:
+            place = Path(key.value).expanduser()
+            if key.name == "root" or place.exists():
+                _set(tree, key.name, str(place.resolve()))
+    return tree
+
+
+def _set(tree: Tree, name: str, value: str) -> None:
+    *sections, last = name.split(".")
+    for section in sections:
+        tree = tree[section]
+    tree[last] = value

@@ -1,0 +1,233 @@
+"""What a launch would do and cost, without doing it.
+
+Memory is counted, not measured:
+
+    weights            P * b            the reference too, unless it is the same weights without adapter
+    trained            T * (b + 8)      gradients and AdamW's two moments; adapters have b = 4
+                       T * 4            where b = 2: the float32 copies that AdamW steps on
+    learning           M * (L h + 16 h + 3 f) * b + 0.25 M * V * 8      with gradient checkpointing
+                       M * L (12 h + 3 f) * b     + 0.25 M * V * 8      without
+    acting             2 B C L k * b    the key-value cache
+    in all             weights + trained + max(learning, acting) + 0.8 GB for CUDA
+    strategy=fsdp      for trained: (the policy's weights + trained) / N + 2 (V h + a layer) b
+
+P, T parameters in all and trained; b bytes a number; M optim.micro_batch_tokens, a quarter of them
+action tokens; L layers, h hidden, f feed-forward, k key-value width, V vocabulary; B rollout.batch_size,
+C model.context_tokens; N processes, each of which acts with whole weights.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from webshop_rl.config.groups import HardwareConfig
+from webshop_rl.errors import UserError
+from webshop_rl.launching.compose import ComposedRun
+from webshop_rl.launching.local import local_slots
+from webshop_rl.launching.plan import Planned
+from webshop_rl.launching.slurm.commands import max_array_size
+from webshop_rl.launching.slurm.jobs import minutes
+from webshop_rl.launching.slurm.queue import split
+
+_SHOWN = 50
+_GB = 1e9
+_CUDA_BYTES = 0.8e9
+_ACTION_FRAC = 0.25
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of a transformer: layers, hidden, feed-forward, key-value width, vocabulary."""
+
+    layers: int
+    hidden: int
+    feed_forward: int
+    key_value: int
+    vocabulary: int
+
+    @property
+    def layer_parameters(self) -> int:
+        """Parameters of one layer: four attention and three feed-forward matrices."""
+        h, k, f = self.hidden, self.key_value, self.feed_forward
+        return 2 * h * h + 2 * h * k + 3 * h * f
+
+    @property
+    def parameters(self) -> int:
+        """Of the whole model, with one matrix for embedding and output."""
+        return self.layers * self.layer_parameters + self.vocabulary * self.hidden
+
+    def adapter_parameters(self, rank: int) -> int:
+        """Of low-rank adapters on all linear layers."""
+        h, k, f = self.hidden, self.key_value, self.feed_forward
+        return self.layers * rank * (2 * (h + h) + 2 * (h + k) + 3 * (h + f))
+
+
+# The models of conf/model, by what their names hold; from their published configurations.
+_KNOWN = {
+    "smollm2_135m": Shape(30, 576, 1536, 192, 49152),
+    "qwen2_5_0_5b": Shape(24, 896, 4864, 128, 151936),
+    "qwen2_5_1_5b": Shape(28, 1536, 8960, 256, 151936),
+    "qwen2_5_3b": Shape(36, 2048, 11008, 256, 151936),
+    "qwen2_5_7b": Shape(28, 3584, 18944, 512, 152064),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one run: bytes on the GPU, and on disk while it runs. None: the model's size is not known."""
+
+    gpu_gb: float | None
+    disk_gb: float | None
+
+
+def estimate(config: Mapping[str, Any]) -> Estimate:
+    """What one run needs, from its resolved configuration."""
+    shape = model_shape(config["model"])
+    if shape is None:
+        return Estimate(None, None)
+    model, rollout = config["model"], config["rollout"]
+    number = 2 if model["dtype"] == "bfloat16" else 4
+    adapters = bool(model["lora"]["enabled"])
+    trained = shape.adapter_parameters(int(model["lora"]["rank"])) if adapters else shape.parameters
+    trained_number = 4 if adapters else number
+    policy = shape.parameters * number + (trained * 4 if adapters else 0)
+    weights = policy + (0 if adapters else shape.parameters * number)
+    copies = 4 if trained_number < 4 else 0
+    learnt: float = trained * (trained_number + 8 + copies)
+    hardware = config.get("hardware") or {}
+    if hardware.get("strategy") == "fsdp":
+        num_processes = int(hardware["slurm"]["nodes"]) * int(hardware["slurm"]["tasks_per_node"])
+        # What is learnt is shared out; a unit's weights and gradients are whole while it computes.
+        unit = shape.vocabulary * shape.hidden + shape.layer_parameters
+        learnt = (policy + learnt) / num_processes + 2 * unit * number if num_processes > 1 else learnt
+    tokens = int(config["optim"]["micro_batch_tokens"])
+    h, f = shape.hidden, shape.feed_forward
+    if model["gradient_checkpointing"]:
+        activations = tokens * (shape.layers * h + 16 * h + 3 * f) * number
+    else:
+        activations = tokens * shape.layers * (12 * h + 3 * f) * number
+    learning = activations + _ACTION_FRAC * tokens * shape.vocabulary * 8
+    cache = 2 * int(rollout["batch_size"]) * int(model["context_tokens"]) * shape.layers * shape.key_value
+    memory = weights + learnt + max(learning, cache * number) + _CUDA_BYTES
+    # The last and the best checkpoint and the one being written, each with the optimiser's state.
+    disk = 3 * trained * (trained_number + 8 + copies)
+    return Estimate(memory / _GB, disk / _GB)
+
+
+def check_fits(config: Mapping[str, Any]) -> None:
+    """Raises: UserError if the layers' weights alone are more than the memory of this machine.
+
+    What is sure to fail is refused before there is a run; what only may, is tried.
+    """
+    shape = model_shape(config["model"])
+    if shape is None:
+        return
+    weights = shape.layers * shape.layer_parameters * (2 if config["model"]["dtype"] == "bfloat16" else 4)
+    memory = psutil.virtual_memory().total
+    if weights > memory:
+        raise UserError(
+            f"its layers weigh {weights / _GB:,.0f} GB, and this machine's memory is {memory / _GB:,.0f} GB",
+            where="model",
+            remedy="a smaller one",
+        )
+
+
+def model_shape(model: Mapping[str, Any]) -> Shape | None:
+    """From the keys of a model built here, a local folder's config.json, or a known name."""
+    if "hidden_size" in model:
+        h = int(model["hidden_size"])
+        # As models/tiny.py builds it; its vocabulary is the shop's, this many words at most.
+        return Shape(int(model["num_layers"]), h, 2 * h, h, int(model["max_vocabulary"]))
+    found = Path(str(model.get("path") or "")).expanduser() / "config.json"
+    if found.is_file():
+        return _published(json.loads(found.read_text()))
+    key = re.sub(r"[^a-z0-9]+", "_", f"{model.get('path') or ''} {model['name']}".lower())
+    return next((shape for name, shape in _KNOWN.items() if name in key), None)
+
+
+def _published(config: Mapping[str, Any]) -> Shape:
+    heads = int(config["num_attention_heads"])
+    width = int(config.get("head_dim") or config["hidden_size"] // heads)
+    return Shape(
+        int(config["num_hidden_layers"]),
+        int(config["hidden_size"]),
+        int(config["intermediate_size"]),
+        int(config.get("num_key_value_heads") or heads) * width,
+        int(config["vocab_size"]),
+    )
+
+
+def print_plan(
+    console: Console,
+    runs: Sequence[tuple[ComposedRun, Planned, str]],
+    *,
+    hardware: HardwareConfig,
+    executor: str,
+    pack: int,
+) -> None:
+    """The runs with what would become of each, then the cost of those that would be started.
+
+    Args:
+        runs: (composed, planned, label) of each.
+        hardware: what a job asks for.
+        executor: "local" or "slurm".
+        pack: runs that share a job or a GPU.
+    """
+    table = Table(box=None)
+    for column in ("run", "overrides", "would", "memory", "disk"):
+        table.add_column(column)
+    starting = [planned for _, planned, _ in runs if planned.executes]
+    disk = 0.0
+    for composed, planned, label in runs:
+        needs = estimate(composed.config)
+        disk += (needs.disk_gb or 0.0) if planned.executes else 0.0
+        if table.row_count < _SHOWN:
+            table.add_row(
+                planned.run, Text(label), planned.action.value, _gb(needs.gpu_gb), _gb(needs.disk_gb)
+            )
+    console.print(table)
+    if len(runs) > _SHOWN:
+        console.print(f"... and {len(runs) - _SHOWN} more")
+    cost = _slurm_cost if executor == "slurm" else _local_cost
+    lines = [*cost(starting, hardware, pack), f"disk while running: up to {_gb(disk)}"] if starting else []
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print("nothing was started (sweep.dry_run)", highlight=False)
+
+
+def _slurm_cost(runs: Sequence[Planned], hardware: HardwareConfig, pack: int) -> list[str]:
+    arrays = split(runs, hardware, pack=pack, largest=max_array_size())
+    jobs = sum(len(array.groups) for array in arrays)
+    hours = jobs * minutes(hardware.slurm.time) / 60
+    gpus, tasks = hardware.slurm.nodes * hardware.slurm.gpus, hardware.slurm.nodes * hardware.slurm.tasks_per_node
+    cpus = (hardware.slurm.cpus or (hardware.threads or 1) * pack) * tasks
+    at_once = sum(array.parallelism for array in arrays)
+    each = f"{hardware.slurm.nodes} nodes, {tasks} processes, {cpus} cores, {gpus} GPUs, {hardware.slurm.time}"
+    return [
+        f"{jobs} jobs in {len(arrays)} arrays, at most {at_once} at once; each {each}",
+        f"at most {hours * gpus:.1f} GPU-hours and {hours * cpus:.1f} core-hours (all to their time limit)",
+    ]
+
+
+def _local_cost(runs: Sequence[Planned], hardware: HardwareConfig, pack: int) -> list[str]:
+    slots = local_slots(hardware, len(runs), pack=pack)
+    gpus = len({slot.gpu for slot in slots if slot.gpu})
+    return [
+        f"{len(runs)} processes here, {len(slots)} at once, {slots[0].threads} threads each, on {gpus} GPUs"
+    ]
+
+
+def _gb(size: float | None) -> str:
+    if size is None:
+        return "?"
+    return f"{size:.1f} GB" if size >= 0.1 else f"{1000 * size:.0f} MB"

@@ -1,0 +1,239 @@
+"""Runs as processes of this machine, as many at once as there is room for.
+
+A run starts when a slot is free, with that slot's threads and GPU, from the frozen code, in a session of
+its own so that Ctrl-C reaches the launcher alone, which then asks the runs to save themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from webshop_rl.errors import UserError
+from webshop_rl.launching.plan import Planned
+from webshop_rl.launching.progress import last_line
+from webshop_rl.launching.reconcile import killed_by, record_crash
+from webshop_rl.launching.worker import Job
+from webshop_rl.storage.run_status import RunStatus, State, read_status
+
+_STOP_AGAIN_S = 5.0
+# A look at a thousand runs takes its time: between two, this many times that.
+LOOK_SHARE = 9.0
+
+
+class Queue(Protocol):
+    """Executes prepared runs somewhere."""
+
+    @property
+    def done(self) -> bool:
+        """Whether none of its runs executes or waits."""
+
+    def tick(self) -> None:
+        """Look at the runs once, and do what is due."""
+
+    @property
+    def note(self) -> str:
+        """What keeps it from going on, in one line; "" for nothing."""
+
+    def stop(self) -> None:
+        """Start nothing more, and ask what runs to save itself and end."""
+
+    def kill(self) -> None:
+        """End what runs at once."""
+
+
+# Every library that starts threads of its own; read when it is imported, so set before the process starts.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Room for one run: its CPU threads, and its GPU by the name CUDA_VISIBLE_DEVICES knows ("" for none)."""
+
+    threads: int
+    gpu: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """What a process in this slot must find in its environment."""
+        return {
+            **thread_variables(self.threads),
+            "CUDA_VISIBLE_DEVICES": self.gpu,
+        }
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Environment in which a process uses that many threads."""
+    return {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), "TOKENIZERS_PARALLELISM": "false"}
+
+
+def local_slots(hardware: Any, num_runs: int, *, pack: int = 1) -> list[Slot]:
+    """Slots for num_runs runs: one a core (or a share of the cores), or `pack` on each GPU.
+
+    Args:
+        hardware: as HardwareConfig: device, threads, max_parallel.
+        num_runs: runs to execute; more slots than that are of no use.
+        pack: runs that share one GPU.
+    Raises: UserError if a GPU is asked for and none is visible.
+    """
+    gpus = [] if hardware.device == "cpu" else visible_gpus()
+    if hardware.device == "cuda" and not gpus:
+        raise UserError("no GPU is visible on this machine", where="hardware.device", remedy="hardware=cpu")
+    cores = cpu_cores()
+    room = len(gpus) * pack if gpus else max(1, cores // (hardware.threads or 1))
+    count = max(1, min(hardware.max_parallel or room, num_runs))
+    threads = hardware.threads or max(1, cores // count)
+    return [Slot(threads, gpus[k % len(gpus)] if gpus else "") for k in range(count)]
+
+
+def cpu_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs this process may use, without importing torch."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name for name in chosen.split(",") if name.strip() and name != "-1"]
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.split() if done.returncode == 0 else []
+
+
+@dataclass
+class _Running:
+    run: Planned
+    slot: Slot
+    process: subprocess.Popen[bytes]
+
+
+class LocalQueue:
+    """Executes runs, as many at once as there are slots.
+
+    Args:
+        runs: those to execute, in order; their folders are prepared.
+        slots: what may be used at once.
+        code: working directory of the processes, which import from it.
+        launcher: name of the launcher in whose queue the runs wait.
+        restarts: how often in a row a run that was killed starts again without having got further.
+        task: in the place of training; see worker.Job.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Planned],
+        slots: Sequence[Slot],
+        *,
+        code: Path,
+        launcher: str,
+        restarts: int,
+        task: str | None = None,
+    ) -> None:
+        self._code, self._launcher, self._restarts, self._task = code, launcher, restarts, task
+        self._free = list(slots)
+        self._waiting = deque(runs)
+        self._running: list[_Running] = []
+        self._asked_to_stop = False
+        self._next_stop = 0.0
+        for run in runs:
+            _status(run).queue(launcher).write(run.folder)
+
+    @property
+    def done(self) -> bool:
+        """Whether no run executes or waits."""
+        return not (self._waiting or self._running)
+
+    @property
+    def note(self) -> str:
+        """Nothing that is outside keeps it from going on."""
+        return ""
+
+    def tick(self) -> None:
+        """Take note of processes that ended, and start what has room."""
+        for ended in [r for r in self._running if r.process.poll() is not None]:
+            self._running.remove(ended)
+            self._free.append(ended.slot)
+            self._conclude(ended)
+        if self._asked_to_stop and time.monotonic() >= self._next_stop:
+            self._ask_to_stop()
+        while self._waiting and self._free:
+            run, slot = self._waiting.popleft(), self._free.pop()
+            self._running.append(_Running(run, slot, self._start(run, slot)))
+
+    def _start(self, run: Planned, slot: Slot) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, **slot.environment()}
+        # It would keep the frozen code in the working directory from being imported.
+        environment.pop("PYTHONSAFEPATH", None)
+        job = Job(str(run.folder.path), os.getpid(), self._task)
+        with run.folder.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-u", "-m", "webshop_rl.launching.worker", job.as_json()],
+                cwd=self._code,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        """Start nothing more, and ask what runs to save itself and end."""
+        self._asked_to_stop = True
+        for run in self._waiting:
+            _status(run).leave_queue("stopped before its turn").write(run.folder)
+        self._waiting.clear()
+        self._ask_to_stop()
+
+    def _ask_to_stop(self) -> None:
+        """Again now and then: what starts just now may not listen yet."""
+        self._next_stop = time.monotonic() + _STOP_AGAIN_S
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End what runs at once; its last checkpoint stands."""
+        self._asked_to_stop = True
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, signum: signal.Signals) -> None:
+        for running in self._running:
+            if running.process.poll() is None:
+                os.killpg(running.process.pid, signum)
+
+    def _conclude(self, ended: _Running) -> None:
+        """Make the status of a run whose process is gone say so."""
+        status, code = _status(ended.run), ended.process.returncode
+        if status.state not in (State.QUEUED, State.RUNNING):
+            return
+        if status.pid != ended.process.pid and status.state == State.RUNNING:
+            return  # another launcher was faster and executes the run
+        if self._asked_to_stop:
+            status.lose_process("stopped on request").write(ended.run.folder)
+            return
+        killed = code < 0
+        cause = killed_by(-code) if killed else f"exit code {code}: {last_line(ended.run.folder.log)}"
+        restarts = self._restarts if killed else 0
+        after = record_crash(ended.run.folder, status, cause, restarts=restarts)
+        if after.state == State.QUEUED:
+            after.queue(self._launcher).write(ended.run.folder)
+            self._waiting.appendleft(ended.run)
+
+
+def _status(run: Planned) -> RunStatus:
+    return read_status(run.folder) or run.status or RunStatus()

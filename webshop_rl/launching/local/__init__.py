@@ -1,1 +1,0 @@
-"""Runs as processes of this machine."""

@@ -1,0 +1,189 @@
+"""What MLflow shows of a sweep: its parent run, shared children, runs that crashed, what was left undone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import yaml  # type: ignore[import-untyped]
+from omegaconf import OmegaConf
+
+from webshop_rl.launching.manifest import Manifest, read_manifest
+from webshop_rl.launching.progress import read_result
+from webshop_rl.launching.reconcile import settle
+from webshop_rl.launching.views import RunView
+from webshop_rl.storage.files import read_json, replace_file
+from webshop_rl.storage.folders import Root, RunFolder
+from webshop_rl.storage.run_status import GOING, State
+from webshop_rl.tracking.client import reason
+from webshop_rl.tracking.config import TrackingSettings, resolve
+from webshop_rl.tracking.journal import MLFLOW_STATUS, add_tags, close_journal, journalled_end
+from webshop_rl.tracking.mirror import Mirror
+from webshop_rl.tracking.names import EVALUATIONS
+from webshop_rl.tracking.prepare import finish_parent_run, may_write_here, parent_run
+from webshop_rl.tracking.tracker import user_name
+
+log = logging.getLogger(__name__)
+
+States = Mapping[RunFolder, tuple[State, str]]
+
+# A description is a tag, and MLflow takes 8,000 characters of one.
+_MAX_CHARS = 7500
+_HEAD = "run | state | test/success | test/score"
+
+
+def record_sweep(settings: TrackingSettings, name: str, states: States, *, whole: bool = True) -> None:
+    """Bring MLflow to what the launcher knows at the end: every child's state, the parent with its counts.
+
+    A run that another sweep trained is tagged `sweep.<name>` too. Whatever the tracker refuses is
+    warned about, for the runs themselves have ended.
+
+    Args:
+        settings: the sweep's tracker.
+        name: of the sweep.
+        states: where each run's folder stands, with its error.
+        whole: whether these are all runs of the sweep, so that its parent has ended, too.
+    """
+    root = Root(settings.root)
+    for folder, (state, error) in states.items():
+        close_journal(folder, state, error)
+    _tag_shared(name, states)
+    if not settings.mirrored:
+        return
+    try:
+        for folder in states:
+            Mirror(folder.path, settings).sync()
+        counts = Counter(state for state, _ in states.values())
+        tags = {f"runs.{s}": str(counts[s]) for s in MLFLOW_STATUS}
+        parent = parent_run(settings, name, tags=tags | describe(root, name, states))
+        if whole:
+            ended_ms = max((journalled_end(folder)[1] for folder in states), default=0) or None
+            finish_parent_run(settings, name, parent, _parent_status(counts), ended_ms=ended_ms)
+            replace_file(root.sweep(name).recorded, _as_text(states), durable=False)
+    except Exception as error:
+        log.warning("MLflow has not taken the end of sweep %s: %s", name, reason(error))
+
+
+def is_recorded(settings: TrackingSettings, name: str, states: States) -> bool:
+    """Whether MLflow has it that the sweep ended so."""
+    path = Root(settings.root).sweep(name).recorded
+    return path.exists() and path.read_text() == _as_text(states)
+
+
+def _as_text(states: States) -> str:
+    ended = {folder.name: state for folder, (state, _) in states.items()}
+    return json.dumps(ended, indent=1, sort_keys=True)
+
+
+def _tag_shared(name: str, states: States) -> None:
+    """Tag, in their journals, the runs whose parent is another sweep's: then any tracker learns of it."""
+    for folder in states:
+        own = (read_json(folder.signature) or {}).get("sweep")
+        if own != name:
+            add_tags(folder, {f"sweep.{name}": "shared"})
+
+
+def _parent_status(counts: Mapping[State, int]) -> str:
+    if counts.get(State.FAILED):
+        return "FAILED"
+    return "KILLED" if any(n and state != State.FINISHED for state, n in counts.items()) else "FINISHED"
+
+
+def describe(root: Root, name: str, states: States) -> dict[str, str]:
+    """Tags of the parent run: description, command, user and source, under the names MLflow shows them by.
+
+    Args:
+        root: folder of the runs.
+        name: of the sweep.
+        states: where each run's folder stands, with its error.
+    """
+    manifest = read_manifest(root, name)
+    if manifest is None:
+        return {}
+    return {
+        "mlflow.note.content": _description(manifest, states),
+        "mlflow.user": user_name(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": "launch.py",
+        "command": shlex.join(manifest.command),
+        "common": " ".join(manifest.common),
+        "runs.planned": str(len(manifest.runs)),
+    }
+
+
+def _description(manifest: Manifest, states: States) -> str:
+    by_run = {folder.name: (folder, state) for folder, (state, _) in states.items()}
+    counts = Counter(str(state) for state, _ in states.values())
+    ended = ", ".join(f"{num} {state}" for state, num in sorted(counts.items()))
+    lines = [f"{len(manifest.runs)} runs: {ended}", "", f"`{shlex.join(manifest.command)}`", ""]
+    rows, baselines = [], dict[str, None]()
+    for listed in manifest.runs:
+        folder, state = by_run.get(listed.run, (None, None))
+        result = read_result(folder) if folder is not None else {}
+        rows.append(f"{listed.label or listed.run} | {state or 'to come'} | {_numbers(result, 'test')}")
+        for arm in EVALUATIONS:
+            if arm not in ("test", "val") and f"{arm}/success" in result:
+                baselines[f"{arm} | | {_numbers(result, arm)}"] = None
+    table = [_HEAD, "--- | --- | --- | ---", *baselines, *rows]
+    size = len("\n".join(lines))
+    for number, row in enumerate(table):
+        size += len(row) + 1
+        if size > _MAX_CHARS:
+            lines.append(f"... and {len(table) - number} more rows")
+            break
+        lines.append(row)
+    return "\n".join(lines)
+
+
+def _numbers(result: Mapping[str, float], arm: str) -> str:
+    success, score = (result.get(f"{arm}/{name}") for name in ("success", "score"))
+    return " | ".join("-" if value is None else f"{value:.3f}" for value in (success, score))
+
+
+def states_of(views: Iterable[RunView]) -> States:
+    """Where the runs stand, with their errors."""
+    return {view.folder: (view.status.state, view.status.error) for view in views}
+
+
+def replay_sweep(root: Root, manifest: Manifest, views: Sequence[RunView]) -> None:
+    """Replay journals that the tracker has not taken whole, and write down the ends of runs that crashed.
+
+    The runs are those of a sweep, or single ones.
+
+    Costs nothing where nothing is left: mlflow is imported only if there is.
+    """
+    for view in views:
+        if settle(view.folder, view.status):
+            close_journal(view.folder, view.status.state, view.status.error)
+    settings = _settings(root, [view.folder for view in views])
+    if settings is None or not may_write_here(settings.uri):
+        return
+    if not settings.mirrored:
+        return
+    ended = states_of(view for view in views if view.status.state not in GOING)
+    whole = len(ended) == len(views)
+    behind = [mirror for folder in ended if (mirror := Mirror(folder.path, settings)).behind()]
+    if not manifest.name:
+        _replay(behind)
+    elif behind or (whole and not is_recorded(settings, manifest.name, ended)):
+        record_sweep(settings, manifest.name, ended, whole=whole)
+
+
+def _replay(behind: Sequence[Mirror]) -> None:
+    for mirror in behind:
+        try:
+            mirror.sync()
+        except Exception as error:
+            log.warning("MLflow has not taken all of run %s: %s", mirror.folder.name, reason(error))
+
+
+def _settings(root: Root, folders: Sequence[RunFolder]) -> TrackingSettings | None:
+    for folder in folders:
+        if folder.config.exists():
+            config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+            tracking = OmegaConf.create(config["tracking"])
+            return resolve(tracking, root=root.path, experiment=str(config["experiment_name"]))
+    return None

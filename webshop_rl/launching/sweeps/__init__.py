@@ -1,1 +1,0 @@
-"""Many runs: planned, handed over, watched, compared."""
