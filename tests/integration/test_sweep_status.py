@@ -62,7 +62,7 @@ def test_logs_and_errors_of_names(tmp_path: Path) -> None:
     assert code == 0
     assert "ValueError: the shop is closed" in output
     for words, what in (
-        (["logs", "zzz"], "is no run"),
+        (["logs", "zzz"], "is not a run"),
         (["nonsense"], "there are: study"),
         (["cancel", "nonsense"], "there is no sweep"),
         (["cancel"], "cancel: the name of a sweep is missing (there are: study)"),

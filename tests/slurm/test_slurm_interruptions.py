@@ -160,7 +160,7 @@ def test_the_processes_of_a_run_know_each_other_and_fall_together(tmp_path: Path
     assert tries[1][0]["world"][:3] == ["2", "0", "0"]
     assert str(tries[1][0]["world"][3]).startswith("n")
     error = read(command.runs()[2] / "status.json")["error"]
-    assert error == "process 1: ValueError: the shop is closed"
+    assert error == "process 1: ValueError: the shop is closed and a second line"
     wait_until(lambda: slurm_states(command)[2] == "FAILED")
     # One process was killed; the other saved the run, which Slurm started again.
     assert len(tries[3]) == 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from webshop_rl.errors import UserError
 from webshop_rl.launching.launchers import StopRequests
 from webshop_rl.launching.slurm import submit as slurm_submit
+from webshop_rl.launching.slurm import submitit_adapter
 from webshop_rl.launching.slurm.jobs import Jobs
 from webshop_rl.launching.slurm.submit import answering_controller, submit
 
@@ -20,23 +20,18 @@ AWAY = "slurm_load_jobs error: Unable to contact slurm controller (connect failu
 TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
 
 
-@dataclass
-class Submitted:
-    job_id: str
+class Submitit:
+    """An sbatch that refuses once for each of these lines, and then takes the jobs."""
 
-
-class Executor:
-    """submitit's, with an sbatch that complains as told, once for each complaint, and then takes the jobs."""
-
-    def __init__(self, *complaints: str) -> None:
-        self.complaints = list(complaints)
+    def __init__(self, *refusals: str) -> None:
+        self.refusals = list(refusals)
         self.environment: dict[str, str] = {}
 
-    def submit_array(self, tasks: Sequence[Callable[[], object]]) -> list[Submitted]:
-        if self.complaints:
-            raise RuntimeError(f"some words of submitit's\n{self.complaints.pop(0)}")
+    def submit_array(self, tasks: Sequence[Callable[[], object]], **_: object) -> list[str]:
+        if self.refusals:
+            raise RuntimeError(f"some words of submitit's\n{self.refusals.pop(0)}")
         self.environment = dict(os.environ)
-        return [Submitted(f"8_{k}") for k in range(len(tasks))]
+        return [f"8_{k}" for k in range(len(tasks))]
 
 
 @pytest.fixture
@@ -50,21 +45,26 @@ def cancelled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def _submit(executor: Executor, stop: StopRequests | None = None) -> list[str]:
-    return submit(executor, [print, print], folder=Path("f"), noted={"7_1"}, stop=stop or StopRequests())
+def _submit(monkeypatch: pytest.MonkeyPatch, submitit: Submitit) -> list[str]:
+    monkeypatch.setattr(submitit_adapter, "submit_array", submitit.submit_array)
+    return submit(
+        [print, print], folder=Path("f"), python="python", parameters={}, noted={"7_1"}, stop=StopRequests()
+    )
 
 
 def test_jobs_that_sbatch_took_without_saying_so_are_cancelled_before_it_is_asked_again(
-    cancelled: list[str], capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, cancelled: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _submit(Executor(TIMED_OUT)) == ["8_0", "8_1"]
+    assert _submit(monkeypatch, Submitit(TIMED_OUT)) == ["8_0", "8_1"]
     assert cancelled == ["7_0"]
     assert capsys.readouterr().err == f"waiting for Slurm's controller, Ctrl-C gives up: {TIMED_OUT}\n"
 
 
-def test_what_sbatch_refuses_is_not_tried_again(cancelled: list[str]) -> None:
+def test_what_sbatch_refuses_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, cancelled: list[str]
+) -> None:
     with pytest.raises(UserError, match="sbatch refused the jobs: invalid partition"):
-        _submit(Executor("invalid partition specified: nonsense"))
+        _submit(monkeypatch, Submitit("invalid partition specified: nonsense"))
     assert not cancelled
 
 
@@ -92,12 +92,12 @@ def test_a_slurm_that_is_not_set_up_is_not_waited_for(monkeypatch: pytest.Monkey
     assert not answering_controller(StopRequests()).reachable
 
 
-def test_sbatch_does_not_take_the_job_it_is_called_in_for_wishes(
+def test_sbatch_does_not_take_the_job_it_is_called_in_for_options(
     monkeypatch: pytest.MonkeyPatch, cancelled: list[str]
 ) -> None:
     for name, value in {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_CPU": "7", "SLURM_CONF": "/c"}.items():
         monkeypatch.setenv(name, value)
-    executor = Executor()
-    _submit(executor)
-    assert {name for name in executor.environment if name.startswith("SLURM")} == {"SLURM_CONF"}
+    submitit = Submitit()
+    _submit(monkeypatch, submitit)
+    assert {name for name in submitit.environment if name.startswith("SLURM")} == {"SLURM_CONF"}
     assert os.environ["SLURM_MEM_PER_CPU"] == "7"

@@ -204,7 +204,7 @@ def test_without_a_terminal_each_change_of_state_is_a_line(tmp_path: Path) -> No
 
 def test_brackets_in_overrides_and_errors_are_shown_as_they_are(tmp_path: Path) -> None:
     status = RunStatus(State.FAILED, started=1.0, ended=2.0, error="gloo [/pair.cc:553] closed")
-    view = RunView(RunFolder(tmp_path), "model.lora.target_modules=[q,v]", status, Progress())
+    view = RunView(RunFolder(tmp_path / "aa"), "model.lora.target_modules=[q,v]", status, Progress())
     console = Console(width=120, record=True, markup=False, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(render([view], title="sweep [s]"))
     console.print(compare([view], title="sweep [s]"))

@@ -54,7 +54,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawTextHelpFormatter,
         parents=[root],
     )
-    parser.set_defaults(root=Path("runs"))
     commands = parser.add_subparsers(title="commands (default: show)", required=True)
 
     show = commands.add_parser("show", parents=[root], help="the table of a sweep or a run")
@@ -79,7 +78,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     if not {*commands.choices, "-h", "--help"} & {*arguments}:
         arguments = ["show", *arguments]
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.root = getattr(
+        options, "root", Path("runs")
+    )  # a default of a command would undo what stands before it
+    return options
 
 
 def _cancel(root: Root, options: argparse.Namespace) -> int:
