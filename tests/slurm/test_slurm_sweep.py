@@ -54,7 +54,7 @@ def test_without_waiting_the_command_returns_and_status_tells_the_rest(tmp_path:
     command = Command(tmp_path / "runs", s1="slow", s2="slow")
     code, output = command.run(*ON_SLURM, "seed=1,2", "sweep.wait=false", "num_updates=8")
     assert code == 0, output
-    name = re.search(r"launching\.status (\S+) ", output)
+    name = re.search(r"status (\S+) --root", output)
     assert name is not None
     assert all(state != "finished" for state in command.states().values())
     code, output = command.run(*ON_SLURM, "seed=1,2", "sweep.wait=false", "num_updates=8")
