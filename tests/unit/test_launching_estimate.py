@@ -24,7 +24,7 @@ def config(dtype: str, *, rank: int = 0, strategy: str = "ddp", tasks: int = 1) 
         },
         "rollout": {"batch_size": 4},
         "optim": {"micro_batch_tokens": 1000},
-        "hardware": {"strategy": strategy, "nodes": 2, "tasks_per_node": tasks},
+        "hardware": {"strategy": strategy, "slurm": {"nodes": 2, "tasks_per_node": tasks}},
     }  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def test_a_large_model_is_what_shards_are_for() -> None:
     given = config("bfloat16", strategy="fsdp", tasks=4)
     given["model"] = {**given["model"], "name": "qwen2_5_7b", "gradient_checkpointing": True}
     del given["model"]["hidden_size"]
-    whole = {**given, "hardware": {"strategy": "ddp", "nodes": 2, "tasks_per_node": 4}}
+    whole = {**given, "hardware": {"strategy": "ddp", "slurm": {"nodes": 2, "tasks_per_node": 4}}}
     assert bytes_of(given) < 80e9 < bytes_of(whole)
 
 

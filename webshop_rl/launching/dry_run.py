@@ -206,13 +206,15 @@ def print_plan(
 
 
 def _slurm_cost(runs: Sequence[Planned], hardware: HardwareConfig, pack: int) -> list[str]:
+    slurm = hardware.slurm
     arrays = split(runs, hardware, pack=pack, largest=max_array_size())
     jobs = sum(len(array.groups) for array in arrays)
-    hours = jobs * minutes(hardware.slurm.time) / 60
-    gpus, tasks = hardware.slurm.nodes * hardware.slurm.gpus, hardware.slurm.nodes * hardware.slurm.tasks_per_node
-    cpus = (hardware.slurm.cpus or (hardware.threads or 1) * pack) * tasks
+    hours = jobs * minutes(slurm.time) / 60
+    gpus = slurm.nodes * slurm.gpus
+    tasks = slurm.nodes * slurm.tasks_per_node
+    cpus = (slurm.cpus or (hardware.threads or 1) * pack) * tasks
     at_once = sum(array.parallelism for array in arrays)
-    each = f"{hardware.slurm.nodes} nodes, {tasks} processes, {cpus} cores, {gpus} GPUs, {hardware.slurm.time}"
+    each = f"{slurm.nodes} nodes, {tasks} processes, {cpus} cores, {gpus} GPUs, {slurm.time}"
     return [
         f"{jobs} jobs in {len(arrays)} arrays, at most {at_once} at once; each {each}",
         f"at most {hours * gpus:.1f} GPU-hours and {hours * cpus:.1f} core-hours (all to their time limit)",

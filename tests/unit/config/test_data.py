@@ -15,7 +15,7 @@ from webshop_rl.config.walk import Tree, plain
 from webshop_rl.construct import construct_shop
 from webshop_rl.envs.webshop import catalogue
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.compose import freeze
+from webshop_rl.launching.compose import freeze
 
 FILES = {
     "items_shuffle_1000.json": [{"asin": "A"}],

@@ -17,7 +17,7 @@ from webshop_rl.config.load import as_typed, load
 from webshop_rl.config.walk import walk
 from webshop_rl.envs.shop5.config import Shop5Config
 from webshop_rl.errors import UserError
-from webshop_rl.launching.runs.compose import freeze
+from webshop_rl.launching.compose import freeze
 from webshop_rl.models.config import TinyConfig
 
 
