@@ -63,11 +63,11 @@ MUTANTS = [
             "temperature=cfg.rollout.temperature,\n        top_p=cfg.rollout.top_p,\n        estimator",
             "temperature=1.0,\n        top_p=cfg.rollout.top_p,\n        estimator",
         ),
-        ("evaluates as it samples", "eval_temperature=cfg.evaluation.temperature", "eval_temperature=1.0"),
     ),
     *_of(
         "training/trainer.py",
         SPLITS,
+        ("evaluates as it samples", "specs, config.temperature,", "specs, 1.0,"),
         (
             "validates what it trains on",
             "evaluation_specs(self._val_goals",
@@ -89,8 +89,8 @@ MUTANTS = [
         ),
         (
             "the same episodes in every update",
-            "group_specs(goals, settings.group_size, iteration,",
-            "group_specs(goals, settings.group_size, 0,",
+            "group_specs(goals, config.algo.group_size, iteration,",
+            "group_specs(goals, config.algo.group_size, 0,",
         ),
         (
             "num_skipped is lost at a resume",
@@ -290,5 +290,25 @@ MUTANTS = [
         "rollout/episode.py",
         (UNIT + "test_collector.py",),
         ("the penalty is a bonus", "reward=step.reward - penalty", "reward=step.reward + penalty"),
+    ),
+    *_of(
+        "config/schema.py",
+        (UNIT + "config/test_walk.py",),
+        (
+            "checkpoints change the signature",
+            "section(CheckpointConfig, affects_result=False)",
+            "section(CheckpointConfig)",
+        ),
+        ("V*'s seed is no seed", "ranged(ge=0, seed=True, decides=", "ranged(ge=0, decides="),
+    ),
+    *_of(
+        "config/fields.py",
+        (UNIT + "config/test_walk.py",),
+        ("a key forgets its section's facts", "replace(self, **{", "replace(Facts(), **{"),
+    ),
+    *_of(
+        "config/validate.py",
+        (UNIT + "config/test_data.py",),
+        ("data is not looked for", "values := schema.find(tree[name])", "values := {}"),
     ),
 ]
