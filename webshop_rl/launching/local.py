@@ -21,7 +21,7 @@ from webshop_rl.errors import UserError
 from webshop_rl.launching.plan import Planned
 from webshop_rl.launching.progress import last_line
 from webshop_rl.launching.reconcile import killed_by, record_crash
-from webshop_rl.launching.worker import Job
+from webshop_rl.launching.worker import LocalJob
 from webshop_rl.storage.run_status import RunStatus, State, read_status
 
 _STOP_AGAIN_S = 5.0
@@ -133,7 +133,7 @@ class LocalQueue:
         code: working directory of the processes, which import from it.
         launcher: name of the launcher in whose queue the runs wait.
         restarts: how often in a row a run that was killed starts again without having got further.
-        task: in the place of training; see worker.Job.
+        task: in the place of training; see worker.LocalJob.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class LocalQueue:
         environment = {**os.environ, **slot.environment()}
         # It would keep the frozen code in the working directory from being imported.
         environment.pop("PYTHONSAFEPATH", None)
-        job = Job(str(run.folder.path), os.getpid(), self._task)
+        job = LocalJob(str(run.folder.path), os.getpid(), self._task)
         with run.folder.log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-u", "-m", "webshop_rl.launching.worker", job.as_json()],

@@ -31,7 +31,7 @@ class Sweep:
         root: the folder of `root=`, absolute.
         executor: "local" or "slurm".
         source: where the code lies that executes the runs; a copy of it is frozen.
-        task: in the place of training; see worker.Job.
+        task: in the place of training; see worker.LocalJob.
     """
 
     name: str

@@ -38,7 +38,7 @@ _CONNECTION = re.compile(r"gloo|nccl|connection (was )?(closed|reset)|broken pip
 
 
 @dataclass(frozen=True)
-class Job:
+class LocalJob:
     """What a local process executes, as JSON on its command line.
 
     Attributes:
@@ -286,7 +286,7 @@ def end_with_parent(parent: int) -> None:
         raise Interrupted("the launcher is gone")
 
 
-def main(job: Job) -> int:
+def main(job: LocalJob) -> int:
     """Execute a run and nothing once the launcher is gone; the process's exit code."""
     run = RunFolder(Path(job.run))
     try:
@@ -301,4 +301,4 @@ def main(job: Job) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Job(**json.loads(sys.argv[1]))))
+    raise SystemExit(main(LocalJob(**json.loads(sys.argv[1]))))

@@ -51,7 +51,7 @@ class SlurmRun:
 
     Attributes:
         folders: of the runs: one, or several that are packed.
-        task: in the place of training; see worker.Job.
+        task: in the place of training; see worker.LocalJob.
         restarts: how often in a row a run that was killed starts again without having got further.
         limit_min: time limit of the job, minutes.
     """

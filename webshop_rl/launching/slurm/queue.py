@@ -64,7 +64,7 @@ class SlurmQueue:
         code: the frozen code.
         name: of the jobs.
         launcher: name of this launcher, in whose queue the runs are until Slurm has them.
-        task: in the place of training; see worker.Job.
+        task: in the place of training; see worker.LocalJob.
         pack: runs that share a job.
         watch: Slurm's view of the jobs.
         others: runs that an earlier launch submitted; waited for, too.
