@@ -85,7 +85,9 @@ def no_such_key(key: str) -> UserError:
         return UserError(
             f"the {group} chosen has no such key", where=key, remedy=f"another does: {group}=..."
         )
-    close = difflib.get_close_matches(key, known, n=1)
+    last = key.rpartition(".")[2]
+    deeper = [name for name in known if name.startswith(f"{group}.") and name.endswith(f".{last}")]
+    close = deeper or difflib.get_close_matches(key, known, n=1)
     remedy = f"did you mean {close[0]}?" if close else "--cfg job shows all keys of the groups chosen"
     return UserError("there is no such key", where=key, remedy=remedy)
 

@@ -79,6 +79,7 @@ ROOT = Path(__file__).resolve().parents[3]
             ["-m", "hardware.slurm.time=abc", "seed=1,2", "sweep.dry_run=true"],
             "hardware.slurm.time: 'abc' is no time limit (e.g. 04:00:00 or 2-00:00:00)",
         ),
+        (["hardware.mem=4G"], "hardware.mem: there is no such key (did you mean hardware.slurm.mem?)"),
         (["hardware.slurm.mem=lots"], "hardware.slurm.mem: 'lots' is no amount of memory (e.g. 8G)"),
         (["debug=quik", "-m", "seed=1,2"], "debug: there is no quik (there are permuted, quick)"),
         (["debug=quik", "--cfg", "job", "--resolve"], "debug: there is no quik (there are permuted, quick)"),
