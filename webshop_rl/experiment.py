@@ -259,7 +259,7 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     best = parts.trainer.run()
     parts.learner.restore(best)
     last = parts.trainer.progress.update
-    trained = evaluate(_network(parts, "test", "trained policy (best on validation)"), last, traces=True)
+    trained = evaluate(_network(parts, "test", "trained policy"), last, traces=True)
     scripted = [evaluate(policy, last) for policy in scripted_policies(parts.shop)]
     if parts.group.is_main:
         _tidy(parts.folder, best)
@@ -270,7 +270,7 @@ def _network(parts: RunParts, name: str, label: str) -> Policy:
     """The policy with the weights that the learner has at the moment it is played."""
 
     def play(specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
-        parts.display.phase(f"measuring the {label.partition(' (')[0]}", f"on {len(specs)} test episodes")
+        parts.display.phase(f"measuring the {label}", f"on {len(specs)} test episodes")
         return play_network(parts.collector, specs, parts.cfg.evaluation.temperature, parts.group)
 
     return Policy(name, label, play)
@@ -289,7 +289,8 @@ def _result(parts: RunParts, evaluations: Sequence[Evaluation], best: Checkpoint
     cfg, progress = parts.cfg, parts.trainer.progress
     label = f"{cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}"
     played = describe_episodes(parts.shop, "test", evaluations[0].records)
-    result = compare(f"{label}: {cfg.env.name}, {played}", evaluations)
+    title = f"{label}: {cfg.env.name}, {played}; trained policy of update {best.update}, best on validation"
+    result = compare(title, evaluations)
     return {
         **({"vstar": asdict(parts.vstar)} if parts.vstar else {}),
         **result,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from webshop_rl.cli import one_line_errors
@@ -22,7 +23,7 @@ def _train(cfg: DictConfig) -> float:
         # Imported late: --help and --cfg job must answer without loading torch.
         from webshop_rl.launching.single import run_single
 
-        return run_single(cfg)
+        return run_single(cfg, HydraConfig.get().overrides.task)
 
 
 def main() -> int:

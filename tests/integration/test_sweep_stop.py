@@ -84,6 +84,21 @@ def test_a_second_launcher_leaves_alone_what_the_first_has(tmp_path: Path) -> No
     assert {seed: len(tries) for seed, tries in command.attempts().items()} == {1: 1, 2: 1, 3: 1, 4: 1}
 
 
+def test_ctrl_c_on_a_sweep_that_only_waits_leaves_the_run_of_another_alone(tmp_path: Path) -> None:
+    command = Command(tmp_path / "runs", s1="hold")
+    first = command.start("-m", "seed=1")
+    wait_until(lambda: _one_has_begun(command))
+    second = command.start("-m", "seed=1")
+    wait_until(lambda: _prints(second, "1 leave alone"))
+    second.send_signal(signal.SIGINT)
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 130, output
+    assert "left alone, still going: 1 of 1 run" in output
+    assert "save themselves" not in output
+    command.let_go()
+    assert first.wait(timeout=90) == 0
+
+
 def test_a_single_run_is_a_run_like_those_of_a_sweep(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs", s1="hold")
     single = command.start("seed=1")
@@ -135,8 +150,12 @@ def test_the_same_single_run_twice_at_once_is_executed_once(tmp_path: Path) -> N
 
 def _waits(process: subprocess.Popen[str]) -> bool:
     """Reads on until the command says that it waits."""
+    return _prints(process, "waiting for it")
+
+
+def _prints(process: subprocess.Popen[str], words: str) -> bool:
     assert process.stdout is not None
-    return "waiting for it" in process.stdout.readline()
+    return words in process.stdout.readline()
 
 
 def test_a_failed_single_run_says_so_and_waits_for_retry(tmp_path: Path) -> None:

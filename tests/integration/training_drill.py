@@ -99,7 +99,7 @@ def main() -> None:
                 if death is not None:
                     torch.set_num_threads(death.get("threads", 1))
                     arm(death, root)
-                run_single(cfg)
+                run_single(cfg, overrides)
                 status = 0
             except BaseException as error:
                 print(repr(error), flush=True)

@@ -102,10 +102,20 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
         _report(console, sweep, views, time.monotonic() - began)
     else:
         root = shlex.quote(str(sweep.root.path))
+        if stop.count:
+            going = sum(v.status.state in GOING for v in views)
+            console.print(f"left alone, still going: {going} of {_runs(len(views))}", highlight=False)
         console.print(f"{invocation()} status {sweep.name} --root {root}", soft_wrap=True)
     status = {e.composed.signature: v.status for e, v in zip(entries, views, strict=True)}
+    # Jobs left to Slurm are what its user asked for (sweep.on_interrupt); nothing was cut short.
+    detached = GOING if sweep.executor == "slurm" else ()
     return [
-        Outcome(where[c.signature].folder, status[c.signature], stopped_by=stop.exit_code) for c in composed
+        Outcome(
+            where[c.signature].folder,
+            status[c.signature],
+            stopped_by=0 if status[c.signature].state in detached else stop.exit_code,
+        )
+        for c in composed
     ]
 
 
@@ -234,7 +244,8 @@ def attend(
             queue.tick()
             if (began := time.monotonic()) >= next_look or queue.done:
                 views = look()
-                table.show(views, _note(stop) or queue.note)
+                # Nothing of this launch is left to stop where all that goes on is executed by others.
+                table.show(views, queue.note if queue.done else _note(stop) or queue.note)
                 next_look = time.monotonic() + max(refresh_s, LOOK_SHARE * (time.monotonic() - began))
                 elsewhere = any(
                     run.action == Action.LEAVE and view.status.state in GOING
@@ -265,6 +276,10 @@ def _abandon(queue: Queue) -> None:
     queue.tick()
 
 
+def _runs(number: int) -> str:
+    return "1 run" if number == 1 else f"{number} runs"
+
+
 def _still_going(views: Sequence[RunView]) -> bool:
     return any(v.status.state in GOING for v in views)
 
@@ -278,7 +293,7 @@ def _announce(console: Console, sweep: Sweep, entries: Sequence[Entry], asked: i
     auto = {"slurm": " (auto: sbatch is here)", "local": " (auto: no sbatch here)"}[sweep.executor]
     executor = sweep.executor + (auto if sweep.hardware.executor == "auto" else "")
     console.print(
-        f"sweep {sweep.name}: {asked} runs{same} {what}: {doing}; {executor}, root {sweep.root.path}, "
+        f"sweep {sweep.name}: {_runs(asked)}{same} {what}: {doing}; {executor}, root {sweep.root.path}, "
         f"{seconds:.1f} s",
         highlight=False, soft_wrap=True,
     )  # fmt: skip

@@ -76,7 +76,11 @@ def _one_a_sweep(run: ComposedRun) -> set[tuple[str, str]]:
 def _job_return(run: ComposedRun, outcome: Outcome) -> JobReturn:
     job = JobReturn(overrides=list(run.overrides), working_dir=str(outcome.folder.path), task_name="launch")
     state = outcome.status.state
-    if outcome.dry or state in GOING:
+    if outcome.stopped_by and state in GOING:
+        # Left to the launcher or the jobs that execute it; this command was interrupted all the same.
+        job.status = JobStatus.FAILED
+        job.return_value = RunError(f"{outcome.folder.name}: left alone", outcome.stopped_by)
+    elif outcome.dry or state in GOING:
         job.status, job.return_value = JobStatus.COMPLETED, None  # nobody waits for it
     elif state == State.FINISHED:
         job.status, job.return_value = JobStatus.COMPLETED, objective(outcome.folder)

@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -33,23 +34,23 @@ from webshop_rl.storage.run_status import RunStatus, State
 from webshop_rl.tracking.prepare import check_tracker
 
 
-def run_single(cfg: DictConfig) -> float:
-    """Execute, resume or skip one run; its objective.
+def run_single(cfg: DictConfig, overrides: Sequence[str]) -> float:
+    """Execute, resume or skip one run; its objective. A run that another command executes is waited for.
 
     Args:
         cfg: composed and valid.
-    A run that another command executes is waited for.
-
+        overrides: as given on the command line.
     Raises: UserError before anything was started if the input is bad, or the run failed before and
         no retry is asked for; SystemExit(1) if it failed, after its traceback; SystemExit(128 + signal)
         if it was stopped.
     """
-    composed = freeze(cfg)
+    composed = freeze(cfg, overrides)
     sweep = sweep_of(composed, f"run-{composed.signature}")
     if sweep.executor == "slurm" or sweep.settings.dry_run:
         return _as_sweep_of_one(sweep, composed)
     check_fits(composed.config)
     check_tracker(sweep.tracking)
+    slot = local_slots(sweep.hardware, 1)[0]
     with planning(sweep.root):
         planned = _plan(sweep, composed)
         check_reference_returns(
@@ -67,7 +68,6 @@ def run_single(cfg: DictConfig) -> float:
         return _wait_for_other(planned, console)
     verb = "resumes" if planned.action == Action.RESUME else "starts"
     console.print(f"run {planned.run} {verb}: {planned.folder.path}", highlight=False, soft_wrap=True)
-    slot = local_slots(sweep.hardware, 1)[0]
     os.environ.update(slot.environment())
     try:
         with logged(planned.folder, screen=True):
@@ -117,7 +117,7 @@ def _wait_for_other(planned: Planned, console: Console) -> float:
 def _as_sweep_of_one(sweep: Sweep, composed: ComposedRun) -> float:
     """Hand the run to Slurm; nan if it has no objective yet."""
     outcome = execute_sweep(sweep, [composed])[0]
-    if outcome.status.state in (State.FAILED, State.INTERRUPTED):
+    if outcome.stopped_by or outcome.status.state in (State.FAILED, State.INTERRUPTED):
         raise SystemExit(outcome.stopped_by or 1)
     reached = objective(outcome.folder)
     return math.nan if reached is None else reached

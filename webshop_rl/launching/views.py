@@ -99,7 +99,7 @@ def summary(views: Sequence[RunView]) -> str:
     """`4 runs: 2 running, 1 queued, 1 finished`."""
     counts = Counter(view.status.state for view in views)
     parts = ", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state])
-    return f"{len(views)} runs: {parts}"
+    return f"{len(views)} {'run' if len(views) == 1 else 'runs'}: {parts}"
 
 
 def render(

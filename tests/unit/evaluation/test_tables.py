@@ -67,7 +67,7 @@ ONE = {"value": 0.5, "low": None, "high": None, "num": 1}  # one product
 RESULT: dict[str, Any] = {
     "title": "a run: shop5, test goals (these are training goals), 9 episodes, 5 goals of 5 products",
     "main": "test",
-    "labels": {"test": "trained policy (best on validation)", "baseline/rule": "rule"},
+    "labels": {"test": "trained policy", "baseline/rule": "rule"},
     "policies": {name: {"episode_turns": 3.0, "invalid_frac": 0.0} for name in ("test", "baseline/rule")},
     "intervals": {
         "test": {"success": MANY, "score": MANY},
@@ -81,7 +81,7 @@ def test_the_table_has_an_interval_where_there_is_more_than_one_product() -> Non
     console = Console(width=150, record=True, file=io.StringIO())
     console.print(result_table(RESULT, width=150))
     text = console.export_text().splitlines()
-    ours = next(line for line in text if "trained policy (best on validation)" in line)
+    ours = next(line for line in text if "trained policy" in line)
     rule = next(line for line in text if "rule" in line)
     assert ours.count("0.500 [0.250, 0.750]") == 2
     assert rule.count("[") == 1
@@ -107,7 +107,7 @@ def test_the_description_in_mlflow_is_the_same_table() -> None:
         "",
         "policy | success [95 %] | score [95 %] | turns | invalid | score difference [95 %]",
         "--- | --- | --- | --- | --- | ---",
-        "trained policy (best on validation) | 0.500 [0.250, 0.750] | 0.500 [0.250, 0.750] | 3.0 | 0.00 | ",
+        "trained policy | 0.500 [0.250, 0.750] | 0.500 [0.250, 0.750] | 3.0 | 0.00 | ",
         "rule | 0.500 | 0.500 | 3.0 | 0.00 | +0.500 [+0.250, +0.750]",
     ]
 
