@@ -244,7 +244,7 @@ def _choose(parents: Iterable[Any], uri: str, name: str | None) -> Any:
     newest_first = sorted(parents, key=lambda p: -p.info.start_time)
     names = list(dict.fromkeys(p.data.tags.get("sweep", "") for p in newest_first))
     if not names:
-        raise UserError("holds no sweep", where=uri, remedy="webshop-rl sweep ... makes one")
+        raise UserError("contains no sweep", where=uri, remedy="webshop-rl sweep ... makes one")
     some = ", ".join(names[:5]) + (f", and {len(names) - 5} more" if len(names) > 5 else "")
     if name is None:
         raise UserError("which sweep?", remedy=f"report SWEEP; newest first: {some}")

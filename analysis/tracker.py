@@ -27,7 +27,7 @@ _TIMEOUT_S = 30.0
 def tracker_uri(root: Path, uri: str | None) -> str:
     """The address to read: uri if it is given, else the sqlite file under root.
 
-    Raises: UserError if it is of a kind that holds no MLflow records.
+    Raises: UserError if it is of a kind that contains no MLflow records.
     """
     if uri is None:
         return f"{_SQLITE}{Root(root.expanduser().resolve()).database}"

@@ -54,7 +54,8 @@ class GenerateLoop:
     """The rival: full transcripts re-encoded each turn, one token a step, in step with the slowest."""
 
     def __init__(self, setting: Setting) -> None:
-        self._setting, self._network = setting, setting.agent.network
+        self._setting = setting
+        self._network = setting.agent.network
         self._pad = setting.agent.codec.pad
 
     @torch.no_grad()

@@ -35,7 +35,8 @@ class Tracker:
     """An MLflow server over a root that can be killed and started again."""
 
     def __init__(self, root: Path, port: int) -> None:
-        self.root, self.port = root, port
+        self.root = root
+        self.port = port
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -84,7 +85,10 @@ class Faults:
     """
 
     def __init__(self, cluster: Path, root: Path, tracker: Tracker, chance: random.Random) -> None:
-        self._cluster, self._root, self._tracker, self._chance = cluster, root, tracker, chance
+        self._cluster = cluster
+        self._root = root
+        self._tracker = tracker
+        self._chance = chance
         self._repairs: list[tuple[float, Callable[[], object]]] = []
         self.kinds: dict[str, Callable[[Victim], object]] = {
             "requeue": lambda v: _slurm("scontrol", "requeue", v.job_id),

@@ -37,7 +37,7 @@ def construct(group: Mapping[str, Any], **extra: Any) -> Any:
 def construct_shop(group: Mapping[str, Any]) -> Any:
     """The shop of an env group; shops are immutable, so each is built once a process.
 
-    Raises: UserError if its data is missing or broken, or a split of it holds no goal.
+    Raises: UserError if its data is missing or broken, or a split of it contains no goal.
     """
     return _shop(json.dumps(dict(group), sort_keys=True))
 
@@ -47,5 +47,5 @@ def _shop(group: str) -> Any:
     shop = construct(json.loads(group))
     for split in ("train", "val", "test"):
         if not shop.goals(split):
-            raise UserError(f"the {split} split holds no goal", where="env", remedy="use more products")
+            raise UserError(f"the {split} split contains no goal", where="env", remedy="use more products")
     return shop

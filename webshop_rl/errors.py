@@ -15,7 +15,9 @@ class UserError(Exception):
     """
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
-        self.what, self.where, self.remedy = what, where, remedy
+        self.what = what
+        self.where = where
+        self.remedy = remedy
         parts = [f"{where}: {what}" if where else what]
         if remedy:
             parts.append(f"({remedy})")

@@ -108,12 +108,12 @@ def run_name(cfg: RunConfig, label: str) -> str:
         label: what tells it from the others of its sweep; "" for learning rate and seed.
     """
     label = label or f"lr={cfg.lr:g} seed={cfg.seed}"
-    told = {word.partition("=")[2] for word in label.split()}
-    return " ".join([label, *(n for n in (cfg.algo.name, cfg.model.name, cfg.env.name) if n not in told)])
+    named = {word.partition("=")[2] for word in label.split()}
+    return " ".join([label, *(n for n in (cfg.algo.name, cfg.model.name, cfg.env.name) if n not in named)])
 
 
 def run_tags(folder: Path, cfg: RunConfig, shop: Shop, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What MLflow is told of a run besides its params.
+    """What MLflow shows of a run besides its params.
 
     Args:
         folder: of the run.

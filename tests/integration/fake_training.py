@@ -1,6 +1,6 @@
 """A stand-in for training, for tests of the launcher: starts at once, records, checkpoints, obeys signals.
 
-What a run does is told by FAKE_TRAINING, a JSON object from seed to one of
+What a run does is said by FAKE_TRAINING, a JSON object from seed to one of
 raise, exit, vanish (as os._exit does), kill_once, kill_always, deaf (to SIGTERM), slow, late_import,
 hold (after two updates, until the file `go` is in the root); peer_raise and peer_kill_once are done by
 the second process of a run.

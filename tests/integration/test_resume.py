@@ -104,7 +104,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 KILLED = -signal.SIGKILL
-DEATHS: dict[str, list[dict[str, Any]]] = {
+CRASHES: dict[str, list[dict[str, Any]]] = {
     # Six flushes a checkpoint: weights, optimiser, state, COMPLETE, the folder, the rename.
     "inside checkpoint writes": [{"where": "checkpoint", "count": n} for n in (1, 9, 4, 11)],
     "inside journal flushes": [
@@ -115,13 +115,15 @@ DEATHS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("deaths", DEATHS.values(), ids=DEATHS)
-def test_killed_and_resumed_is_the_same_run(tmp_path: Path, calm: Path, deaths: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("crashes", CRASHES.values(), ids=CRASHES)
+def test_killed_and_resumed_is_the_same_run(
+    tmp_path: Path, calm: Path, crashes: list[dict[str, Any]]
+) -> None:
     root = tmp_path / "root"
-    ends = drill(root, [*deaths, None])
-    assert ends == [KILLED] * len(deaths) + [0], root.with_suffix(".log").read_text()
+    ends = drill(root, [*crashes, None])
+    assert ends == [KILLED] * len(crashes) + [0], root.with_suffix(".log").read_text()
     assert_same_run(root, calm)
-    assert updates_executed(root) <= NUM_UPDATES + len(deaths) * EVERY
+    assert updates_executed(root) <= NUM_UPDATES + len(crashes) * EVERY
 
 
 @pytest.mark.parametrize(

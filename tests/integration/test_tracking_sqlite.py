@@ -336,7 +336,7 @@ def test_a_tracker_that_cannot_be_written_is_refused_at_launch(tmp_path):
 
 def test_sync_tells_what_it_could_not_replay(root, capsys):
     assert sync.main([str(root)]) == 2
-    assert "holds no run" in capsys.readouterr().err
+    assert "contains no run" in capsys.readouterr().err
     assert run(root, "journal").returncode == 0
     assert sync.main([str(root), "--tracking-uri", "http://127.0.0.1:9", "--timeout-s", "1"]) == 1
     assert "not replayed: http://127.0.0.1:9: the MLflow server cannot be used" in capsys.readouterr().out

@@ -1,14 +1,14 @@
-"""Runs launch.py's training in forked children that die where they are told, without loading torch anew.
+"""Runs launch.py's training in forked children that die where the plan says, without loading torch anew.
 
     python training_drill.py ROOT PLAN OVERRIDE...
 
-PLAN is a JSON list of deaths, one an attempt, each followed by the next attempt of the same command:
+PLAN is a JSON list of crashes, one an attempt, each followed by the next attempt of the same command:
     {"where": "checkpoint", "count": N}        inside the N-th flush of a checkpoint's file to the disk
     {"where": "journal", "count": N, "frac": F}  inside the N-th write of the journal, F of it written
     {"where": "updates", "count": N}           at once after the N-th line of updates.log
     {"where": "result"}                        after the last checkpoint was tidied, before the result
     {"where": "nowhere"} or null               none
-A death may say "threads", how many the attempt is given.
+A crash may say "threads", how many the attempt is given.
 Prints a JSON list of the attempts' exit statuses (negative: killed by that signal).
 """
 
@@ -39,46 +39,46 @@ def die() -> None:
     time.sleep(60)
 
 
-def arm(death: dict[str, Any], root: Path) -> None:
-    """Prepare this process for its death."""
+def arm(crash: dict[str, Any], root: Path) -> None:
+    """Prepare this process for its crash."""
     seen = 0
-    if death["where"] == "checkpoint":
+    if crash["where"] == "checkpoint":
         plain_sync = checkpoint.sync
 
         def sync(path: Path) -> None:
             nonlocal seen
             seen += 1
-            if seen == death["count"]:
+            if seen == crash["count"]:
                 if path.is_file():
                     os.truncate(path, path.stat().st_size // 2)  # what never reached the disk
                 die()
             plain_sync(path)
 
         checkpoint.sync = sync
-    elif death["where"] == "journal":
+    elif crash["where"] == "journal":
         plain_write = os.write
 
         def write(handle: int, content: bytes) -> int:
             nonlocal seen
             if os.readlink(f"/proc/self/fd/{handle}").endswith("journal.jsonl"):
                 seen += 1
-                if seen == death["count"]:
-                    plain_write(handle, content[: int(len(content) * death["frac"])])
+                if seen == crash["count"]:
+                    plain_write(handle, content[: int(len(content) * crash["frac"])])
                     die()
             return plain_write(handle, content)
 
         os.write = write
-    elif death["where"] == "updates":
+    elif crash["where"] == "updates":
 
         def watch() -> None:
             while True:
                 logs = list(root.glob("runs/*/updates.log"))
-                if logs and logs[0].read_text().count("\n") >= death["count"]:
+                if logs and logs[0].read_text().count("\n") >= crash["count"]:
                     die()
                 time.sleep(0.002)
 
         threading.Thread(target=watch, daemon=True).start()
-    elif death["where"] == "result":
+    elif crash["where"] == "result":
         experiment._result = lambda *_: die()
 
 
@@ -89,16 +89,16 @@ def main() -> None:
         cfg = compose("config", overrides=[f"root={root}", "tracking=journal", *overrides])
     validate(cfg)
     ends = []
-    for death in plan:
+    for crash in plan:
         child = os.fork()
         if child == 0:
             os.dup2(os.open(root.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
             os.dup2(1, 2)
             status = 1
             try:
-                if death is not None:
-                    torch.set_num_threads(death.get("threads", 1))
-                    arm(death, root)
+                if crash is not None:
+                    torch.set_num_threads(crash.get("threads", 1))
+                    arm(crash, root)
                 run_single(cfg, overrides)
                 status = 0
             except BaseException as error:

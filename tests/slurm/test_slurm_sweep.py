@@ -124,7 +124,7 @@ def test_the_hardware_file_reaches_sbatch_and_the_job(tmp_path: Path, cluster: C
     cluster(ACCOUNTING="slurmdbd")  # which knows the account and the qos
     command = Command(tmp_path / "runs")
     command.environment["MARKS"] = "SET_UP,IN_CONTAINER"
-    # Inside a job of another shell sbatch would take these for wishes.
+    # Inside a job of another shell sbatch would take these for options.
     command.environment |= {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_CPU": "7", "SLURM_NTASKS": "3"}
     code, output = command.run(
         *ON_SLURM,

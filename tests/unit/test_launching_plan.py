@@ -37,7 +37,7 @@ def test_a_new_run_starts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "wishes", "action"),
+    ("state", "reuse", "action"),
     [
         (State.PREPARED, {}, Action.START),
         (State.FINISHED, {}, Action.SKIP),
@@ -50,9 +50,9 @@ def test_a_new_run_starts(tmp_path: Path) -> None:
         (State.PREEMPTED, {"retry": True}, Action.LEAVE),
     ],
 )
-def test_what_becomes_of_a_run(tmp_path: Path, state: State, wishes: dict[str, bool], action: Action) -> None:
+def test_what_becomes_of_a_run(tmp_path: Path, state: State, reuse: dict[str, bool], action: Action) -> None:
     folder = _run(tmp_path, state)
-    planned = _plan(tmp_path, **wishes)
+    planned = _plan(tmp_path, **reuse)
     assert (planned.action, planned.folder) == (action, folder)
     assert planned.executes == (action in (Action.START, Action.RESUME))
 
@@ -141,7 +141,7 @@ def test_a_torn_or_foreign_status_is_no_run(tmp_path: Path) -> None:
     assert read_status(RunFolder(tmp_path)) is None
 
 
-def test_deaths_in_a_row_without_progress_end_a_run(tmp_path: Path) -> None:
+def test_crashes_in_a_row_without_progress_end_a_run(tmp_path: Path) -> None:
     folder = _run(tmp_path, State.RUNNING)  # its journal has step 3
     status = RunStatus(State.RUNNING, attempts=1, progress=0)
     first = record_crash(folder, status, "killed", restarts=1)

@@ -86,26 +86,30 @@ def test_arrays_are_as_few_as_the_cluster_allows() -> None:
 
 
 def test_jobs_wait_for_another_besides_what_the_user_has_them_wait_for() -> None:
-    told = {"time": 5, "additional_parameters": {"requeue": True}}
-    assert waiting_for(told, None) == told
-    assert waiting_for(told, "7")["additional_parameters"] == {"requeue": True, "dependency": "afterany:7"}
+    parameters = {"time": 5, "additional_parameters": {"requeue": True}}
+    assert waiting_for(parameters, None) == parameters
+    assert waiting_for(parameters, "7")["additional_parameters"] == {
+        "requeue": True,
+        "dependency": "afterany:7",
+    }
     own = {"additional_parameters": {"dependency": "afterok:3"}}
     assert waiting_for(own, "7")["additional_parameters"] == {"dependency": "afterok:3,afterany:7"}
 
 
 def test_sbatch_is_told_what_the_hardware_file_says() -> None:
-    told = sbatch_parameters(HARDWARE, name="s", code=Path("/code dir"), folder=Path("/f"), pack=2)
-    assert {key: told[key] for key in ("partition", "mem", "time", "cpus_per_task", "gpus_per_node")} == {
+    parameters = sbatch_parameters(HARDWARE, name="s", code=Path("/code dir"), folder=Path("/f"), pack=2)
+    chosen = {key: parameters[key] for key in ("partition", "mem", "time", "cpus_per_task", "gpus_per_node")}
+    assert chosen == {
         "partition": "gpu", "mem": "32G", "time": 2190, "cpus_per_task": 8, "gpus_per_node": 1,
     }  # fmt: skip
-    assert "account" not in told
-    assert told["additional_parameters"] == {"requeue": True, "constraint": "h100"}
-    assert told["setup"][0] == "module load cuda"
-    assert told["setup"][-1] == "cd '/code dir' || exit 1"
-    assert "export OMP_NUM_THREADS=4" in told["setup"]
+    assert "account" not in parameters
+    assert parameters["additional_parameters"] == {"requeue": True, "constraint": "h100"}
+    assert parameters["setup"][0] == "module load cuda"
+    assert parameters["setup"][-1] == "cd '/code dir' || exit 1"
+    assert "export OMP_NUM_THREADS=4" in parameters["setup"]
     assert any(
         "apptainer exec image.sif /opt/python -m webshop_rl.launching.slurm.job /f $code" in line
-        for line in told["teardown"]
+        for line in parameters["teardown"]
     )
     with pytest.raises(UserError, match=r"sweep\.pack"):
         sbatch_parameters(asking(HARDWARE, tasks_per_node=2), name="s", code=Path(), folder=Path(), pack=2)

@@ -89,9 +89,9 @@ def test_a_job_that_was_killed_starts_again_and_no_other(
     queue.tick()
     assert requeued == (["7_0"] if starts_again else [])
     assert queue.done == (not starts_again)
-    told = read_status(folder)
-    assert told is not None
-    assert told.state == state
+    status = read_status(folder)
+    assert status is not None
+    assert status.state == state
 
 
 def test_a_job_that_slurm_does_not_requeue_has_failed(
@@ -100,9 +100,9 @@ def test_a_job_that_slurm_does_not_requeue_has_failed(
     monkeypatch.setattr(slurm_queue, "requeue", lambda job_id: False)
     queue, folder = _queue(tmp_path, AT_WORK, Job("FAILED"))
     queue.tick()
-    told = read_status(folder)
-    assert told is not None
-    assert (told.state, told.error) == (State.FAILED, "its job ended without a word (Slurm: FAILED)")
+    status = read_status(folder)
+    assert status is not None
+    assert (status.state, status.error) == (State.FAILED, "its job ended without a word (Slurm: FAILED)")
     assert queue.done
 
 

@@ -44,8 +44,8 @@ def test_what_becomes_of_a_job_whose_run_has_ended(
     _command(tmp_path, "python", f"exit {job_end}")
     _command(tmp_path, "sleep", "kill -9 $PPID")
     asked = asking(HARDWARE, python=str(tmp_path / "python"))
-    told = sbatch_parameters(asked, name="s", code=tmp_path, folder=tmp_path / "of the job", pack=1)
-    script = "\n".join([f"(exit {of_srun})", *told["teardown"]])
+    parameters = sbatch_parameters(asked, name="s", code=tmp_path, folder=tmp_path / "of the job", pack=1)
+    script = "\n".join([f"(exit {of_srun})", *parameters["teardown"]])
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     environment |= {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "15"}
     done = subprocess.run(["bash", "-c", script], env=environment, check=False, timeout=60)
@@ -60,8 +60,8 @@ def test_a_run_that_vanished_with_exit_code_0_is_looked_into(tmp_path: Path) -> 
     _command(tmp_path, "squeue", "echo RUNNING 2")
     _command(tmp_path, "python", "exit 1")
     asked = asking(HARDWARE, python=str(tmp_path / "python"), container="env IN=1")
-    told = sbatch_parameters(asked, name="s", code=tmp_path, folder=tmp_path, pack=1)
-    script = "\n".join(["(exit 0)", *told["teardown"]])
+    parameters = sbatch_parameters(asked, name="s", code=tmp_path, folder=tmp_path, pack=1)
+    script = "\n".join(["(exit 0)", *parameters["teardown"]])
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     environment |= {"SLURM_JOB_ID": "15", "SLURM_RESTART_COUNT": "2"}
     done = subprocess.run(["bash", "-c", script], env=environment, check=False, timeout=60)

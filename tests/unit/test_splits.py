@@ -95,7 +95,9 @@ def test_empty_and_unknown_splits_are_errors() -> None:
     few = GOALS[:13]
     split = assign(few, "published")
     assert len(split.select(few, "test")) == 13
-    with pytest.raises(UserError, match=r"the train split of 13 goals holds none under env\.split=published"):
+    with pytest.raises(
+        UserError, match=r"the train split of 13 goals contains none under env\.split=published"
+    ):
         split.select(few, "train")
     with pytest.raises(UserError, match="no split 'dev'"):
         split.select(few, "dev")

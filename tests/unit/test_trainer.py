@@ -1,4 +1,4 @@
-"""The loop around collection and learning: when it evaluates and saves, and that any death is recovered from.
+"""The loop around collection and learning: when it evaluates and saves, and that any crash is recovered from.
 
 Collector and learner are stand-ins of a few lines, so that a run can be killed at every single step.
 """
@@ -50,7 +50,7 @@ class Killed(BaseException):
     """The process is gone at once."""
 
 
-class Deaths:
+class Crashes:
     """Counts the places where a process may die, and dies at one of them.
 
     A signal is answered between decisions only, a kill comes anywhere.
@@ -78,14 +78,14 @@ class StandInNetwork(nn.Module):
 class StandInCollector:
     """Episodes whose returns are a function of the weight, the goal and the episode's seed."""
 
-    def __init__(self, network: StandInNetwork, deaths: Deaths) -> None:
-        self._network, self._deaths = network, deaths
+    def __init__(self, network: StandInNetwork, crashes: Crashes) -> None:
+        self._network, self._crashes = network, crashes
         self.temperatures: list[float] = []
 
     def collect(
         self, specs: Sequence[EpisodeSpec], *, temperature: float, top_p: float = 1.0
     ) -> list[Trajectory]:
-        self._deaths.may_come(deciding=True)
+        self._crashes.may_come(deciding=True)
         self.temperatures.append(temperature)
         skill = float(self._network.weight.detach())
         made = []
@@ -103,9 +103,9 @@ class StandInLearner:
     """Each step moves the weight by a function of the returns and of the optimiser's own state."""
 
     def __init__(
-        self, network: StandInNetwork, deaths: Deaths, per_collection: int, path: list[float]
+        self, network: StandInNetwork, crashes: Crashes, per_collection: int, path: list[float]
     ) -> None:
-        self.network, self._deaths, self._path = network, deaths, path
+        self.network, self._crashes, self._path = network, crashes, path
         self.updates_per_collection = per_collection
         self.num_skipped = self.skipped_in_a_row = 0
         self.optimiser = torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.5)
@@ -132,42 +132,42 @@ class StandInLearner:
         return {"weight": self.network.weight.detach().clone()}, self.optimiser.state_dict()
 
     def restore(self, checkpoint: Any) -> None:
-        self._deaths.may_come()
+        self._crashes.may_come()
         checkpoint.load(self.network, self.optimiser)
 
 
 class StandInVstar:
     """Counts what is asked for; what was sampled stays in a folder that attempts share, as in the store."""
 
-    def __init__(self, folder: Path, deaths: Deaths) -> None:
-        self._store, self._deaths, self.num_played = folder / "vstar.json", deaths, 0
+    def __init__(self, folder: Path, crashes: Crashes) -> None:
+        self._store, self._crashes, self.num_played = folder / "vstar.json", crashes, 0
         self.num_samples = 8
 
     def of(self, goals: Sequence[Goal], num_samples: int) -> dict[str, float]:
-        self._deaths.may_come(deciding=True)
+        self._crashes.may_come(deciding=True)
         known = json.loads(self._store.read_text()) if self._store.exists() else {}
         for goal in goals:
             lacking = max(0, num_samples - known.get(goal.id, 0))
             known[goal.id] = known.get(goal.id, 0) + lacking
             self.num_played += lacking
             self._store.write_text(json.dumps(known))
-            self._deaths.may_come(deciding=True)
+            self._crashes.may_come(deciding=True)
         return {goal.id: 0.5 for goal in goals}
 
 
 class JournalTracker(NullTracker):
     """The journal alone, and the risk of dying before and after it is on disk."""
 
-    def __init__(self, folder: Path, deaths: Deaths) -> None:
-        self.journal, self._deaths = Journal(folder), deaths
+    def __init__(self, folder: Path, crashes: Crashes) -> None:
+        self.journal, self._crashes = Journal(folder), crashes
 
     def metrics(self, step: int, values: Any) -> None:
         self.journal.metrics(step, values)
 
     def flush(self) -> None:
-        self._deaths.may_come()
+        self._crashes.may_come()
         self.journal.flush()
-        self._deaths.may_come()
+        self._crashes.may_come()
 
 
 RISING = [0.02] * 40
@@ -198,12 +198,12 @@ def run_config(**changes: Any) -> RunConfig:
 
 
 class Attempt:
-    """One process of a run, from start to end or death."""
+    """One process of a run, from start to end or crash."""
 
     def __init__(
         self,
         folder: Path,
-        deaths: Deaths | None = None,
+        crashes: Crashes | None = None,
         *,
         per_collection: int = 1,
         path: list[float] = RISING,
@@ -211,18 +211,18 @@ class Attempt:
         num_gpus: int = 0,
         **settings: Any,
     ) -> None:
-        deaths = deaths or Deaths()
+        crashes = crashes or Crashes()
         network = StandInNetwork()
-        self.collector = StandInCollector(network, deaths)
-        self.tracker = JournalTracker(folder, deaths)
+        self.collector = StandInCollector(network, crashes)
+        self.tracker = JournalTracker(folder, crashes)
         self.said: list[str] = []
         goals = Shop5().goals("train")
         self.trainer = Trainer(
             collector=self.collector,  # type: ignore[arg-type]
-            learner=StandInLearner(network, deaths, per_collection, path),  # type: ignore[arg-type]
+            learner=StandInLearner(network, crashes, per_collection, path),  # type: ignore[arg-type]
             train_goals=goals,
             val_goals=goals,
-            vstar=StandInVstar(folder, deaths) if vstar else None,  # type: ignore[arg-type]
+            vstar=StandInVstar(folder, crashes) if vstar else None,  # type: ignore[arg-type]
             config=run_config(**settings),
             tracker=self.tracker,
             folder=folder,
@@ -310,12 +310,12 @@ def test_resumed_after_dying_anywhere_it_is_the_same_run(
     tmp_path: Path, kind: type[BaseException], path: list[float]
 ) -> None:
     calm = tmp_path / "calm"
-    calm_deaths = Deaths(kind=kind)
-    best = Attempt(calm, calm_deaths, path=path).run()
-    for at in range(1, calm_deaths.count + 1):
+    calm_crashes = Crashes(kind=kind)
+    best = Attempt(calm, calm_crashes, path=path).run()
+    for at in range(1, calm_crashes.count + 1):
         folder = tmp_path / str(at)
         with pytest.raises(kind):
-            Attempt(folder, Deaths(at, kind), path=path).run()
+            Attempt(folder, Crashes(at, kind), path=path).run()
         again = Attempt(folder, path=path)
         assert again.run() == best
         assert history(folder) == history(calm), f"died at {at}"
@@ -367,12 +367,12 @@ def test_fewer_adaptive_samples_take_none_back(tmp_path: Path) -> None:
 def test_what_a_run_consumed_is_exact_after_a_resume(tmp_path: Path, kind: type[BaseException]) -> None:
     options: dict[str, Any] = {"vstar": True, "vstar__adaptive": True, "per_collection": 2}
     calm = tmp_path / "calm"
-    calm_deaths = Deaths(kind=kind)
-    Attempt(calm, calm_deaths, **options).run()
-    for at in range(1, calm_deaths.count + 1):
+    calm_crashes = Crashes(kind=kind)
+    Attempt(calm, calm_crashes, **options).run()
+    for at in range(1, calm_crashes.count + 1):
         folder = tmp_path / str(at)
         with pytest.raises(kind):
-            Attempt(folder, Deaths(at, kind), **options).run()
+            Attempt(folder, Crashes(at, kind), **options).run()
         again = Attempt(folder, **options)
         again.run()
         assert not again.tracker.journal.mismatches
@@ -390,16 +390,16 @@ def test_gpu_hours_are_the_time_of_training_on_each_gpu(tmp_path: Path) -> None:
 def test_dying_again_and_again(tmp_path: Path) -> None:
     calm = tmp_path / "calm"
     Attempt(calm).run()
-    folder, deaths = tmp_path / "often", 0
+    folder, crashes = tmp_path / "often", 0
     for _ in range(60):
         try:
-            Attempt(folder, Deaths(17)).run()
+            Attempt(folder, Crashes(17)).run()
             break
         except Killed:
-            deaths += 1
-    assert deaths > 2
+            crashes += 1
+    assert crashes > 2
     assert history(folder) == history(calm)
-    assert len(updates(folder)) <= NUM_UPDATES + 3 * deaths
+    assert len(updates(folder)) <= NUM_UPDATES + 3 * crashes
 
 
 @pytest.mark.parametrize("moment", range(1, 20))
@@ -408,9 +408,9 @@ def test_dying_inside_a_checkpoint_write(
 ) -> None:
     calm = tmp_path / "calm"
     Attempt(calm).run()
-    folder, deaths, plain = tmp_path / "torn", Deaths(moment), checkpoint_module.sync
+    folder, crashes, plain = tmp_path / "torn", Crashes(moment), checkpoint_module.sync
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_module, "sync", lambda path: (deaths.may_come(), plain(path)))
+        patch.setattr(checkpoint_module, "sync", lambda path: (crashes.may_come(), plain(path)))
         with pytest.raises(Killed):
             Attempt(folder).run()
     Attempt(folder).run()
@@ -423,7 +423,7 @@ def test_a_torn_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
     Attempt(calm).run()
     folder = tmp_path / "torn"
     with pytest.raises(Killed):
-        Attempt(folder, Deaths(30)).run()
+        Attempt(folder, Crashes(30)).run()
     *others, last = find_checkpoints(folder / "checkpoints")
     (last.path / "weights.safetensors").write_bytes(b"torn")
     again = Attempt(folder)
@@ -436,7 +436,7 @@ def test_a_torn_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
 
 def test_without_any_whole_checkpoint_it_says_that_it_begins_anew(tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        Attempt(tmp_path, Deaths(30)).run()
+        Attempt(tmp_path, Crashes(30)).run()
     for checkpoint in find_checkpoints(tmp_path / "checkpoints"):
         (checkpoint.path / "state.json").write_text("")
     again = Attempt(tmp_path)
@@ -473,7 +473,7 @@ def test_health_checks_look_back_beyond_a_death(tmp_path: Path) -> None:
     flat: dict[str, Any] = {"path": [0.0] * 40, "num_updates": 14}
     Attempt(tmp_path / "calm", **flat).run()
     with pytest.raises(Killed):
-        Attempt(tmp_path / "killed", Deaths(50), **flat).run()
+        Attempt(tmp_path / "killed", Crashes(50), **flat).run()
     assert 8 < updates(tmp_path / "killed")[-1] < 14
     Attempt(tmp_path / "killed", **flat).run()
     assert history(tmp_path / "killed") == history(tmp_path / "calm")
@@ -482,7 +482,7 @@ def test_health_checks_look_back_beyond_a_death(tmp_path: Path) -> None:
 def test_skipped_steps_are_counted_on_after_a_resume(tmp_path: Path) -> None:
     """A checkpoint of before skipped_in_a_row was kept counts it from 0."""
     with pytest.raises(Killed):
-        Attempt(tmp_path, Deaths(30)).run()
+        Attempt(tmp_path, Crashes(30)).run()
     *_, last = find_checkpoints(tmp_path / "checkpoints")
     state = last.state() | {"num_skipped": 5, "skipped_in_a_row": 2}
     older = {k: v for k, v in state.items() if k != "skipped_in_a_row"}

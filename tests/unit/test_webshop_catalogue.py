@@ -107,7 +107,7 @@ def _with(**fields: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (lambda c: c.pop("items_human_ins.json"), r"items_human_ins.json: no such file"),
         (lambda c: c.pop("title_nouns.json"), r"title_nouns.json: no such file.*make webshop DATA_DIR"),
-        (lambda c: c.update({"items_shuffle_1000.json": []}), r"holds no usable product"),
+        (lambda c: c.update({"items_shuffle_1000.json": []}), r"contains no usable product"),
     ],
 )
 def test_broken_data_is_named(

@@ -50,7 +50,7 @@ class Split:
     def select(self, goals: Sequence[G], split: str) -> Sequence[G]:
         """The goals of a split, or of "all", in their order.
 
-        Raises: UserError if the split is unknown or holds no goal.
+        Raises: UserError if the split is unknown or contains no goal.
         """
         if split == ALL:
             return goals
@@ -61,7 +61,7 @@ class Split:
         chosen = set(self.members[split])
         if not chosen:
             raise UserError(
-                f"the {split} split of {len(goals)} goals holds none under env.split={self.protocol}",
+                f"the {split} split of {len(goals)} goals contains none under env.split={self.protocol}",
                 where="env.split",
                 remedy="use more products or other goals, another env.split, or the split 'all'",
             )

@@ -187,7 +187,7 @@ def _identity(target: Target, checkpoint: Checkpoint | None, request: Request) -
 
 
 def _signature(target: Target) -> str:
-    """Of the run that is evaluated; "" if it is no run."""
+    """Of the run that is evaluated; "" if it is not a run."""
     if target.kind is not Kind.RUN:
         return ""
     assert target.place is not None

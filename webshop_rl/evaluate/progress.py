@@ -16,7 +16,8 @@ class EpisodeProgress:
     """A bar over the episodes on a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._said = console, time.monotonic()
+        self._console = console
+        self._said = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -97,7 +97,7 @@ def _in_folder(folder: Path) -> Target:
     if (folder / "config.json").is_file() or any(folder.glob("*.gguf")):
         return Target(Kind.FOLDER, folder.name, folder)
     raise UserError(
-        "holds no run, no checkpoint and no model",
+        "contains no run, no checkpoint and no model",
         where=str(folder),
         remedy=f"a run has {run.config.name}, a checkpoint is {run.checkpoints.name}/update_N of one, "
         "a model has config.json",

@@ -97,7 +97,8 @@ class StopRequests:
         if self.count and now - self._first > _TOGETHER_S:
             self.urgent = True
         if not self.count:
-            self._first, self.signum = now, signum
+            self._first = now
+            self.signum = signum
         self.count += 1
 
     @property

@@ -146,7 +146,10 @@ class LocalQueue:
         restarts: int,
         task: str | None = None,
     ) -> None:
-        self._code, self._launcher, self._restarts, self._task = code, launcher, restarts, task
+        self._code = code
+        self._launcher = launcher
+        self._restarts = restarts
+        self._task = task
         self._free = list(slots)
         self._waiting = deque(runs)
         self._running: list[_Running] = []

@@ -35,7 +35,8 @@ class LogLines(io.TextIOBase):
     """
 
     def __init__(self, log: TextIO, screen: TextIO | None = None) -> None:
-        self._log, self._screen = log, screen
+        self._log = log
+        self._screen = screen
         self._line = ""
 
     @property

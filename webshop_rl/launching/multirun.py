@@ -81,9 +81,11 @@ def _job_return(run: ComposedRun, outcome: Outcome) -> JobReturn:
         job.status = JobStatus.FAILED
         job.return_value = RunError(f"{outcome.folder.name}: left alone", outcome.stopped_by)
     elif outcome.dry or state in GOING:
-        job.status, job.return_value = JobStatus.COMPLETED, None  # nobody waits for it
+        job.status = JobStatus.COMPLETED
+        job.return_value = None
     elif state == State.FINISHED:
-        job.status, job.return_value = JobStatus.COMPLETED, objective(outcome.folder)
+        job.status = JobStatus.COMPLETED
+        job.return_value = objective(outcome.folder)
     else:
         why = outcome.status.error or "did not run"
         job.status = JobStatus.FAILED

@@ -51,7 +51,8 @@ class SweepLauncher(Launcher):  # type: ignore[misc]
         self.grid: Sequence[Sequence[str]] = ()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.hydra_context, self.config = hydra_context, config
+        self.hydra_context = hydra_context
+        self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """One JobReturn per override list, in order; those of failed runs have status FAILED.

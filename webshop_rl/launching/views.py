@@ -152,7 +152,8 @@ class SweepTable:
     """
 
     def __init__(self, title: str, console: Console | None = None) -> None:
-        self.title, self.console = title, console or Console()
+        self.title = title
+        self.console = console or Console()
         self._live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         self._states: dict[str, State] = {}
         self._next_lines = 0.0

@@ -71,7 +71,9 @@ class PageGrammar:
         max_words: int,
     ) -> None:
         words = [word for word in words if encode(word)]  # a tokenizer may know none of its characters
-        self._end, self._words, self._max_words = end, words, max_words
+        self._end = end
+        self._words = words
+        self._max_words = max_words
         self._first = [tuple(encode(word)) for word in words]
         self._later = [tuple(encode(" " + word)) for word in words]
         self._close = tuple(encode("]"))

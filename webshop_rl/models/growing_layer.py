@@ -39,7 +39,8 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
             )
         keys, values = self._rooms
         keys[:, :, held:needed], values[:, :, held:needed] = key_states, value_states
-        self.keys, self.values = keys[:, :, :needed], values[:, :, :needed]
+        self.keys = keys[:, :, :needed]
+        self.values = values[:, :, :needed]
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
@@ -49,7 +50,9 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
 
     def put(self, keys: Tensor, values: Tensor) -> None:
         """Replace all that is held."""
-        self.keys, self.values, self._rooms = keys, values, None
+        self.keys = keys
+        self.values = values
+        self._rooms = None
 
     @staticmethod
     def _room(like: Tensor, held: Tensor, needed: int) -> Tensor:

@@ -28,7 +28,7 @@ def locate(name: str, path: str, gguf_file: str | None, revision: str | None) ->
         return str(folder), {"gguf_file": found[0].name}
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise UserError(
-            "the folder holds no config.json",
+            "the folder contains no config.json",
             where=f"model.path={path}",
             remedy="name a folder that save_pretrained wrote",
         )

@@ -54,7 +54,8 @@ class TinyCodec:
         self._tokenizer.add_tokens([AddedToken(t, normalized=False) for t in (*SPECIAL, *THINK, SEPARATOR)])
         self._ids = ids
         self.vocab_size = len(vocabulary)
-        self.end, self.pad = ids[END], ids[PAD]
+        self.end = ids[END]
+        self.pad = ids[PAD]
         self.special = frozenset(ids[token] for token in SPECIAL if token != END)
 
     def encode(self, text: str) -> list[int]:

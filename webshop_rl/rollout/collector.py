@@ -48,8 +48,12 @@ class Collector:
         interrupted: Callable[[], None] = lambda: None,
         report: Callable[[int, int, int], None] = lambda ended, total, turns: None,
     ) -> None:
-        self.agent, self.shop, self._prompter, self._rollout = agent, shop, prompter, rollout
-        self._keep_last_page, self._interrupted = keep_last_page, interrupted
+        self.agent = agent
+        self.shop = shop
+        self._prompter = prompter
+        self._rollout = rollout
+        self._keep_last_page = keep_last_page
+        self._interrupted = interrupted
         self._report = report
         self.num_decisions = 0
 

@@ -61,8 +61,11 @@ class Episode:
         *,
         keep_last_page: bool = False,
     ) -> None:
-        self._session, self._prompter, self._rollout = session, prompter, rollout
-        self._context_tokens, self._keep_last_page = context_tokens, keep_last_page
+        self._session = session
+        self._prompter = prompter
+        self._rollout = rollout
+        self._context_tokens = context_tokens
+        self._keep_last_page = keep_last_page
         self._uniforms = np.random.Generator(np.random.Philox(key=spec.seed))
         self.trajectory = Trajectory(spec.goal, spec.sample, spec.seed)
         self.pending: list[int] = []
@@ -176,7 +179,9 @@ class Episode:
         self._segment.append_context(self._prompter.page_within(view, room, reply_ended=not self._reply.cut))
 
     def _begin_reply(self, view: View, reply: Reply) -> None:
-        self._view, self._reply, self.at_page = view, reply, True
+        self._view = view
+        self._reply = reply
+        self.at_page = True
         self._reply_start = len(self._segment.tokens)
         self._run_forced()
 

@@ -49,8 +49,11 @@ class AdmissibleReply:
     """Decoding restricted by the page's grammar."""
 
     def __init__(self, codec: Codec, grammar: PageGrammar, view: View) -> None:
-        self._end, self._grammar, self._view = codec.end, grammar, view
-        self._state, self.max_tokens = grammar.start, grammar.max_tokens
+        self._end = codec.end
+        self._grammar = grammar
+        self._view = view
+        self._state = grammar.start
+        self.max_tokens = grammar.max_tokens
         self.finished = False
         self.cut = False
 
@@ -74,7 +77,8 @@ class FreeReply:
     """Any text up to the end-of-reply token, parsed leniently."""
 
     def __init__(self, codec: Codec, view: View, max_tokens: int) -> None:
-        self._codec, self._view = codec, view
+        self._codec = codec
+        self._view = view
         self.max_tokens = self._left = max_tokens
         self._tokens: list[int] = []
         self._mask = everything_but(list(codec.special))
@@ -105,7 +109,9 @@ class ThinkingReply:
     """
 
     def __init__(self, codec: Codec, then: Reply, max_tokens: int) -> None:
-        self._codec, self._then, self._left = codec, then, max_tokens
+        self._codec = codec
+        self._then = then
+        self._left = max_tokens
         self._forced = codec.encode(THINK_OPEN)
         self._close = codec.encode(THINK_CLOSE)
         self._free = everything_but([*codec.special, codec.end])
@@ -138,7 +144,8 @@ class ThinkingReply:
         if THINK_CLOSE in self._codec.decode(self._thought[-_CLOSE_WINDOW:]):
             self._thinking = False
         elif self._left == 0:
-            self._forced, self._thinking = list(self._close), False
+            self._forced = list(self._close)
+            self._thinking = False
 
     def action(self) -> str:
         return self._then.action()

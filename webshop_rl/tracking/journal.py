@@ -66,7 +66,8 @@ class Journal:
         self.path = RunFolder(folder).journal
         self.mismatches: list[Mismatch] = []
         self.run_uid = uuid.uuid4().hex
-        self._clock, self._may_write = clock, may_write
+        self._clock = clock
+        self._may_write = may_write
         self._mutex = threading.Lock()
         self._buffer: list[bytes] = []
         self._values: dict[str, dict[int, float]] = {}

@@ -77,7 +77,8 @@ class Mirror:
     """
 
     def __init__(self, folder: Path, settings: TrackingSettings) -> None:
-        self.folder, self.settings = folder, settings
+        self.folder = folder
+        self.settings = settings
         self.journal = RunFolder(folder).journal
         self._client: MlflowClient | None = None
         self._parent: tuple[str, str] = ("", "")

@@ -74,6 +74,7 @@ def _credentials() -> dict[str, str]:
 def _tls() -> ssl.SSLContext | None:
     if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("1", "true"):
         context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
         return context
     return None

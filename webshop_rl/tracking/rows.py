@@ -50,7 +50,7 @@ def encode(row: Mapping[str, Any]) -> bytes:
 def decode(line: bytes) -> Row:
     """The row of a line.
 
-    Raises: ValueError if the line is no row.
+    Raises: ValueError if the line is not a row.
     """
     row = json.loads(line)  # UnicodeDecodeError and JSONDecodeError are ValueErrors
     if not isinstance(row, dict) or row.get("kind") not in KINDS or not isinstance(row.get("ts_ms"), int):
@@ -78,7 +78,7 @@ def scan(path: Path, offset: int = 0) -> Iterator[tuple[int, Row]]:
     """(byte offset behind the row, row) of every complete row from offset on.
 
     A last line without its newline is not there yet and is left out.
-    Raises: UserError naming the line if a complete line is no row.
+    Raises: UserError naming the line if a complete line is not a row.
     """
     with path.open("rb") as file:
         file.seek(offset)

@@ -64,7 +64,7 @@ def find_runs(folder: Path) -> list[Path]:
     found = sorted({path.parent for pattern in patterns for path in folder.glob(pattern)})
     if not found:
         raise UserError(
-            "holds no run", where=str(folder), remedy="give a run's folder, or one that holds runs"
+            "contains no run", where=str(folder), remedy="give a run's folder, or one that contains runs"
         )
     return found
 
@@ -81,7 +81,7 @@ def _settings(run_dir: Path, uri: str | None, timeout_s: float) -> tuple[Trackin
         elif row["kind"] == "state":
             status = row["status"]
     if not identity:
-        raise UserError("holds no run yet", where=str(run.journal), remedy="start it first")
+        raise UserError("contains no run yet", where=str(run.journal), remedy="start it first")
     root = run.root.path
     recorded = identity["uri"]
     if place and recorded == default_uri(RunFolder(Path(place)).root.path):

@@ -93,7 +93,8 @@ class Tracker(NullTracker):
     """The record of one run: journal first, MLflow in the background. Made by `open_tracker`."""
 
     def __init__(self, folder: Path, settings: TrackingSettings, lock: FolderLock) -> None:
-        self.folder, self.settings = folder, settings
+        self.folder = folder
+        self.settings = settings
         self._lock = lock
         self._journal = Journal(folder, may_write=lock.held)
         self._background: BackgroundMirror | None = None

@@ -35,11 +35,13 @@ class RunDisplay:
 
     def __init__(self, title: str, num_updates: int, *, silent: bool = False) -> None:
         self.console = Console(quiet=silent, soft_wrap=True)
-        self._title, self._num_updates = title, num_updates
+        self._title = title
+        self._num_updates = num_updates
         self._latest: dict[str, float] = {}
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._update, self._said = 0, time.monotonic()
+        self._update = 0
+        self._said = time.monotonic()
         self._phase = ""
         self._first: tuple[int, float] | None = None  # update and moment of this attempt's first report
 

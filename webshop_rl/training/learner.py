@@ -62,9 +62,15 @@ class Learner:
         seed: int,
         group: Processes,
     ) -> None:
-        self.agent, self._reference, self._algorithm, self._group = agent, reference, algorithm, group
-        self._lr, self._num_updates, self._optim = lr, num_updates, optim
-        self._temperature, self._seed = temperature, seed
+        self.agent = agent
+        self._reference = reference
+        self._algorithm = algorithm
+        self._group = group
+        self._lr = lr
+        self._num_updates = num_updates
+        self._optim = optim
+        self._temperature = temperature
+        self._seed = seed
         self._network = group.prepare(agent.network)
         self.optimiser = build_optimiser(
             self._network, lr * agent.lr_scale, optim, getattr(algorithm, "critic_lr_scale", 1.0)

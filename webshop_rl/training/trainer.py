@@ -117,13 +117,22 @@ class Trainer:
         warn: Callable[[str], None],
         num_gpus: int = 0,
     ) -> None:
-        self._collector, self._learner, self._vstar, self._tracker = collector, learner, vstar, tracker
-        self._train_goals, self._val_goals, self._config = train_goals, val_goals, config
+        self._collector = collector
+        self._learner = learner
+        self._vstar = vstar
+        self._tracker = tracker
+        self._train_goals = train_goals
+        self._val_goals = val_goals
+        self._config = config
         self._num_updates = config.planned_updates
-        self._checkpoints, self._group, self._stop = RunFolder(folder).checkpoints, group, stop
+        self._checkpoints = RunFolder(folder).checkpoints
+        self._group = group
+        self._stop = stop
         self._updates_log = RunFolder(folder).updates_log
-        self._report, self._warn = report, warn
-        self._health, self._warned = HealthChecks(), set[str]()
+        self._report = report
+        self._warn = warn
+        self._health = HealthChecks()
+        self._warned = set[str]()
         self.progress = Progress()
         self._saved = self._previous = -1
         self._ticked = time.monotonic()
@@ -349,7 +358,8 @@ class Trainer:
         self._report(update, metrics)
         score = (means["success"], means["score"], means["return_mean"])
         if score > self.progress.best or not self.progress.best:
-            self.progress.best_update, self.progress.best = update, score
+            self.progress.best_update = update
+            self.progress.best = score
         self.progress.evaluated = update
         if self.progress.best_update == update:
             self._save()

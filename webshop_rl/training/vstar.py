@@ -117,10 +117,14 @@ class VstarSource:
         self._store, self.provenance = open_returns(root, identity, reuse=reuse, before=before)
         if configuration:
             self._store.note_configuration(configuration)
-        self._collector, self._reference = collector, reference
+        self._collector = collector
+        self._reference = reference
         self._goals = {goal.id: goal for goal in goals}
-        self._seed, self._temperature, self._top_p = seed, temperature, top_p
-        self._estimator, self._beta = estimator, beta
+        self._seed = seed
+        self._temperature = temperature
+        self._top_p = top_p
+        self._estimator = estimator
+        self._beta = beta
         self.num_samples = num_samples
         self.num_played = 0
 

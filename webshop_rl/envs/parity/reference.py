@@ -51,7 +51,8 @@ class RecordedBrowser(Browser):
         )
 
     def act(self, action: str) -> bool:
-        self.reward, self.done = 0.0, False
+        self.reward = 0.0
+        self.done = False
         applied = super().act(action)
         if not applied:
             self.reward = 0

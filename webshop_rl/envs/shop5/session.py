@@ -31,7 +31,10 @@ class Shop5Session:
     goal: Goal
 
     def __init__(self, *, max_steps: int, reward: str, parts: Mapping[str, float], shuffle: bool) -> None:
-        self._max_steps, self._reward, self._parts, self._shuffle = max_steps, reward, dict(parts), shuffle
+        self._max_steps = max_steps
+        self._reward = reward
+        self._parts = dict(parts)
+        self._shuffle = shuffle
 
     def reset_to(self, goal: Goal, *, seed: int) -> Page:
         """Start an episode; seed fixes the order of every list of results."""
@@ -77,13 +80,15 @@ class Shop5Session:
         found = list(search(query))
         if self._shuffle:
             self._random.shuffle(found)
-        self._results, self._item = tuple(found), None
+        self._results = tuple(found)
+        self._item = None
         self._page = self._render("results")
         return self._pay("search", any(product.asin == self.goal.asin for product in found))
 
     def _click(self, target: str) -> dict[str, float]:
         if target == BACK:
-            self._results, self._item = (), None
+            self._results = ()
+            self._item = None
             self._page = self._render("search")
             return {}
         if target == BUY_NOW:

@@ -31,7 +31,10 @@ class Shop5:
         distractors: int = 0,
         split: str = "none",
     ) -> None:
-        self.name, self.max_steps, self._reward, self._shuffle = name, max_steps, reward, shuffle_results
+        self.name = name
+        self.max_steps = max_steps
+        self._reward = reward
+        self._shuffle = shuffle_results
         self._parts = {"search": reward_search, "click": reward_click, "buy": reward_buy}
         self._split = split
         self._goals = make_goals(distractors)

@@ -123,12 +123,16 @@ class Browser:
             self._options[name] = target
 
     def _search_page(self) -> View:
-        self._product, self._options, self._opened = None, {}, set()
+        self._product = None
+        self._options = {}
+        self._opened = set()
         nodes = pages.search_page(self._instruction)
         return View("search", nodes, _buttons(nodes))
 
     def _results_page(self, page: int) -> View:
-        self._page, self._product, self._options = page, None, {}
+        self._page = page
+        self._product = None
+        self._options = {}
         found = self._lookup(self._keywords)
         shown = tuple(found[(page - 1) * RESULTS_PER_PAGE : page * RESULTS_PER_PAGE])
         nodes = pages.results_page(self._instruction, shown, page=page, total=len(found), opened=self._opened)

@@ -65,7 +65,7 @@ def load_products(folder: Path, *, num_products: int | None) -> list[Product]:
             remedy="lower env.num_products, set it to null for all, or get the full files",
         )
     if not products:
-        raise UserError("holds no usable product", where=str(path), remedy=files.GET_DATA)
+        raise UserError("contains no usable product", where=str(path), remedy=files.GET_DATA)
     return products
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from webshop_rl.envs.webshop.product import Product
 
 MODES = ("text", "text_rich")
-RATING = "N.A."  # the data holds no reviews
+RATING = "N.A."  # the data contains no reviews
 
 SEARCH = "Search"
 BACK_TO_SEARCH = "Back to Search"

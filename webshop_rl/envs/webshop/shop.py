@@ -70,7 +70,7 @@ class WebShop:
     def goals(self, split: str) -> Sequence[WebshopGoal]:
         """Goals of "train", "val", "test" or "all", in the original's shuffled order.
 
-        Raises: UserError if the split is unknown or holds no goal.
+        Raises: UserError if the split is unknown or contains no goal.
         """
         return self._split.select(self._goals, split)
 

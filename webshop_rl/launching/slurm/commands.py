@@ -110,7 +110,7 @@ class JobsWatch:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a command printed; if it failed, the last line of what it complained of."""
+    """What a command printed; if it failed, the last line of its stderr."""
 
     output: str = ""
     problem: str = ""

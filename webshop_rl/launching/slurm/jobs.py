@@ -98,7 +98,9 @@ class Jobs:
     """
 
     def __init__(self, known: dict[str, Job] | None, *, asked: float = math.inf, problem: str = "") -> None:
-        self._known, self._asked, self.problem = known, asked, problem
+        self._known = known
+        self._asked = asked
+        self.problem = problem
 
     @property
     def reachable(self) -> bool:

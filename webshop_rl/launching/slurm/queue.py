@@ -89,8 +89,12 @@ class SlurmQueue:
         stop: StopRequests,
     ) -> None:
         self._runs = [*runs, *others]
-        self._hardware, self._folder, self._task = hardware, folder, task
-        self._watch, self._stop, self._on_interrupt = watch, stop, on_interrupt
+        self._hardware = hardware
+        self._folder = folder
+        self._task = task
+        self._watch = watch
+        self._stop = stop
+        self._on_interrupt = on_interrupt
         self._left_alone = False
         self._cancelling = False
         self._to_cancel = False
