@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,10 +55,10 @@ def test_every_token_is_read_once_and_none_of_a_finished_episode(
     assert len(feeds.rows) < decisions
 
 
-def test_batches_are_no_larger_than_told(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_no_larger_than_rollout_batch_size(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     feeds = Feeds(monkeypatch)
-    small = parts.acting.collector(parts.agent, parts.shop)
-    small._batch_size = 3
+    acting = replace(parts.acting, rollout=replace(parts.acting.rollout, batch_size=3))
+    small = acting.collector(parts.agent, parts.shop)
     assert len(small.collect(parts.specs(7), temperature=1.0)) == 7
     assert max(feeds.rows) <= 3
 
