@@ -18,6 +18,7 @@ setup: $(STAMP)  ## create .venv with pinned versions (Python 3.11+)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	@echo "setting up $(VENV): some minutes, once"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# torch with what its build needs; the rest is a complete list, so nothing is left to resolve.
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
