@@ -46,6 +46,7 @@ class Tracker:
     def start(self) -> None:
         if self._process is not None:
             return
+        self.root.mkdir(parents=True, exist_ok=True)  # a server of a folder that is not there is refused
         serve = ["-m", "webshop_rl.tracking.serve", "--root", str(self.root), "--port", str(self.port)]
         self._process = subprocess.Popen(
             [sys.executable, *serve],
