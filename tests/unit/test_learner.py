@@ -75,6 +75,29 @@ def test_micro_batches_give_the_gradient_of_the_whole(parts: Parts) -> None:
         assert split_metrics == pytest.approx(metrics, rel=1e-4, abs=1e-6)
 
 
+def test_the_gradient_is_the_slope_of_the_loss_that_is_reported() -> None:
+    """Measured by moving the weights along the gradient; RLOO's advantages do not depend on the weights."""
+    parts = build("algo=rloo", sharpen=3.0)
+    trajectories = parts.collect(8)
+    _, gradients = step(parts, trajectories)
+    norm = math.sqrt(sum(float(g.square().sum()) for g in gradients.values()))
+    weights = dict(parts.agent.network.named_parameters())
+    distance = 1e-3
+
+    def loss_at(moved: float) -> float:
+        with torch.no_grad():
+            for name, gradient in gradients.items():
+                weights[name] += moved * gradient / norm
+        loss = step(parts, trajectories)[0]["optim/loss"]
+        with torch.no_grad():
+            for name, gradient in gradients.items():
+                weights[name] -= moved * gradient / norm
+        return loss
+
+    slope = (loss_at(distance) - loss_at(-distance)) / (2 * distance)
+    assert slope == pytest.approx(norm, rel=0.02)
+
+
 def test_the_order_of_the_batch_changes_nothing(parts: Parts) -> None:
     trajectories = parts.collect(8)
     metrics, one = step(parts, trajectories)
