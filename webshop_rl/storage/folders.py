@@ -129,12 +129,12 @@ class RunFolder:
     @property
     def root(self) -> Root:
         """The root that it lies under."""
-        return Root(self.path.absolute().parent.parent)
+        return Root(self.path.absolute().parents[1])
 
     @classmethod
     def of_checkpoint(cls, path: Path) -> RunFolder:
         """The run of a checkpoint's folder, `<run>/checkpoints/update_N`."""
-        return cls(path.parent.parent)
+        return cls(path.parents[1])
 
     def episodes(self, policy: str) -> Path:
         """Recorded episodes of an evaluated policy: `test`, `untrained`, `baseline/rule`, ..."""
