@@ -279,9 +279,12 @@ def _network(parts: RunParts, name: str, label: str) -> Policy:
 def _tidy(folder: Path, best: Checkpoint) -> None:
     """A finished run keeps the weights of its last and best update, and no optimiser state."""
     place = RunFolder(folder).checkpoints
-    sweep_away(place, {best.update, find_checkpoints(place)[-1].update})
-    for checkpoint in find_checkpoints(place):
-        drop_optimiser(checkpoint)
+    found = find_checkpoints(place)
+    kept = {best.update, found[-1].update}
+    sweep_away(place, kept)
+    for checkpoint in found:
+        if checkpoint.update in kept:
+            drop_optimiser(checkpoint)
 
 
 def _result(parts: RunParts, evaluations: Sequence[Evaluation], best: Checkpoint) -> dict[str, Any]:

@@ -76,18 +76,15 @@ def _one_a_sweep(run: ComposedRun) -> set[tuple[str, str]]:
 def _job_return(run: ComposedRun, outcome: Outcome) -> JobReturn:
     job = JobReturn(overrides=list(run.overrides), working_dir=str(outcome.folder.path), task_name="launch")
     state = outcome.status.state
-    if outcome.stopped_by and state in GOING:
-        # Left to the launcher or the jobs that execute it; this command was interrupted all the same.
-        job.status = JobStatus.FAILED
-        job.return_value = RunError(f"{outcome.folder.name}: left alone", outcome.stopped_by)
-    elif outcome.dry or state in GOING:
+    # What goes on is nobody's failure, unless this command was interrupted while it waited.
+    if outcome.dry or (state in GOING and not outcome.stopped_by):
         job.status = JobStatus.COMPLETED
         job.return_value = None
     elif state == State.FINISHED:
         job.status = JobStatus.COMPLETED
         job.return_value = objective(outcome.folder)
     else:
-        why = outcome.status.error or "did not run"
+        why = outcome.status.error or ("left alone" if state in GOING else "did not run")
         job.status = JobStatus.FAILED
         job.return_value = RunError(f"{outcome.folder.name}: {why}", outcome.stopped_by or 1)
     return job

@@ -133,7 +133,6 @@ METRICS: tuple[Metric, ...] = (
 
 # What a run learnt from, or used up, so far: what arms of a comparison should agree in.
 CONSUMED = ("train/episodes", "vstar/episodes", "train/env_steps", "train/tokens", "time/gpu_hours")
-FINAL = ("test/success", "test/score")
 WALL_CLOCK_PREFIXES = ("time/", "system/")
 _FAMILIES = tuple(m.name[:-1] for m in METRICS if m.name.endswith("*"))
 _BY_NAME = {m.name: m for m in METRICS}

@@ -133,11 +133,6 @@ def find_checkpoints(folder: Path) -> list[Checkpoint]:
     return sorted(found, key=lambda checkpoint: checkpoint.update)
 
 
-def damaged_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints with a file that is gone or not as it was written, oldest first."""
-    return sorted(path for path in folder.glob("update_*") if not is_complete(path))
-
-
 def sweep_away(folder: Path, keep: set[int]) -> None:
     """Delete half-written checkpoints and those of other updates than `keep`."""
     if not folder.is_dir():

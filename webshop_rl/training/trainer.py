@@ -31,7 +31,6 @@ from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.tracker import NullTracker
 from webshop_rl.training.checkpoint import (
     Checkpoint,
-    damaged_checkpoints,
     find_checkpoints,
     sweep_away,
     write_checkpoint,
@@ -140,9 +139,10 @@ class Trainer:
 
     def resume(self) -> bool:
         """Continue from the last complete checkpoint, if there is one."""
-        last = self._group.agree(self._last_checkpoint())
+        whole = find_checkpoints(self._checkpoints) if self._group.is_main else []
         if self._group.is_main:
-            self._warn_of_damage(last)
+            self._warn_of_damage(whole)
+        last = self._group.agree(whole[-1] if whole else None)
         if last is None:
             return False
         state = last.state()
@@ -154,15 +154,14 @@ class Trainer:
         self._saved = last.update
         return True
 
-    def _warn_of_damage(self, last: Checkpoint | None) -> None:
-        damaged = ", ".join(path.name for path in damaged_checkpoints(self._checkpoints))
+    def _warn_of_damage(self, whole: Sequence[Checkpoint]) -> None:
+        # Found by their names: digests of large weights are not computed a second time.
+        complete = {checkpoint.path.name for checkpoint in whole}
+        names = {path.name for path in self._checkpoints.glob("update_*")}
+        damaged = ", ".join(sorted(names - complete))
         if damaged:
-            whence = "at update 0: no other is whole" if last is None else f"from {last.path.name}"
+            whence = f"from {whole[-1].path.name}" if whole else "at update 0: no other is whole"
             self._warn(f"damaged checkpoint, left out: {damaged}; going on {whence}")
-
-    def _last_checkpoint(self) -> Checkpoint | None:
-        found = find_checkpoints(self._checkpoints) if self._group.is_main else []
-        return found[-1] if found else None
 
     def run(self) -> Checkpoint:
         """Train to the end; the best checkpoint by validation.

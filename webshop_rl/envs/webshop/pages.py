@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from webshop_rl.envs.webshop.product import Product
 
-MODES = ("text", "text_rich")
 RATING = "N.A."  # the data contains no reviews
 
 SEARCH = "Search"
