@@ -19,6 +19,16 @@ from typing import Any
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 
+# Real training in seconds.
+QUICK = (
+    "debug=quick",
+    "model.hidden_size=32",
+    "model.num_layers=2",
+    "env.max_steps=5",
+    "evaluation.test_episodes=12",
+    "hardware.threads=1",
+)
+
 
 @functools.cache
 def checkout() -> Path:

@@ -11,16 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from shop5_parts import SMALL, curve, run_here
-from sweep_command import checkout
-
-QUICK = (
-    "debug=quick",
-    "model.hidden_size=32",
-    "model.num_layers=2",
-    "env.max_steps=5",
-    "evaluation.test_episodes=12",
-    "hardware.threads=1",
-)
+from sweep_command import QUICK, checkout
 
 
 def launch(root: Path, *overrides: str) -> tuple[int, str, str]:

@@ -14,18 +14,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from sweep_command import Command, read, wait_until
+from sweep_command import QUICK, Command, read, wait_until
 
 # The real display of a run, which the stand-in for training does not have.
-QUICK = (
-    "debug=quick",
-    "model.hidden_size=32",
-    "model.num_layers=2",
-    "env.max_steps=5",
-    "evaluation.test_episodes=12",
-    "hardware.threads=1",
-    "tracking=journal",
-)
+SHOWN = (*QUICK, "tracking=journal")
 
 
 def shell(command: Command, *overrides: str, into: str) -> int:
@@ -47,7 +39,7 @@ def shell(command: Command, *overrides: str, into: str) -> int:
 @pytest.mark.parametrize("into", ["2>&1 | head -1", "> /dev/full", ">&- 2>&-"])
 def test_a_run_finishes_though_nobody_reads_it(tmp_path: Path, into: str) -> None:
     command = Command(tmp_path / "runs", task=None)
-    assert shell(command, *QUICK, into=into) == 0
+    assert shell(command, *SHOWN, into=into) == 0
     (folder,) = (tmp_path / "runs/runs").iterdir()
     assert read(folder / "status.json")["state"] == "finished"
 

@@ -1,31 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-from webshop_rl.config import register
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import Composer
-
-CONF = Path(__file__).parents[2] / "conf"
-
-
-@pytest.fixture(scope="module")
-def composer() -> Iterator[Composer]:
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        hydra: Any = GlobalHydra.instance().hydra
-        master = hydra.compose_config(
-            "config", overrides=["seed=1,2"], run_mode=RunMode.MULTIRUN, with_log_configuration=False
-        )
-        yield Composer(hydra.config_loader, master)
 
 
 @pytest.mark.parametrize(

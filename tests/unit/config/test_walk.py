@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webshop_rl.config import register
-from webshop_rl.config.hydra_adapter import CONF
 from webshop_rl.config.walk import Key, facts_of, known_keys, seed_keys, walk
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import ComposedRun, Composer
 from webshop_rl.launching.manifest import sweep_name
 from webshop_rl.launching.multirun import run_sweep
-
-
-@pytest.fixture(scope="module")
-def composer() -> Iterator[Composer]:
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        hydra: Any = GlobalHydra.instance().hydra
-        master = hydra.compose_config(
-            "config", overrides=["seed=1,2"], run_mode=RunMode.MULTIRUN, with_log_configuration=False
-        )
-        yield Composer(hydra.config_loader, master)
-
 
 GRID = (("seed=1", "lr=1e-5"), ("seed=1", "lr=2e-5"), ("seed=2", "lr=1e-5"), ("seed=2", "lr=2e-5"))
 
