@@ -154,12 +154,13 @@ def _build(
         cfg.model, shop, critic=algorithm.needs_critic, device=choose_device(cfg.hardware.device)
     )
     acting = Acting.of(cfg.rollout, agent)
-    options: dict[str, Any] = {
-        "keep_last_page": algorithm.needs_critic,
-        "interrupted": stop.check,
-        "report": display.playing,
-    }
-    collector = acting.collector(agent, shop, **options)
+    collector = acting.collector(
+        agent,
+        shop,
+        keep_last_page=algorithm.needs_critic,
+        interrupted=stop.check,
+        report=display.playing,
+    )
     needs_reference = algorithm.needs_reference or algorithm.needs_vstar
     reference = Reference(agent) if needs_reference else None
     learner = Learner(
@@ -175,8 +176,7 @@ def _build(
     )
     vstar = None
     if isinstance(cfg.algo, VstarAlgoConfig) and reference is not None:
-        players = acting.collector(agent, shop, interrupted=stop.check, report=display.playing)
-        vstar = _vstar(cfg, cfg.algo, folder, acting.key(agent, shop), players, reference)
+        vstar = _vstar(cfg, cfg.algo, folder, acting.key(agent, shop), collector, reference)
         _record_provenance(vstar.provenance, folder, tracker, group, display)
     trainer = Trainer(
         collector=collector,

@@ -14,6 +14,7 @@ from shop5_parts import composed, run_here
 
 from webshop_rl.build import build_shop
 from webshop_rl.config.load import as_typed
+from webshop_rl.models.agent import Agent
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
@@ -69,11 +70,17 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         copies.append(self._copy)
 
     def collect_and_note(
-        self: Collector, specs: Sequence[EpisodeSpec], *, temperature: float, top_p: float = 1.0
+        self: Collector,
+        specs: Sequence[EpisodeSpec],
+        *,
+        temperature: float,
+        top_p: float = 1.0,
+        agent: Agent | None = None,
     ) -> Any:
-        player = "reference" if any(self.agent.network is copy for copy in copies) else "policy"
+        network = (agent or self.agent).network
+        player = "reference" if any(network is copy for copy in copies) else "policy"
         made.append(Call(player, tuple(spec.goal.id for spec in specs), temperature, top_p))
-        return collect(self, specs, temperature=temperature, top_p=top_p)
+        return collect(self, specs, temperature=temperature, top_p=top_p, agent=agent)
 
     monkeypatch.setattr(Reference, "__init__", begin_and_note)
     monkeypatch.setattr(Collector, "collect", collect_and_note)

@@ -113,10 +113,10 @@ MUTANTS = [
         VSTAR,
         (
             "V* is sampled from the policy",
-            "self._collector.agent = reference",
-            "self._collector.agent = policy",
+            "agent=reference",
+            "agent=None",
         ),
-        ("V* is sampled without top_p", "top_p=self._top_p)", "top_p=1.0)"),
+        ("V* is sampled without top_p", "top_p=self._top_p,", "top_p=1.0,"),
         ("V* is sampled at temperature 1", "temperature=self._temperature,", "temperature=1.0,"),
         ("one episode for all indices", '"vstar", self._seed, goal, index)', '"vstar", self._seed, goal, 0)'),
         ("the mean for the soft maximum", "estimator=self._estimator, beta", 'estimator="mean", beta'),

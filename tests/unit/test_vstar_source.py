@@ -73,7 +73,6 @@ def test_it_is_the_reference_that_is_sampled_not_the_policy(tmp_path: Path) -> N
             parameter.add_(torch.randn(parameter.shape, generator=generator))
     assert (moved.of(goals, 4), stored(moved, goals, 4)) == initial
     assert sum(played) == 20
-    assert moved._collector.agent is parts.agent  # the policy is put back
     # The moved policy's own episodes are others: sampling it would have been noticed.
     policy, _ = source(parts, tmp_path / "policy")
     policy.of(goals, 4)

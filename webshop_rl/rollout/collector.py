@@ -15,6 +15,7 @@ from webshop_rl.config.schema import RolloutConfig
 from webshop_rl.envs.types import Shop
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.memory import memory_advice
+from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.models.prompts import Prompter
 from webshop_rl.models.sampling import choose
 from webshop_rl.rollout.episode import Episode, EpisodeSpec
@@ -28,7 +29,8 @@ class Collector:
     """Collects trajectories of an agent in a shop.
 
     Args:
-        agent: the policy; read anew at each call, so training it changes what is collected.
+        agent: the policy, which plays unless `collect` is given another; read anew at each call, so training
+            it changes what is collected.
         shop: where it shops.
         prompter: pages to tokens.
         rollout: how replies are decoded, and how many episodes together.
@@ -59,45 +61,59 @@ class Collector:
 
     @torch.no_grad()
     def collect(
-        self, specs: Sequence[EpisodeSpec], *, temperature: float, top_p: float = 1.0
+        self,
+        specs: Sequence[EpisodeSpec],
+        *,
+        temperature: float,
+        top_p: float = 1.0,
+        agent: Agent | None = None,
     ) -> list[Trajectory]:
         """Play the episodes and return their trajectories in the order of specs.
 
         Args:
             temperature: 0 is greedy.
             top_p: see sampling.choose.
+            agent: who plays, e.g. the reference policy; None for the collector's own. It reads the same
+                prompts.
         """
+        agent = agent or self.agent
         done: list[Trajectory] = []
-        was_training = self.agent.network.training
-        self.agent.network.eval()
+        was_training = agent.network.training
+        agent.network.eval()
         size = self._rollout.batch_size
         for start in range(0, len(specs), size):
-            everyone = [self._begin(spec) for spec in specs[start : start + size]]
-            self._play(everyone, done, len(specs), temperature, top_p)
+            everyone = [self._begin(spec, agent.context_tokens) for spec in specs[start : start + size]]
+            self._play(agent.network, everyone, done, len(specs), temperature, top_p)
             done += [episode.trajectory for episode in everyone]
-        self.agent.network.train(was_training)
+        agent.network.train(was_training)
         return done
 
-    def _begin(self, spec: EpisodeSpec) -> Episode:
+    def _begin(self, spec: EpisodeSpec, context_tokens: int) -> Episode:
         return Episode(
             spec,
             self.shop.session(),
             self._prompter,
             self._rollout,
-            self.agent.context_tokens,
+            context_tokens,
             keep_last_page=self._keep_last_page,
         )
 
     def _play(
-        self, everyone: list[Episode], done: list[Trajectory], total: int, temperature: float, top_p: float
+        self,
+        network: PolicyNetwork,
+        everyone: list[Episode],
+        done: list[Trajectory],
+        total: int,
+        temperature: float,
+        top_p: float,
     ) -> None:
         """Play a batch to its end; done and total are for the report."""
         turns_before = sum(len(trajectory.turns) for trajectory in done)
         live = [episode for episode in everyone if not episode.finished]
-        cache = SharedCache(self.agent.network, len(live))
+        cache = SharedCache(network, len(live))
         while live:
             self._interrupted()
-            self._decide(live, cache, temperature, top_p)
+            self._decide(network, live, cache, temperature, top_p)
             staying = [i for i, episode in enumerate(live) if not episode.finished]
             if len(staying) < len(live):
                 live = [live[i] for i in staying]
@@ -105,7 +121,14 @@ class Collector:
             turns = turns_before + sum(len(episode.trajectory.turns) for episode in everyone)
             self._report(len(done) + len(everyone) - len(live), total, turns)
 
-    def _decide(self, live: list[Episode], cache: SharedCache, temperature: float, top_p: float) -> None:
+    def _decide(
+        self,
+        network: PolicyNetwork,
+        live: list[Episode],
+        cache: SharedCache,
+        temperature: float,
+        top_p: float,
+    ) -> None:
         """One forward pass and one sampled token for every episode whose turn it is."""
         replying = [i for i, episode in enumerate(live) if not episode.at_page]
         chosen = replying or list(range(len(live)))
@@ -119,7 +142,7 @@ class Collector:
             hidden = cache.feed(pieces, self._prompter.codec.pad)
             rows = [cache.row(i) for i in chosen]
             place = {row: place for place, row in enumerate(dict.fromkeys(rows))}
-            logits = self.agent.network.logits(hidden[list(place)])[[place[row] for row in rows]]
+            logits = network.logits(hidden[list(place)])[[place[row] for row in rows]]
         masks = [live[i].mask() for i in chosen]
         uniforms = [live[i].uniform() for i in chosen]
         tokens, logprobs, masks = choose(logits, masks, uniforms, temperature=temperature, top_p=top_p)

@@ -78,7 +78,7 @@ class VstarSource:
     Args:
         root: folder of the store.
         key: what determines a reference return besides goal, sample index, sampling and code.
-        collector: plays the episodes; its agent is exchanged for the reference policy.
+        collector: plays the episodes.
         reference: the reference policy.
         goals: every goal that may be asked for.
         seed: of the reference episodes.
@@ -141,13 +141,10 @@ class VstarSource:
             EpisodeSpec(self._goals[goal], index, episode_seed("vstar", self._seed, goal, index))
             for goal, index in pairs
         ]
-        policy = self._collector.agent
         with self._reference.agent() as reference:
-            self._collector.agent = reference
-            try:
-                played = self._collector.collect(specs, temperature=self._temperature, top_p=self._top_p)
-            finally:
-                self._collector.agent = policy
+            played = self._collector.collect(
+                specs, temperature=self._temperature, top_p=self._top_p, agent=reference
+            )
         self.num_played += len(played)
         return [
             Sample(goal, index, trajectory.episode_return, trajectory.score)
