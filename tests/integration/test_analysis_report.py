@@ -112,7 +112,7 @@ def _record_run(root: Path, sweep: str, run: Written) -> None:
         "folder": str(folder),
     }
     # The journal alone: record_sweep replays it, as after a launch whose tracker was away.
-    settings = settings_of(root).without_tracker()
+    settings = replace(settings_of(root), kind="journal")
     tracker = open_tracker(folder, settings, run_name=run.name, params=params, tags=tags, sweep=sweep)
     rng = np.random.default_rng([run.seed, *run.algo.encode()])
     by_product = dict(zip(sorted({g[1] for g in GOALS}), rng.uniform(-0.1, 0.1, NUM_PRODUCTS), strict=True))
@@ -416,7 +416,7 @@ def test_a_sweep_is_counted_by_its_plan_stopped_and_launched_again(tmp_path):
     tags = {"signature": four.signature, "folder": str(last)}
     settings = settings_of(tmp_path)
     with open_tracker(
-        last, settings.without_tracker(), run_name="x", params={"seed": 3}, tags=tags, sweep="stopped"
+        last, replace(settings, kind="journal"), run_name="x", params={"seed": 3}, tags=tags, sweep="stopped"
     ):
         for folder in (tmp_path / "runs").iterdir():
             Mirror(folder, settings).sync()
@@ -427,7 +427,7 @@ def test_a_sweep_is_counted_by_its_plan_stopped_and_launched_again(tmp_path):
 
 def _resume(root: Path, sweep: str, run: Written) -> None:
     folder = root / "runs" / run.name
-    settings = settings_of(root).without_tracker()
+    settings = replace(settings_of(root), kind="journal")
     with open_tracker(folder, settings, run_name=run.name, params={}, tags={}, sweep=sweep) as tracker:
         tracker.metrics(NUM_UPDATES, {"test/score": 0.8, "test/success": 0.8})
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -274,7 +275,11 @@ def test_a_trace_cut_off_while_it_was_sent_is_sent_once(root, monkeypatch):
         for i in range(2)
     ]
     with open_tracker(
-        root / "runs" / "a", settings(root, traces=2).without_tracker(), run_name="a", params={}, tags={}
+        root / "runs" / "a",
+        replace(settings(root, traces=2), kind="journal"),
+        run_name="a",
+        params={},
+        tags={},
     ) as tracker:
         tracker.traces("test", episodes)
     mirror = Mirror(tracker.folder, settings(root))

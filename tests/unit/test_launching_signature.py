@@ -9,8 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.content import content_digest
-from webshop_rl.launching.signature import signature, signature_fields
+from webshop_rl.launching.signature import content_digest, signature, signature_fields
 
 
 def _config(**changes: Any) -> dict[str, Any]:
@@ -102,7 +101,7 @@ def test_digests_are_remembered_until_a_file_changes(tmp_path: Path) -> None:
 def test_a_large_file_is_told_from_one_that_differs_in_its_middle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webshop_rl.launching.content._WHOLE_BYTES", 1 << 20)
+    monkeypatch.setattr("webshop_rl.launching.signature._WHOLE_BYTES", 1 << 20)
     content = bytearray(3 << 20)
     (tmp_path / "a").write_bytes(content)
     content[len(content) // 2] = 1

@@ -10,7 +10,7 @@ from webshop_rl.storage.lock import Busy, FolderLock
 from webshop_rl.tracking import mirror as mirror_module
 from webshop_rl.tracking.config import TrackingSettings
 from webshop_rl.tracking.journal import Journal
-from webshop_rl.tracking.mirror import Mirror, is_behind, run_id_of
+from webshop_rl.tracking.mirror import Mirror, run_id_of
 from webshop_rl.tracking.prepare import TrackerInfo
 
 
@@ -140,7 +140,6 @@ def test_everything_arrives_in_few_requests_with_its_own_timestamps(tmp_path, tr
     # create, name, parent, RUNNING, 250 params in 3 with the rest, artifact, the last tag, the end.
     assert len(tracker.requests) <= 12
     assert not mirror.behind()
-    assert not is_behind(folder)
     assert mirror.sync() == 0
     assert run_id_of(folder, "http://tracker") == "run0"
 
@@ -159,7 +158,7 @@ def test_cut_off_at_any_request_and_replayed_gives_the_same_run_once(tmp_path, t
         record(folder)
         with pytest.raises(Cut):
             Mirror(folder, settings(tmp_path)).sync()
-        assert is_behind(folder)
+        assert Mirror(folder, settings(tmp_path)).behind()
         Mirror(folder, settings(tmp_path)).sync()
         assert len(tracker.runs) == 1
         check(tracker.runs["run0"])

@@ -124,9 +124,9 @@ def _description(manifest: Manifest, states: States) -> str:
         folder, state = by_run.get(listed.run, (None, None))
         result = read_result(folder) if folder is not None else {}
         rows.append(f"{listed.label or listed.run} | {state or 'to come'} | {_numbers(result, 'test')}")
-        for arm in EVALUATIONS:
-            if arm not in ("test", "val") and f"{arm}/success" in result:
-                baselines[f"{arm} | | {_numbers(result, arm)}"] = None
+        for policy in EVALUATIONS:
+            if policy not in ("test", "val") and f"{policy}/success" in result:
+                baselines[f"{policy} | | {_numbers(result, policy)}"] = None
     table = [_HEAD, "--- | --- | --- | ---", *baselines, *rows]
     size = len("\n".join(lines))
     for number, row in enumerate(table):
@@ -138,8 +138,8 @@ def _description(manifest: Manifest, states: States) -> str:
     return "\n".join(lines)
 
 
-def _numbers(result: Mapping[str, float], arm: str) -> str:
-    success, score = (result.get(f"{arm}/{name}") for name in ("success", "score"))
+def _numbers(result: Mapping[str, float], policy: str) -> str:
+    success, score = (result.get(f"{policy}/{name}") for name in ("success", "score"))
     return " | ".join("-" if value is None else f"{value:.3f}" for value in (success, score))
 
 

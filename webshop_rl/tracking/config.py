@@ -5,7 +5,7 @@ Imports neither torch nor mlflow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,6 @@ class TrackingSettings:
     def recorded_uri(self) -> str:
         """The tracker as records name it: "" for the root's own, so that it stays so where the root moves."""
         return "" if self.uri == default_uri(self.root) else self.uri
-
-    def without_tracker(self) -> TrackingSettings:
-        """The same with the journal alone."""
-        return replace(self, kind="journal")
 
 
 def resolve(config: Any, *, root: str | Path, experiment: str) -> TrackingSettings:

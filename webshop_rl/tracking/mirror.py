@@ -224,14 +224,6 @@ def run_id_of(folder: Path, uri: str) -> str | None:
     return _read_state(folder).get("targets", {}).get(uri, {}).get("run_id") or None
 
 
-def is_behind(folder: Path) -> bool:
-    """Whether no tracker has the whole journal of a run; cheap, without reading it."""
-    journal = RunFolder(folder).journal
-    targets = _read_state(folder).get("targets", {}).values()
-    size = journal.stat().st_size if journal.exists() else 0
-    return size > max((target["offset"] for target in targets), default=0)
-
-
 def _read_state(folder: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(RunFolder(folder).mirror.read_text()))
