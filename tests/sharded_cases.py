@@ -17,7 +17,7 @@ from shop5_parts import Parts, build
 from small_tokenizer import small_tokenizer
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from webshop_rl.algos.batch import LossOutput
+from webshop_rl.algos.algorithm import LossOutput
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.checkpoint import Checkpoint, write_checkpoint
 from webshop_rl.training.learner import Learner

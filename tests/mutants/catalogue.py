@@ -160,15 +160,15 @@ MUTANTS = [
         ADVANTAGES,
         ("clipped above only", "y.clamp(-clip, clip)", "y.clamp(max=clip)"),
         ("clipped below only", "y.clamp(-clip, clip)", "y.clamp(min=-clip)"),
-        ("std of n - 1", "x.std(correction=0)", "x.std()"),
+        ("std of n - 1", "y / x.std(correction=0)", "y / x.std()"),
         ("not centred", 'y = x - x.mean() if how == "mean_std" else x', "y = x"),
         ("no floor of the std", ".clamp(min=std_min)", ""),
         ("a group of one counts as equal", "& (size > 1)", "& (size > 0)"),
     ),
     *_of(
-        "algos/vstar.py",
+        "algos/advantages.py",
         APO,
-        ("V* is added", "raw, scale = returns - vstar,", "raw, scale = returns + vstar,"),
+        ("V* is added", "returns - batch.vstar.double(), log", "returns + batch.vstar.double(), log"),
         (
             "the log-ratio is added",
             "raw = raw - log_ratio_coef * summed",
@@ -181,7 +181,7 @@ MUTANTS = [
         ("kl_coef under k1 is lost", "self.beta2 + self.kl_reward_coef)", "self.beta2)"),
     ),
     *_of(
-        "algos/policy_losses.py",
+        "algos/losses.py",
         LOSSES,
         ("the larger surrogate", "torch.minimum(plain, safe)", "torch.maximum(plain, safe)"),
         (
@@ -192,19 +192,19 @@ MUTANTS = [
         ("the loss has the other sign", "return -masked(weights, mask) *", "return masked(weights, mask) *"),
     ),
     *_of(
-        "algos/loss_norms.py",
+        "algos/losses.py",
         LOSSES,
         ("trajectory_sum is a sum", "return mask / trajectories", "return mask"),
         ("constant forgets the divisor", "mask / (trajectories * divisor_tokens)", "mask / trajectories"),
     ),
     *_of(
-        "algos/kl.py",
+        "algos/losses.py",
         KL,
         ("k2 is not halved", "x.square() / 2", "x.square()"),
         ("k3 of the other direction", "torch.expm1(-x) + x", "torch.expm1(x) - x"),
     ),
     *_of(
-        "algos/objective.py",
+        "algos/losses.py",
         APO,
         ("KL from the policy to its sampler", "k3(-x), decided", "k3(x), decided"),
         (
@@ -214,14 +214,14 @@ MUTANTS = [
         ),
     ),
     *_of(
-        "algos/returns.py",
+        "algos/advantages.py",
         RETURNS,
         ("lambda is lost", "delta + gamma * gae_lambda * next_advantage", "delta + gamma * next_advantage"),
         ("gamma is lost", "rewards[:, s] + gamma * next_value", "rewards[:, s] + next_value"),
         ("pages are steps", "torch.where(here, values[:, s], next_value)", "values[:, s]"),
     ),
     *_of(
-        "algos/value_losses.py",
+        "algos/losses.py",
         LOSSES,
         (
             "the better of the two moves",

@@ -14,10 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from webshop_rl.algos.algorithm import Algorithm
+from webshop_rl.algos.algorithm import ActionBatch, Algorithm, LossInputs, LossOutput
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
-from webshop_rl.algos.batch import ActionBatch, LossInputs, LossOutput
 from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.loss import Ppo
 from webshop_rl.algos.rloo.loss import Rloo

@@ -12,10 +12,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from webshop_rl.algos.algorithm import ActionBatch, LossInputs, Norm
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
-from webshop_rl.algos.batch import ActionBatch, LossInputs, Norm
-from webshop_rl.algos.policy_losses import apo_regression
 from webshop_rl.training.health import HealthChecks
 
 CONF = Path(__file__).parents[2] / "conf" / "algo"
@@ -215,7 +214,7 @@ def test_pg_gradient_on_policy_is_the_regressions_over_2_beta2(schedule: tuple[i
     logprobs = logits.log_softmax(-1).gather(-1, tokens).squeeze(-1)
     batch = _batch(returns, vstar, ref_logprobs=ref, behaviour_logprobs=logprobs.detach())
     targets = torch.tensor(returns, dtype=D) - torch.tensor(vstar, dtype=D)
-    regression = apo_regression((logprobs - ref).sum(1), targets, beta2).mean()
+    regression = (beta2 * (logprobs - ref).sum(1) - targets).square().mean()  # arXiv:2505.20686
     (wanted,) = torch.autograd.grad(regression / (2 * beta2), logits, retain_graph=True)
     algorithm = _pg(
         beta2=beta2, adv_norm="none", adv_clip=None, num_epochs=schedule[0], num_minibatches=schedule[1]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from webshop_rl.algos.batch import ActionBatch, LossInputs, Norm
+from webshop_rl.algos.algorithm import ActionBatch, LossInputs, Norm
 from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.rloo.loss import Rloo
 

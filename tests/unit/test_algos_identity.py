@@ -16,9 +16,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from webshop_rl.algos.algorithm import ActionBatch, LossInputs
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
-from webshop_rl.algos.batch import ActionBatch, LossInputs
 from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.loss import Ppo
 from webshop_rl.algos.rloo.loss import Rloo

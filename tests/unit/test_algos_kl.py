@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from webshop_rl.algos.kl import k1, k2, k3, kl_estimate, log_ratio
+from webshop_rl.algos.losses import k1, k2, k3, kl_estimate, log_ratio
 
 POLICY = torch.tensor([1.0, -0.5, 0.3, 0.0], dtype=torch.double)
 REFERENCE = torch.tensor([0.2, 0.1, -1.0, 0.4], dtype=torch.double)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from webshop_rl.algos.batch import ActionBatch, LossInputs, Norm
+from webshop_rl.algos.algorithm import ActionBatch, LossInputs, Norm
 from webshop_rl.algos.ppo.loss import Ppo
 
 CONF = Path(__file__).parents[2] / "conf" / "algo"

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from webshop_rl.algos.returns import (
-    gae_token_level,
-    gae_turn_level,
+from webshop_rl.algos.advantages import (
+    gae,
     sum_per_turn,
     token_rewards,
     turns_to_tokens,
@@ -26,20 +25,20 @@ def test_turn_level_by_hand() -> None:
     # d2 = 1.0 - 0.9 = 0.1          A2 = 0.1
     # d1 = 0.3 + 0.9 - 0.6 = 0.6    A1 = 0.6 + 0.5 x 0.1 = 0.65
     # d0 = 0.3 + 0.6 - 0.5 = 0.4    A0 = 0.4 + 0.5 x 0.65 = 0.725
-    got = gae_turn_level(REWARDS, VALUES, ALL, NOTHING, gamma=1.0, gae_lambda=0.5)
+    got = gae(REWARDS, VALUES, ALL, NOTHING, gamma=1.0, gae_lambda=0.5)
     assert _list(got) == pytest.approx([0.725, 0.65, 0.1], abs=1e-12)
 
 
 def test_turn_level_discounted() -> None:
     # gamma 0.9, lambda 0.5: d2 = 0.1; d1 = 0.3 + 0.81 - 0.6 = 0.51; d0 = 0.3 + 0.54 - 0.5 = 0.34
     # A1 = 0.51 + 0.45 x 0.1 = 0.555;  A0 = 0.34 + 0.45 x 0.555 = 0.58975
-    got = gae_turn_level(REWARDS, VALUES, ALL, NOTHING, gamma=0.9, gae_lambda=0.5)
+    got = gae(REWARDS, VALUES, ALL, NOTHING, gamma=0.9, gae_lambda=0.5)
     assert _list(got) == pytest.approx([0.58975, 0.555, 0.1], abs=1e-12)
 
 
 def test_what_follows_the_last_turn_is_added() -> None:
     # last value 0.4: d2 = 1.0 + 0.4 - 0.9 = 0.5;  A1 = 0.6 + 0.25 = 0.85;  A0 = 0.4 + 0.425 = 0.825
-    got = gae_turn_level(REWARDS, VALUES, ALL, torch.tensor([0.4], dtype=D), gamma=1.0, gae_lambda=0.5)
+    got = gae(REWARDS, VALUES, ALL, torch.tensor([0.4], dtype=D), gamma=1.0, gae_lambda=0.5)
     assert _list(got) == pytest.approx([0.825, 0.85, 0.5], abs=1e-12)
 
 
@@ -50,8 +49,8 @@ def test_token_level_carries_through_page_tokens() -> None:
     spread = torch.full((1, 8), torch.nan, dtype=D)
     rewards, values = spread.clone(), spread.clone()
     rewards[:, at], values[:, at] = REWARDS, VALUES
-    got = gae_token_level(rewards, values, mask, NOTHING, gamma=0.9, gae_lambda=0.5)
-    packed = gae_turn_level(REWARDS, VALUES, ALL, NOTHING, gamma=0.9, gae_lambda=0.5)
+    got = gae(rewards, values, mask, NOTHING, gamma=0.9, gae_lambda=0.5)
+    packed = gae(REWARDS, VALUES, ALL, NOTHING, gamma=0.9, gae_lambda=0.5)
     assert torch.equal(got[:, at], packed)
     assert (got[~mask] == 0).all()
 
@@ -60,7 +59,7 @@ def test_lambda_1_is_the_future_less_the_value() -> None:
     g = torch.Generator().manual_seed(0)
     rewards, values = (torch.randn(4, 6, generator=g, dtype=D) for _ in range(2))
     mask = torch.arange(6) < torch.tensor([[6], [1], [3], [4]])
-    got = gae_turn_level(rewards, values, mask, torch.zeros(4, dtype=D), gamma=0.9, gae_lambda=1.0)
+    got = gae(rewards, values, mask, torch.zeros(4, dtype=D), gamma=0.9, gae_lambda=1.0)
     for b in range(4):
         for k in range(6):
             future = sum(0.9 ** (j - k) * float(rewards[b, j]) for j in range(k, 6) if mask[b, j])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from shop5_parts import build
 
-from webshop_rl.algos.batch import Norm
+from webshop_rl.algos.algorithm import Norm
 from webshop_rl.envs.types import EndReason, Goal
 from webshop_rl.rollout.packing import num_padded_tokens, pack
 from webshop_rl.rollout.types import Segment, Trajectory, Turn

@@ -1,4 +1,4 @@
-"""One episode token by token: the drawings of rollout.types and algos.batch, and the context limit."""
+"""One episode token by token: the drawings of rollout.types and algos.algorithm, and the context limit."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import torch
 from shop5_parts import Parts, build
 from torch import Tensor
 
-from webshop_rl.algos.batch import LossOutput
+from webshop_rl.algos.algorithm import LossOutput
 from webshop_rl.envs.types import EndReason
 from webshop_rl.errors import UserError
 from webshop_rl.models.network import PolicyNetwork

@@ -1,19 +1,132 @@
-"""What an algorithm is: advantages, a loss and what they need. The loop around them is the same for all.
+"""What an algorithm is: what it sees of a batch of trajectories, what it gives, and what it needs.
 
-An algorithm inherits its settings (a dataclass of config.py) and one of the classes here, and says what
-differs: Algorithm itself, or PolicyGradient, whose loss is there and which lacks the advantages.
+It sees action tokens only. Axes: B trajectories, T action tokens (all turns of a trajectory, in order),
+K turns.
+
+    transcript   prompt  page0 | s e a r c h [ red ] <eos> | page1 | c l i c k [ 1 ] <eos> | page2
+    action mask  0 ....... 0     1 1 1 ...         1   1      0..0    1 ...            1      0
+    decision     0 ....... 0     1 0 0 ...         0   1      0..0    1 ...            0      0
+    here         the 1s only, packed to the left:  [B, T];  turn = 0 0 0 ... 0  1 1 1 ... 1
+
+An algorithm inherits its settings (the dataclass of its config.py) and Algorithm; the loop around it is the
+same for all.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
-from webshop_rl.algos.batch import ActionBatch, Advantages, LossInputs, LossOutput
+import torch
+from torch import Tensor
+
 from webshop_rl.algos.config import check_fields
-from webshop_rl.algos.objective import objective, ratio_metrics
-from webshop_rl.algos.policy_losses import clipped_surrogate, weighted_nll
 from webshop_rl.config.groups import AlgoConfig
+
+
+@dataclass(frozen=True)
+class ActionBatch:
+    """A batch of trajectories reduced to their action tokens, padded on the right.
+
+    Attributes:
+        behaviour_logprobs: [B, T] log-probs under the policy that sampled, nats; 0 at padding.
+        mask: [B, T] bool, True at action tokens (end-of-reply token included).
+        decision: [B, T] bool, True at action tokens where more than one token was admissible; the
+            others are forced, have log-prob 0 under every policy and teach nothing.
+        turn: [B, T] long, index of the token's turn in 0..K-1; 0 at padding.
+        rewards: [B, K] reward of each turn, penalties for invalid actions included; 0 at padding.
+        turn_mask: [B, K] bool, True where a turn exists; at least one a trajectory.
+        terminated: [B] bool, True if the episode ended by itself, False if it was truncated.
+        group: [B] long, trajectories of the same goal under one policy version share a number.
+        ref_logprobs: [B, T] log-probs under the reference policy, or None if not asked for.
+        vstar: [B] V* of the trajectory's goal, return units, or None if not asked for.
+        values: [B, K] critic's V before each turn, as of the collection, or None if not asked for;
+            [B, T], V before each action token, for an algorithm whose value_level is "token".
+        last_value: [B] critic's V of the final page (what truncation may bootstrap from), or None.
+    """
+
+    behaviour_logprobs: Tensor
+    mask: Tensor
+    decision: Tensor
+    turn: Tensor
+    rewards: Tensor
+    turn_mask: Tensor
+    terminated: Tensor
+    group: Tensor
+    ref_logprobs: Tensor | None = None
+    vstar: Tensor | None = None
+    values: Tensor | None = None
+    last_value: Tensor | None = None
+
+    @property
+    def decided(self) -> Tensor:
+        """[B, T] bool, True at decisions and nowhere else."""
+        return self.mask & self.decision
+
+    @property
+    def returns(self) -> Tensor:
+        """[B] undiscounted sum of the turns' rewards."""
+        return masked(self.rewards, self.turn_mask).sum(dim=1)
+
+    def select(self, index: Tensor) -> ActionBatch:
+        """The trajectories at index ([b] long), padding kept as it is."""
+        picked = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v[index] for k, v in picked.items() if v is not None})
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Sizes of the whole optimiser batch, so that micro-batch losses add up to the batch's loss."""
+
+    num_trajectories: int
+    num_tokens: int
+    num_decisions: int
+    num_turns: int
+
+
+@dataclass(frozen=True)
+class Advantages:
+    """Per-token advantages [B, T] (detached, 0 at padding) and scalars worth logging."""
+
+    tokens: Tensor
+    metrics: dict[str, float]
+    value_targets: Tensor | None = None  # shaped like ActionBatch.values, for a critic
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """What the loss of a micro-batch is made of: b of the batch's B trajectories.
+
+    Attributes:
+        logprobs: [b, T] learner's log-probs of the action tokens, nats, with gradient.
+        batch: the micro-batch.
+        advantages: [b, T] the matching rows of Advantages.tokens.
+        norm: sizes of the whole optimiser batch.
+        entropy: [b, T] the policy's at each action token, nats, with gradient; None if not needed.
+        values: critic's current values with gradient, [b, K], or [b, T] at value_level "token"; or None.
+        value_targets: the matching rows of Advantages.value_targets, shaped like values; or None.
+    """
+
+    logprobs: Tensor
+    batch: ActionBatch
+    advantages: Tensor
+    norm: Norm
+    entropy: Tensor | None = None
+    values: Tensor | None = None
+    value_targets: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """A micro-batch's share of the loss, already divided by the whole batch's Norm.
+
+    Attributes:
+        loss: scalar with gradient; shares of the micro-batches of a batch add up.
+        metrics: scalars (detached) that add up over micro-batches in the same way.
+    """
+
+    loss: Tensor
+    metrics: dict[str, Tensor]
 
 
 class Algorithm(AlgoConfig):
@@ -52,22 +165,6 @@ class Algorithm(AlgoConfig):
         raise NotImplementedError
 
 
-class PolicyGradient(Algorithm):
-    """-A log pi where a collection serves one update, else the clipped surrogate; KL and entropy terms.
-
-    With one update no ratio is taken: it is 1 but for the noise between sampler and learner, which would
-    only scale tokens.
-    """
-
-    clip_eps: float
-
-    def loss(self, inputs: LossInputs) -> LossOutput:
-        """The policy gradient plus KL and entropy terms."""
-        logprobs, batch = inputs.logprobs, inputs.batch
-        if self.one_update:
-            return objective(self, weighted_nll(logprobs, inputs.advantages, batch.mask), inputs)
-        surrogate = clipped_surrogate(
-            logprobs, batch.behaviour_logprobs, inputs.advantages, batch.mask, self.clip_eps
-        )
-        output = objective(self, surrogate.loss, inputs)
-        return replace(output, metrics=output.metrics | ratio_metrics(surrogate, inputs))
+def masked(x: Tensor, mask: Tensor) -> Tensor:
+    """x with everything outside the mask set to 0, NaN included (NaN * 0 would stay NaN)."""
+    return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))

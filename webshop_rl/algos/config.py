@@ -32,10 +32,12 @@ class GroupAlgoConfig(AlgoConfig):
     """Fields of the policy gradients whose baseline is the rest of the trajectory's group.
 
     Attributes:
+        group_size: 2 or more: one trajectory has nothing to be compared with.
         clip_eps: half-width of the clip on the token ratio; used only where a collection serves
             more than one update.
     """
 
+    group_size: int = ranged(ge=2)
     clip_eps: float = ranged(gt=0)
 
 

@@ -55,7 +55,7 @@ class AlgoConfig(ConfigGroup):
         adv_norm: none | std (divide by the batch's) | mean_std (subtract the batch's mean first).
         adv_std_min: floor of that standard deviation, return units.
         adv_clip: bound on the absolute normalised advantage; null for none.
-        loss_norm: how the sum over action tokens becomes a loss; see loss_norms.py.
+        loss_norm: how the sum over action tokens becomes a loss; see algos/losses.py, token_weights.
         loss_divisor_tokens: divisor per trajectory of loss_norm "constant", tokens.
         kl_coef: weight of KL(policy || reference), on the same scale as the policy term.
         kl_estimator: k1 (subtracted from the reward) | k2 | k3 (added to the loss).

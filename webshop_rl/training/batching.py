@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from webshop_rl.algos.batch import ActionBatch, Norm
+from webshop_rl.algos.algorithm import ActionBatch, Norm
 from webshop_rl.rollout.packing import num_padded_tokens
 from webshop_rl.rollout.types import Trajectory
 

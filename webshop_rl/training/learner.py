@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from webshop_rl.algos.algorithm import Algorithm
-from webshop_rl.algos.batch import ActionBatch, LossInputs, Norm
+from webshop_rl.algos.algorithm import ActionBatch, Algorithm, LossInputs, Norm
 from webshop_rl.config.schema import OptimConfig
 from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent

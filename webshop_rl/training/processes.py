@@ -1,7 +1,7 @@
 """The processes that train one run together; one process is the common case.
 
 Each process collects and learns a share of the trajectories; what an algorithm needs of the whole
-batch is gathered. Losses are divided by the sizes of the whole batch (algos.batch.Norm), so the
+batch is gathered. Losses are divided by the sizes of the whole batch (algos.algorithm.Norm), so the
 gradient is the same however the batch is shared.
 """
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from webshop_rl.algos.algorithm import PolicyGradient
+from webshop_rl.algos.advantages import spread, to_tokens, vstar_advantages
+from webshop_rl.algos.algorithm import ActionBatch, Advantages, Algorithm, LossInputs, LossOutput, masked
 from webshop_rl.algos.apo_pg.config import ApoPgConfig
-from webshop_rl.algos.batch import ActionBatch, Advantages, LossInputs, LossOutput, masked
-from webshop_rl.algos.metrics import spread
-from webshop_rl.algos.vstar import to_tokens, vstar_advantages
+from webshop_rl.algos.losses import policy_gradient
 
 
 @dataclass
-class ApoPg(ApoPgConfig, PolicyGradient):
+class ApoPg(ApoPgConfig, Algorithm):
     """Policy gradient on A*PO's advantage."""
 
     needs_vstar = True
@@ -35,4 +34,5 @@ class ApoPg(ApoPgConfig, PolicyGradient):
 
     def loss(self, inputs: LossInputs) -> LossOutput:
         """The policy gradient, policy_coef times, plus KL and entropy terms."""
-        return super().loss(replace(inputs, advantages=self.policy_coef * inputs.advantages))
+        scaled = replace(inputs, advantages=self.policy_coef * inputs.advantages)
+        return policy_gradient(self, scaled, self.clip_eps)

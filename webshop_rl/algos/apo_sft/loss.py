@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from webshop_rl.algos.algorithm import Algorithm
+from webshop_rl.algos.advantages import spread, to_tokens, vstar_advantages
+from webshop_rl.algos.algorithm import ActionBatch, Advantages, Algorithm, LossInputs, LossOutput, masked
 from webshop_rl.algos.apo_sft.config import ApoSftConfig
-from webshop_rl.algos.batch import ActionBatch, Advantages, LossInputs, LossOutput, masked
-from webshop_rl.algos.metrics import spread
-from webshop_rl.algos.objective import objective
-from webshop_rl.algos.policy_losses import weighted_nll
-from webshop_rl.algos.vstar import to_tokens, vstar_advantages
+from webshop_rl.algos.losses import objective, weighted_nll
 
 EXPONENT_MAX = 20.0  # exp(20) is far above any sensible weight_max, and far from overflow
 

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from webshop_rl.algos.advantages import group_advantages
+from webshop_rl.algos.advantages import group_advantages, to_tokens, trajectory_advantages
+from webshop_rl.algos.algorithm import ActionBatch, Advantages, Algorithm, LossInputs, LossOutput
 from webshop_rl.algos.grpo.config import GrpoConfig
-from webshop_rl.algos.relative import GroupPolicyGradient
+from webshop_rl.algos.losses import policy_gradient
 
 
 @dataclass
-class Grpo(GrpoConfig, GroupPolicyGradient):
+class Grpo(GrpoConfig, Algorithm):
     """Returns relative to the group's mean, in units of its spread."""
 
-    def relative(self, returns: Tensor, group: Tensor) -> Tensor:
-        """[B] returns less their group's mean, divided as `scale` says."""
-        return group_advantages(returns, group, scale=self.scale, eps=self.std_eps)
+    def advantages(self, batch: ActionBatch) -> Advantages:
+        """The trajectory's advantage at each of its tokens [B, T]."""
+        returns = batch.returns.double()
+        relative = group_advantages(returns, batch.group, scale=self.scale, eps=self.std_eps)
+        found = trajectory_advantages(self, batch, relative, self.kl_reward_coef)
+        return Advantages(to_tokens(found.normalised, batch), found.metrics)
+
+    def loss(self, inputs: LossInputs) -> LossOutput:
+        """The policy gradient plus KL and entropy terms."""
+        return policy_gradient(self, inputs, self.clip_eps)

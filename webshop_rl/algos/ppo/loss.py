@@ -11,22 +11,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from webshop_rl.algos.advantages import group_statistics, normalise
-from webshop_rl.algos.algorithm import Algorithm
-from webshop_rl.algos.batch import ActionBatch, Advantages, LossInputs, LossOutput, masked
-from webshop_rl.algos.kl import log_ratio
-from webshop_rl.algos.metrics import advantage_metrics, group_metrics, spread
-from webshop_rl.algos.objective import objective, ratio_metrics
-from webshop_rl.algos.policy_losses import clipped_surrogate
-from webshop_rl.algos.ppo.config import PpoConfig
-from webshop_rl.algos.returns import (
-    gae_token_level,
-    gae_turn_level,
+from webshop_rl.algos.advantages import (
+    advantage_metrics,
+    gae,
+    group_metrics,
+    group_statistics,
+    normalise,
+    spread,
     sum_per_turn,
     token_rewards,
     turns_to_tokens,
 )
-from webshop_rl.algos.value_losses import explained_variance, value_loss
+from webshop_rl.algos.algorithm import ActionBatch, Advantages, Algorithm, LossInputs, LossOutput, masked
+from webshop_rl.algos.losses import (
+    clipped_surrogate,
+    explained_variance,
+    log_ratio,
+    objective,
+    ratio_metrics,
+    value_loss,
+)
+from webshop_rl.algos.ppo.config import PpoConfig
 
 
 @dataclass
@@ -56,10 +61,8 @@ class Ppo(PpoConfig, Algorithm):
             )
         values = masked(batch.values, steps).double()
         rewards = self._rewards(batch)
-        estimate = gae_token_level if self.level == "token" else gae_turn_level
-        raw = estimate(
-            rewards, values, steps, self._last_value(batch), gamma=self.gamma, gae_lambda=self.gae_lambda
-        )
+        last_value = self._last_value(batch)
+        raw = gae(rewards, values, steps, last_value, gamma=self.gamma, gae_lambda=self.gae_lambda)
         scale = torch.maximum(rewards.abs().max(), values.abs().max())
         found = normalise(
             raw[steps], how=self.adv_norm, std_min=self.adv_std_min, clip=self.adv_clip, scale=scale

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from webshop_rl.algos.advantages import group_advantages, group_statistics
-from webshop_rl.algos.relative import GroupPolicyGradient
+from webshop_rl.algos.advantages import group_advantages, group_statistics, to_tokens, trajectory_advantages
+from webshop_rl.algos.algorithm import ActionBatch, Advantages, Algorithm, LossInputs, LossOutput
+from webshop_rl.algos.losses import policy_gradient
 from webshop_rl.algos.rloo.config import RlooConfig
 
 
 @dataclass
-class Rloo(RlooConfig, GroupPolicyGradient):
+class Rloo(RlooConfig, Algorithm):
     """Returns relative to the mean of the others: a baseline that does not depend on the trajectory."""
 
-    def relative(self, returns: Tensor, group: Tensor) -> Tensor:
-        """[B] returns less the mean of their group's others; 0 for a group of one."""
-        size = group_statistics(returns, group).size
-        return group_advantages(returns, group, scale="none", eps=0.0) * size / (size - 1).clamp(min=1)
+    def advantages(self, batch: ActionBatch) -> Advantages:
+        """The trajectory's advantage at each of its tokens [B, T]; 0 in a group of one."""
+        returns = batch.returns.double()
+        size = group_statistics(returns, batch.group).size
+        centred = group_advantages(returns, batch.group, scale="none", eps=0.0)
+        relative = centred * size / (size - 1).clamp(min=1)
+        found = trajectory_advantages(self, batch, relative, self.kl_reward_coef)
+        return Advantages(to_tokens(found.normalised, batch), found.metrics)
+
+    def loss(self, inputs: LossInputs) -> LossOutput:
+        """The policy gradient plus KL and entropy terms."""
+        return policy_gradient(self, inputs, self.clip_eps)
