@@ -9,14 +9,10 @@ import math
 import re
 import socket
 import sqlite3
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
-from unittest import mock
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -24,149 +20,20 @@ from analysis.load import load_sweep
 from analysis.report import main
 from analysis.tracker import open_tracker as open_analysis
 from analysis.verdict import verdict
+from tests.support.recorded_sweeps import (
+    DIGEST,
+    GOALS,
+    NUM_UPDATES,
+    Written,
+    record,
+    record_run,
+    settings_of,
+)
 from webshop_rl.launching.manifest import Listed, write_manifest
-from webshop_rl.launching.recording import record_sweep
 from webshop_rl.storage.folders import Root
-from webshop_rl.storage.run_status import State
-from webshop_rl.tracking.config import TrackingSettings, default_uri
+from webshop_rl.tracking.config import default_uri
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.tracker import open_tracker
-
-NUM_UPDATES = 12
-NUM_PRODUCTS = 25
-GOALS = [(f"synthetic/{i}", f"B{i % NUM_PRODUCTS:02}", f"goal <{i}>") for i in range(40)]
-DIGEST = "d1" * 32
-
-
-class Diverged(RuntimeError):
-    """What a failed run of these tests ends with."""
-
-
-@dataclass
-class Written:
-    """One run to be recorded.
-
-    Attributes:
-        level: mean test score; its seed and the goals add to it.
-        status: state that MLflow is left with.
-        generation: 1 for a rerun beside an older run.
-    """
-
-    algo: str
-    seed: int
-    level: float
-    lr: str = "5e-06"
-    status: str = "FINISHED"
-    split: str = "product"
-    generation: int = 0
-    goals: Sequence[tuple[str, str, str]] = field(default_factory=lambda: GOALS)
-
-    @property
-    def signature(self) -> str:
-        return f"{self.algo}-{self.lr}-{self.seed}-{self.split}"
-
-    @property
-    def name(self) -> str:
-        return self.signature + (f"-r{self.generation}" if self.generation else "")
-
-
-def settings_of(root: Path) -> TrackingSettings:
-    return TrackingSettings("mlflow", default_uri(root), "test", root)
-
-
-def record(root: Path, sweep: str, runs: Sequence[Written], adopted: Sequence[Written] = ()) -> None:
-    """Record a sweep as a launch of it would; the adopted runs must have been recorded before."""
-    for run in runs:
-        _record_run(root, sweep, run)
-    states = {"FINISHED": State.FINISHED, "FAILED": State.FAILED, "KILLED": State.INTERRUPTED}
-    ended = {Root(root).run(run.name): (states[run.status], "") for run in (*runs, *adopted)}
-    record_sweep(settings_of(root), sweep, ended)
-
-
-def _record_run(root: Path, sweep: str, run: Written) -> None:
-    folder = root / "runs" / run.name
-    folder.mkdir(parents=True)
-    (folder / "signature.json").write_text(json.dumps({"sweep": sweep}))
-    params = {
-        "algo.name": run.algo,
-        "algo._target_": f"somewhere.{run.algo}",
-        "algo.vstar_samples": 0 if run.algo == "ppo" else 8,
-        "env.name": "webshop",
-        "env.split": run.split,
-        "evaluation.test_episodes": 40,
-        "evaluation.seed": 1000,
-        "lr": run.lr,
-        "model.init_seed": 0,
-        "model.name": "tiny",
-        "num_updates": NUM_UPDATES,
-        "seed": run.seed,
-        "vstar.seed": 0,
-    }
-    tags = {
-        "signature": run.signature,
-        "sweep": sweep,
-        "code_digest": "c0de",
-        "git_commit": "abc",
-        "seed": run.seed,
-        "split_digest": DIGEST,
-        "folder": str(folder),
-    }
-    # The journal alone: record_sweep replays it, as after a launch whose tracker was away.
-    settings = replace(settings_of(root), kind="journal")
-    tracker = open_tracker(folder, settings, run_name=run.name, params=params, tags=tags, sweep=sweep)
-    rng = np.random.default_rng([run.seed, *run.algo.encode()])
-    by_product = dict(zip(sorted({g[1] for g in GOALS}), rng.uniform(-0.1, 0.1, NUM_PRODUCTS), strict=True))
-    final = run.level + rng.normal(0, 0.01)
-    last = NUM_UPDATES if run.status == "FINISHED" else 8
-    try:
-        _evaluate(tracker, "untrained", 0, run.goals, lambda asin: 0.05)
-        for update in range(1, last + 1):
-            reached = final * (1 - np.exp(-update / 5)) + rng.normal(0, 0.02)
-            tracker.metrics(update, {"train/return_mean": reached, "time/train_s": 2.0 * update})
-            tracker.metrics(update, _consumed(run.algo, update))
-            if update % 4 == 0:
-                tracker.metrics(update, {"val/success": float(np.clip(reached, 0, 1))})
-        if run.status == "FAILED":
-            raise Diverged("the loss is | not <finite> at update 8")
-        if run.status == "FINISHED":
-            _evaluate(
-                tracker, "test", last, run.goals, lambda asin: float(np.clip(final + by_product[asin], 0, 1))
-            )
-            _evaluate(tracker, "baseline/rule", last, run.goals, lambda asin: 0.55 + 0.3 * (asin < "B05"))
-            _evaluate(tracker, "baseline/random", last, run.goals, lambda asin: 0.1)
-        tracker.finish(run.status)
-    except Diverged as error:
-        tracker.finish("FAILED", error)
-
-
-def _consumed(algo: str, update: int) -> dict[str, float]:
-    """Ten episodes a collection; ppo takes four updates from each and needs no reference episodes."""
-    collections = -(-update // 4) if algo == "ppo" else update
-    episodes = 10 * collections
-    vstar = 0 if algo == "ppo" else 80
-    return {
-        "train/episodes": episodes,
-        "vstar/episodes": vstar,
-        "train/env_steps": 5 * episodes,
-        "train/tokens": 40 * episodes,
-    }
-
-
-def _evaluate(tracker, arm: str, step: int, goals: Sequence[tuple[str, str, str]], score) -> None:
-    rows = [
-        {
-            "goal": goal,
-            "asin": asin,
-            "instruction": instruction,
-            "episodes": 1,
-            "success": float(score(asin) > 0.6),
-            "score": score(asin),
-        }
-        for goal, asin, instruction in goals
-    ]
-    means = {name: float(np.mean([row[name] for row in rows])) for name in ("success", "score")}
-    tracker.metrics(step, {f"{arm}/{name}": value for name, value in means.items()})
-    tracker.table(arm.replace("/", "_"), rows)
 
 
 @pytest.fixture(scope="module")
@@ -411,7 +278,7 @@ def test_a_sweep_is_counted_by_its_plan_stopped_and_launched_again(tmp_path):
     )
     # Launched again: the parent still counts one interrupted run, which goes on, and the last is at work.
     _resume(tmp_path, "stopped", two)
-    _record_run(tmp_path, "stopped", three)
+    record_run(tmp_path, "stopped", three, settings_of(tmp_path))
     last = tmp_path / "runs" / four.name
     tags = {"signature": four.signature, "folder": str(last)}
     settings = settings_of(tmp_path)
@@ -435,9 +302,8 @@ def _resume(root: Path, sweep: str, run: Written) -> None:
 def test_two_sweeps_of_one_name_are_told_apart_by_their_ids(root, tmp_path, capsys):
     # another root whose sweep "lone" goes to the same tracker
     other = replace(settings_of(root), root=tmp_path)
-    with mock.patch.object(sys.modules[__name__], "settings_of", return_value=other):
-        record(tmp_path, "twin", [Written("apo_pg", 77, 0.5)])
-        record(tmp_path, "lone", [Written("apo_pg", 78, 0.5)])
+    record(tmp_path, "twin", [Written("apo_pg", 77, 0.5)], settings=other)
+    record(tmp_path, "lone", [Written("apo_pg", 78, 0.5)], settings=other)
     line = failing(capsys, "--root", str(root), "--sweep", "lone")
     assert "2 sweeps are called 'lone'" in line
     newest = re.findall(r"[0-9a-f]{32}", line)[0]

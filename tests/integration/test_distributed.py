@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from sharded_cases import CASES, find_differences
-from worker_processes import Worker, ended, start
 
+from tests.support.paths import CONF
+from tests.support.sharded_cases import CASES, find_differences
+from tests.support.worker_processes import Worker, ended, start
 from webshop_rl.config import register
 from webshop_rl.experiment import run_experiment
 from webshop_rl.tracking.rows import last_values, metric_history, read_rows
 from webshop_rl.training.checkpoint import find_checkpoints
 
-REPO = Path(__file__).resolve().parents[2]
 SMALL = [
     "tracking=journal",
     "num_updates=8",
@@ -40,7 +40,7 @@ SMALL = [
 
 def prepare(folder: Path, *overrides: str) -> Path:
     register()
-    with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=[*SMALL, *overrides])
     folder.mkdir(parents=True)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from shop5_parts import SMALL, run_here
 
+from tests.support.paths import REPOSITORY
+from tests.support.shop5_parts import SMALL, run_here
 from webshop_rl.evaluate.__main__ import main
 
-REPOSITORY = Path(__file__).parents[2]
 NAME = "0123456789ab"
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from shop5_parts import curve, run_here
-from small_tokenizer import small_tokenizer
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from tests.support.shop5_parts import curve, run_here
+from tests.support.small_tokenizer import small_tokenizer
 from webshop_rl.evaluate.__main__ import main
 
 SHORT = (

@@ -14,9 +14,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-sys.path.insert(0, str(Path(__file__).parent))
-from test_analysis_report import Written, record, settings_of
-
+from tests.support.recorded_sweeps import Written, record, settings_of
 from webshop_rl.tracking import sync
 from webshop_rl.tracking.config import default_uri
 from webshop_rl.tracking.database import create_database

@@ -16,9 +16,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from sweep_command import checkout
-
+from tests.support.sweep_command import checkout
 from webshop_rl.tracking.names import is_wall_clock
 from webshop_rl.tracking.rows import read_rows
 from webshop_rl.training.checkpoint import find_checkpoints

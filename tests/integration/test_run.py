@@ -9,9 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from shop5_parts import SMALL, curve, run_here
-from sweep_command import QUICK, checkout
+from tests.support.shop5_parts import SMALL, curve, run_here
+from tests.support.sweep_command import QUICK, checkout
 
 
 def launch(root: Path, *overrides: str) -> tuple[int, str, str]:

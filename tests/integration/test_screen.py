@@ -8,13 +8,11 @@ import pty
 import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from sweep_command import QUICK, Command, read, wait_until
+from tests.support.sweep_command import QUICK, Command, read, wait_until
 
 # The real display of a run, which the stand-in for training does not have.
 SHOWN = (*QUICK, "tracking=journal")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shop5_parts import composed, run_here
 
+from tests.support.shop5_parts import composed, run_here
 from webshop_rl.build import build_shop
 from webshop_rl.config.load import as_typed
 from webshop_rl.models.agent import Agent

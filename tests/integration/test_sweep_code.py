@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from sweep_command import Command, copy_checkout, read, wait_until
+from tests.support.sweep_command import Command, copy_checkout, read, wait_until
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from sweep_command import Command, read
+from tests.support.sweep_command import Command, read
 
 CORES = len(os.sched_getaffinity(0))
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-sys.path.insert(0, str(Path(__file__).parent))
-from sweep_command import Command, read
-
+from tests.support.sweep_command import Command, read
 from webshop_rl.tracking.database import create_database
 
 MLFLOW = ("tracking=mlflow", "tracking.sync_every_s=0.5")

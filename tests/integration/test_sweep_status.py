@@ -6,11 +6,9 @@ import json
 import re
 import shutil
 import signal
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from sweep_command import Command, wait_until
+from tests.support.sweep_command import Command, wait_until
 
 
 def test_a_sweep_is_seen_cancelled_and_retried_from_another_shell(tmp_path: Path) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from sweep_command import Command, alive, end, read, wait_until
+from tests.support.sweep_command import Command, alive, end, read, wait_until
 
 
 def _pids(command: Command) -> list[int]:

@@ -5,69 +5,21 @@ import math
 import os
 import signal
 import socket
-import sqlite3
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.support.mlflow_server import Server, free_port
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
 from webshop_rl.tracking import rows, sync
 from webshop_rl.tracking.config import TrackingSettings
 from webshop_rl.tracking.prepare import check_tracker, prepare_tracker
 from webshop_rl.tracking.tracker import open_tracker
-
-ROOT = Path(__file__).parents[2]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-class Server:
-    """`webshop-rl ui` in a root of its own."""
-
-    def __init__(self, root):
-        self.root, self.port = root, free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process = None
-
-    def start(self):
-        if self.process is None:
-            command = ["-m", "webshop_rl.tracking.serve", "--root", str(self.root), "--port", str(self.port)]
-            self.log = (self.root / "server.log").open("wb")
-            self.process = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, stdout=self.log, stderr=subprocess.STDOUT
-            )
-            deadline = time.monotonic() + 60
-            while not self.answers():
-                assert time.monotonic() < deadline, (self.root / "server.log").read_text()
-                time.sleep(0.1)
-        return self
-
-    def answers(self):
-        try:
-            return urllib.request.urlopen(f"{self.url}/health", timeout=2).status == 200
-        except OSError:
-            return False
-
-    def signal(self, number):
-        parent = psutil.Process(self.process.pid)
-        for process in [parent, *parent.children(recursive=True)]:
-            process.send_signal(number)
-
-    def query(self, text):
-        with sqlite3.connect(self.root / "mlflow.db") as connection:
-            return connection.execute(text).fetchall()
 
 
 @pytest.fixture(scope="module")

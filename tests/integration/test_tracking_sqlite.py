@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from tests.support.paths import REPOSITORY
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.tracking import rows, sync
@@ -26,7 +26,6 @@ from webshop_rl.tracking.prepare import (
 )
 from webshop_rl.tracking.tracker import open_tracker
 
-ROOT = Path(__file__).parents[2]
 NUM_STEPS = 60
 
 
@@ -49,7 +48,7 @@ def opened_by_many(tmp_path_factory):
     """
     root = tmp_path_factory.mktemp("fresh")
     command = [sys.executable, "-c", PREPARE, str(root)]
-    first = subprocess.Popen(command, cwd=ROOT)
+    first = subprocess.Popen(command, cwd=REPOSITORY)
     deadline = time.monotonic() + 60
     while not any(part.stat().st_size > 100_000 for part in root.glob(".mlflow.db.*.part")):
         assert time.monotonic() < deadline
@@ -58,7 +57,7 @@ def opened_by_many(tmp_path_factory):
     first.kill()
     first.wait()
     assert not (root / "mlflow.db").exists()
-    eight = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    eight = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in range(8)]
     printed = [process.communicate(timeout=120)[0].split() for process in eight]
     return root, [process.returncode for process in eight], printed
 
@@ -145,7 +144,7 @@ with open_tracker(folder, settings, run_name="a", params={"lr": 1}, tags={"seed"
 
 def run(root, what="none", at=0):
     command = [sys.executable, "-c", RUN, str(root), str(NUM_STEPS), what, str(at)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
 
 
 def check_whole(root):
@@ -231,7 +230,7 @@ with open_tracker(root / "runs" / name, settings, run_name=name, params={}, tags
 def test_runs_that_start_at_once_on_a_fresh_root_all_arrive(tmp_path):
     """Each is the first to connect, and a client alone would make the database in place."""
     started = [
-        subprocess.Popen([sys.executable, "-c", TRACK, str(tmp_path), name], cwd=ROOT) for name in "abc"
+        subprocess.Popen([sys.executable, "-c", TRACK, str(tmp_path), name], cwd=REPOSITORY) for name in "abc"
     ]
     assert [process.wait(timeout=120) for process in started] == [0, 0, 0]
     assert sync.main([str(tmp_path)]) == 0

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from sweep_command import copy_checkout
-
+from tests.support.sweep_command import copy_checkout
 from webshop_rl.tracking.rows import read_rows
 
 QUICK = ("debug=quick", "num_updates=1", "model.hidden_size=32", "model.num_layers=2", "hardware.threads=1")

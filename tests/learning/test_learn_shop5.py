@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
-from shop5_parts import build, curve, run_here
+
+from tests.support.shop5_parts import build, curve, run_here
 
 pytestmark = pytest.mark.learning
 

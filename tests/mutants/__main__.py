@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.mutants.catalogue import MUTANTS, Mutant
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COPIED = ("webshop_rl", "hydra_plugins", "analysis", "benchmarks", "conf", "tests")
+COPIED = ("webshop_rl", "hydra_plugins", "analysis", "benchmarks", "conf", "docs", "tests")
 TIMEOUT_S = 600.0
 
 

@@ -8,19 +8,19 @@ PACKAGE = "webshop_rl/"
 UNIT = "tests/unit/"
 PROPERTIES = "tests/property/test_algos_properties.py"
 SPLITS = ("tests/integration/test_splits_in_a_run.py",)
-VSTAR = (UNIT + "test_vstar_source.py",)
-TRAINER = (UNIT + "test_trainer.py",)
-LEARNER = (UNIT + "test_learner.py",)
-ADVANTAGES = (UNIT + "test_algos_advantages.py",)
-APO = (UNIT + "test_algos_apo.py",)
-PPO = (UNIT + "test_algos_ppo.py",)
-LOSSES = (UNIT + "test_algos_losses.py",)
-RETURNS = (UNIT + "test_algos_returns.py",)
-KL = (UNIT + "test_algos_kl.py",)
-SAMPLING = (UNIT + "test_sampling.py",)
-EPISODE = (UNIT + "test_episode.py",)
-ESTIMATOR = (UNIT + "test_values_estimator.py",)
-GOALS = (UNIT + "test_training_goals.py",)
+VSTAR = (UNIT + "training/test_vstar_source.py",)
+TRAINER = (UNIT + "training/test_trainer.py",)
+LEARNER = (UNIT + "training/test_learner.py",)
+ADVANTAGES = (UNIT + "algos/test_advantages.py",)
+APO = (UNIT + "algos/test_apo.py",)
+PPO = (UNIT + "algos/test_ppo.py",)
+LOSSES = (UNIT + "algos/test_losses.py",)
+RETURNS = (UNIT + "algos/test_returns.py",)
+KL = (UNIT + "algos/test_kl.py",)
+SAMPLING = (UNIT + "models/test_sampling.py",)
+EPISODE = (UNIT + "rollout/test_episode.py",)
+ESTIMATOR = (UNIT + "values/test_estimator.py",)
+GOALS = (UNIT + "training/test_collection.py",)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ MUTANTS = [
     ),
     *_of(
         "training/vstar.py",
-        (UNIT + "test_vstar_code.py",),
+        (UNIT + "training/test_vstar_code.py",),
         ("the code is not in the key", 'own = {**key, "code": code}', 'own = {**key, "code": ""}'),
         ("reused samples lie under the code's own key", 'own | {"reuses": provenance.reused_key}', "own"),
     ),
@@ -152,7 +152,7 @@ MUTANTS = [
     ),
     *_of(
         "values/store.py",
-        (UNIT + "test_values_store.py",),
+        (UNIT + "values/test_store.py",),
         ("the last written counts", "entry.origin < old.origin", "entry.origin > old.origin"),
     ),
     *_of(
@@ -288,7 +288,7 @@ MUTANTS = [
     ),
     *_of(
         "rollout/episode.py",
-        (UNIT + "test_collector.py",),
+        (UNIT + "rollout/test_collector.py",),
         ("the penalty is a bonus", "reward=step.reward - penalty", "reward=step.reward + penalty"),
     ),
     *_of(

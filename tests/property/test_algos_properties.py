@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.support.paths import DOCS
 from webshop_rl.algos.algorithm import ActionBatch, Algorithm, LossInputs, LossOutput
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
@@ -339,7 +339,7 @@ def test_metrics_are_finite_plain_numbers(algorithm: Algorithm, seed: int) -> No
     assert not found.tokens.requires_grad
 
 
-DOC = (Path(__file__).parents[2] / "docs" / "algorithms.md").read_text(encoding="utf-8")
+DOC = (DOCS / "algorithms.md").read_text(encoding="utf-8")
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from agreement import BEHAVIOUR_ATOL, assert_agreement
-from shop5_parts import Parts, build
 
+from tests.support.agreement import BEHAVIOUR_ATOL, assert_agreement
+from tests.support.shop5_parts import Parts, build
 from webshop_rl.rollout.types import Segment, Trajectory
 
 FREE = ("rollout.decoding=free", "rollout.max_reply_tokens=8", "rollout.invalid_penalty=0.1")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +17,8 @@ from typing import NoReturn
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-
-from slurm_commands import Cluster, jobs_left, slurm_command
-from sweep_command import wait_until
+from tests.support.slurm_commands import Cluster, jobs_left, slurm_command
+from tests.support.sweep_command import wait_until
 
 HERE = Path(__file__).parent
 CLUSTER = HERE / "cluster.sh"

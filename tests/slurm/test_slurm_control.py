@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slurm_commands import (
+
+from tests.support.mlflow_server import Server
+from tests.support.paths import REPOSITORY
+from tests.support.slurm_commands import (
     ON_SLURM,
     attempts,
     has_begun,
@@ -27,8 +30,7 @@ from slurm_commands import (
     sweep_of,
     updates,
 )
-from sweep_command import REPOSITORY, Command, end, wait_until
-from test_tracking_server import Server
+from tests.support.sweep_command import Command, end, wait_until
 
 
 def test_a_cancelled_job_stays_cancelled_until_it_is_retried(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from slurm_commands import ON_SLURM, Cluster, slurm_states, updates
-from sweep_command import Command, read, wait_until
+
+from tests.support.slurm_commands import ON_SLURM, Cluster, slurm_states, updates
+from tests.support.sweep_command import Command, read, wait_until
 
 
 @pytest.mark.parametrize("accounting", ["slurmdbd", "none"])

@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from slurm_commands import (
+
+from tests.support.slurm_commands import (
     ON_SLURM,
     Cluster,
     attempts,
@@ -22,7 +23,7 @@ from slurm_commands import (
     stop_controller,
     updates,
 )
-from sweep_command import Command, alive, read, wait_until
+from tests.support.sweep_command import Command, alive, read, wait_until
 
 UPDATES = 12
 # With five cores a run, three share a node of sixteen, and the seventh has one to itself.

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.sweep_command import Command, read, wait_until
 from webshop_rl.tracking.rows import last_values, read_rows
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-from sweep_command import Command, read, wait_until
 
 SMALL = (
     "model.num_layers=2",

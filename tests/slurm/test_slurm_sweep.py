@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from slurm_commands import (
+from tests.support.slurm_commands import (
     ON_SLURM,
     Cluster,
     attempts,
@@ -19,7 +19,7 @@ from slurm_commands import (
     slurm_states,
     updates,
 )
-from sweep_command import Command, copy_checkout, read, wait_until
+from tests.support.sweep_command import Command, copy_checkout, read, wait_until
 
 
 def test_a_sweep_is_one_array_and_only_what_is_new_is_added(tmp_path: Path) -> None:

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import REPOSITORY
 from webshop_rl.cli import command, disk_full
 from webshop_rl.errors import UserError
 from webshop_rl.launching.worker import RunFailed, execute, one_line
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import RunStatus, State, read_status
-
-ROOT = Path(__file__).parents[2]
 
 
 def raising(error: BaseException) -> int:
@@ -52,9 +51,9 @@ def test_an_error_is_one_line_and_a_code(
 
 
 COMMANDS = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
     for room in ("webshop_rl", "analysis")
-    for path in (ROOT / room).rglob("*.py")
+    for path in (REPOSITORY / room).rglob("*.py")
     if "argparse.ArgumentParser(" in path.read_text()
 )
 
@@ -149,7 +148,11 @@ def test_ctrl_c_while_launch_py_loads_is_no_traceback(tmp_path: Path) -> None:
     code += "builtins.__import__ = slow\n"
     code += "runpy.run_path('launch.py', run_name='__main__')\n"
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "loading\n"

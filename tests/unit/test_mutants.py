@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mutants.catalogue import MUTANTS, Mutant
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.mutants.catalogue import MUTANTS, Mutant
+from tests.support.paths import REPOSITORY
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: f"{Path(m.file).stem}: {m.name}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from shop5_parts import composed
 
+from tests.support.shop5_parts import composed
 from webshop_rl.config.budget import planned_updates, planned_updates_of
 from webshop_rl.errors import UserError
 from webshop_rl.launching.signature import signature_fields

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import CONF, REPOSITORY
 from webshop_rl.config.hydra_adapter import ordered
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
@@ -90,10 +89,10 @@ ROOT = Path(__file__).resolve().parents[3]
     ],
 )
 def test_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
-    command = [sys.executable, str(ROOT / "launch.py"), *arguments, f"root={tmp_path / 'runs'}"]
+    command = [sys.executable, str(REPOSITORY / "launch.py"), *arguments, f"root={tmp_path / 'runs'}"]
     environment = {k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"}
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stderr.splitlines() == [f"error: {message}"]
     assert done.returncode == 2
@@ -104,7 +103,7 @@ def test_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message:
 @pytest.mark.parametrize("several", [[], ["-m", "seed=1,2"]])
 def test_a_model_beyond_the_machine_is_no_run_that_failed(tmp_path: Path, several: list[str]) -> None:
     command = [sys.executable, "launch.py", *several, "model.hidden_size=100000000", f"root={tmp_path}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
     # 4 layers of 10 hidden^2 parameters of 4 bytes
     assert done.stderr.startswith(
         "error: model: its layers weigh 1,600,000,000 GB, and this machine's memory is"
@@ -119,7 +118,11 @@ def test_groups_offer_what_can_be_chosen_and_no_schema(tmp_path: Path) -> None:
     everything = ["-m", "algo=glob(*)", "sweep.dry_run=true", f"root={tmp_path}"]
     offered = [
         subprocess.run(
-            [sys.executable, "launch.py", *arguments], cwd=ROOT, env=complete, capture_output=True, text=True
+            [sys.executable, "launch.py", *arguments],
+            cwd=REPOSITORY,
+            env=complete,
+            capture_output=True,
+            text=True,
         ).stdout
         for arguments in (["--help"], ["-sc", "query=bash"], everything)
     ]
@@ -141,7 +144,7 @@ def test_a_large_sweep_shows_how_far_its_check_is(tmp_path: Path) -> None:
     environment = {**os.environ, "TERM": "xterm"}
     done = subprocess.run(
         command,
-        cwd=ROOT,
+        cwd=REPOSITORY,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=theirs,
@@ -157,9 +160,14 @@ def test_a_large_sweep_shows_how_far_its_check_is(tmp_path: Path) -> None:
 
 def test_a_study_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Path) -> None:
     """The default would train for hours in its place."""
-    known = ", ".join(sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml")))
-    command = [sys.executable, str(ROOT / "launch.py"), "experiment=apo_disagreemnt", f"root={tmp_path}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    known = ", ".join(sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+    command = [
+        sys.executable,
+        str(REPOSITORY / "launch.py"),
+        "experiment=apo_disagreemnt",
+        f"root={tmp_path}",
+    ]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == f"error: experiment: there is no apo_disagreemnt (there are {known})\n"
     assert done.returncode == 2
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from omegaconf import OmegaConf
-from shop5_parts import composed
 
+from tests.support.shop5_parts import composed
 from webshop_rl.algos.config import VstarAlgoConfig
 from webshop_rl.config.load import as_typed, load
 from webshop_rl.config.walk import walk

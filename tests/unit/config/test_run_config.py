@@ -15,13 +15,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tests.support.paths import CONF, REPOSITORY
 from webshop_rl.config import register, validate
 from webshop_rl.config.validate import with_data
 from webshop_rl.config.walk import plain
 from webshop_rl.errors import UserError
 
-ROOT = Path(__file__).parents[3]
-CONF = ROOT / "conf"
 CHOSEN = {"model/pretrained": ("model.path=somebody/model",)}  # what the user must choose
 FILES = sorted(str(p.relative_to(CONF).with_suffix("")) for p in CONF.glob("*/*.yaml"))
 
@@ -171,7 +170,7 @@ def test_v_star_temperatures_of_0_and_infinity_are_values() -> None:
 def launch(*arguments: str, python: tuple[str, ...] = ()) -> tuple[int, str, str]:
     """Exit code, output and error output of launch.py."""
     done = subprocess.run(
-        [sys.executable, *python, str(ROOT / "launch.py"), *arguments],
+        [sys.executable, *python, str(REPOSITORY / "launch.py"), *arguments],
         capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr

@@ -10,13 +10,12 @@ import sys
 import threading
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 
+from tests.support.paths import REPOSITORY
 from webshop_rl.storage.lock import Busy, FolderLock, this_process
 
-ROOT = Path(__file__).parents[3]
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -28,7 +27,9 @@ time.sleep(60)
 
 
 def holder(folder):
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], cwd=ROOT, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], cwd=REPOSITORY, stdout=subprocess.PIPE
+    )
     assert process.stdout.readline() == b"held\n"
     return process
 
@@ -143,7 +144,7 @@ for _ in range(25):
 """
     (tmp_path / "number").write_text("0")
     command = [sys.executable, "-c", code, str(tmp_path)]
-    processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
+    processes = [subprocess.Popen(command, cwd=REPOSITORY) for _ in range(3)]
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
     assert (tmp_path / "number").read_text() == "75"
     assert len(list((tmp_path / "x.lock").iterdir())) <= 9

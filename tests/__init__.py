@@ -1,0 +1,1 @@
+"""The tests: unit/ mirrors the package room by room; support/ has what tests of several rooms use."""

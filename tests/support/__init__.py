@@ -1,0 +1,1 @@
+"""What tests share: runs put together in this process, commands run in another, data, helpers."""
