@@ -41,11 +41,12 @@ def test_a_run_leaves_everything_in_its_folder_and_in_mlflow(tmp_path: Path) -> 
         "baseline/random",
         "baseline/first",
         "baseline/rule",
+        "baseline/backtrack",
     }
     assert result["policies"]["baseline/rule"]["success"] == 1.0
     assert sorted(p.name for p in (folder / "episodes").iterdir()) == [
-        "baseline_first.jsonl", "baseline_random.jsonl", "baseline_rule.jsonl", "test.jsonl",
-        "untrained.jsonl",
+        "baseline_backtrack.jsonl", "baseline_first.jsonl", "baseline_random.jsonl", "baseline_rule.jsonl",
+        "test.jsonl", "untrained.jsonl",
     ]  # fmt: skip
     # Twelve episodes of five goals: a row a goal.
     assert len((folder / "episodes" / "test.jsonl").read_text().splitlines()) == 12

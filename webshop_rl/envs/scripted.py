@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from webshop_rl.envs.types import EndReason, Goal, Page, Session, Step
-
-BUY = "buy now"
+from webshop_rl.envs.backtrack import BacktrackPolicy
+from webshop_rl.envs.types import BUY, EndReason, Goal, Page, Session, Step
 
 
 class Policy(Protocol):
@@ -84,7 +83,7 @@ class RulePolicy(FirstPolicy):
 
 
 POLICIES: dict[str, Callable[[], Policy]] = {
-    policy.name: policy for policy in (RandomPolicy, FirstPolicy, RulePolicy)
+    policy.name: policy for policy in (RandomPolicy, FirstPolicy, RulePolicy, BacktrackPolicy)
 }
 
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 SPLITS = ("train", "val", "test")
+# Click targets that mean the same in every shop that has them.
+BUY = "buy now"
+PREVIOUS = "< prev"
 
 
 class EndReason(enum.StrEnum):
@@ -38,8 +41,17 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class ResultLine:
+    """One product in a list of results: the target that opens it, and what is printed beside it."""
+
+    target: str
+    title: str
+    price: str
+
+
+@dataclass(frozen=True)
 class Page:
-    """What a session shows after reset or a step.
+    """What a session shows after reset or a step: as text, and by its parts.
 
     Attributes:
         text: the whole observation, instruction included, as the original shop prints it.
@@ -49,6 +61,10 @@ class Page:
         products: the subset of clickables that are products in a list of results, in order.
         options: the subset of clickables that choose an option of the product shown.
         kind: "search", "results", "item", "sub" or "end".
+        results: the lines of a list of results, one for each of `products`, in order.
+        title, price: of the product that an item page shows, as printed.
+        option_groups: name of an option to those of `options` that choose its value, in order.
+        chosen: name of an option to the value that a purchase now would take.
     """
 
     text: str
@@ -58,6 +74,11 @@ class Page:
     products: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     kind: str = "search"
+    results: tuple[ResultLine, ...] = ()
+    title: str = ""
+    price: str = ""
+    option_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

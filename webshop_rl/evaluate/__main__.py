@@ -15,7 +15,7 @@ The first word is one of
               checkpoint by validation
   CHECKPOINT  a folder <run>/checkpoints/update_N
   MODEL       a name of conf/model, zero-shot; or a local folder of a Hugging Face model
-  POLICY      random, first or rule: a scripted policy
+  POLICY      random, first, rule or backtrack: a scripted policy
 """
 _EPILOG = """keys (key=value, after the first word):
   split=test           train | val | test | all

@@ -59,7 +59,7 @@ def play_network(
 
 
 def scripted_policy(name: str, shop: Shop) -> Policy:
-    """The scripted policy "random", "first" or "rule"."""
+    """A scripted policy of envs/scripted.py, by its name."""
     return Policy(
         f"baseline/{name}",
         _LABELS.get(name, name),

@@ -31,12 +31,13 @@ class Metric:
     better: Literal["up", "down"] | None = None
 
 
-BASELINES = ("rule", "first", "random")
+BASELINES = ("backtrack", "rule", "first", "random")
 # Prefixes under which one evaluation (of a policy on a split) is logged; the words end a sentence.
 EVALUATIONS = {
     "val": "of the policy on the validation goals, during training",
     "test": "of the chosen checkpoint on the test goals, once",
     "untrained": "of the policy before its first update on the test goals",
+    "baseline/backtrack": "of the scripted backtrack policy on the test goals",
     "baseline/rule": "of the scripted rule policy on the test goals",
     "baseline/first": "of buying the first search result on the test goals",
     "baseline/random": "of random admissible actions on the test goals",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from webshop_rl.envs.backtrack import BacktrackPolicy
 from webshop_rl.envs.scripted import POLICIES, FirstPolicy, RandomPolicy, RulePolicy, run_episode
-from webshop_rl.envs.types import EndReason, Goal, Page
+from webshop_rl.envs.types import EndReason, Goal, Page, ResultLine
 from webshop_rl.envs.webshop.shop import WebShop
 
 GOAL = Goal("g/0", "A", "Find me Navy shoes in size 8")
@@ -55,6 +57,74 @@ def test_random_is_seeded_and_admissible() -> None:
     assert set(counts) == {f"click[{target}]" for target in ITEM.clickables}
     assert min(counts.values()) > 50  # uniform: 100 each expected
     assert policy.act(GOAL, SEARCH) == f"search[{GOAL.instruction}]"
+
+
+def _item(*options: str, name: str = "size") -> Page:
+    groups = {name: options} if options else {}
+    return Page("", "", False, ("< prev", "buy now", *options), (), options, "item", option_groups=groups)
+
+
+def _played(goal: Goal, *pages: Page) -> list[str]:
+    policy = BacktrackPolicy()
+    policy.reset(goal, 0)
+    return [policy.act(goal, page) for page in pages]
+
+
+NAMED = Goal(
+    "g/1",
+    "A",
+    "Find me dress shoes with arch support with color: navy, and size: 8, and price lower than 40.00 dollars",
+)
+PRICED = Page(
+    *("", "", False, ("p1", "p2", "p3"), ("p1", "p2", "p3"), (), "results"),
+    results=(
+        ResultLine("p1", "shoes", "$40.0"),  # the limit is exclusive
+        ResultLine("p2", "shoes", "$39.99 to $80.0"),
+        ResultLine("p3", "shoes", "$10.0"),
+    ),
+)
+
+
+def test_backtrack_leaves_a_product_that_lacks_what_is_asked_for() -> None:
+    groups = {"size": ("8", "9"), "color": ("blue", "navy", "dress")}  # the instruction asks for no "dress"
+    fits = replace(_item("8", "9"), options=(*groups["size"], *groups["color"]), option_groups=groups)
+    assert _played(NAMED, SEARCH, PRICED, _item("8", "9"), PRICED, fits, fits, fits) == [
+        "search[me dress shoes with arch support with color: navy, and size: 8]",
+        "click[p2]",
+        "click[< prev]",
+        "click[p3]",
+        "click[8]",
+        "click[navy]",
+        "click[buy now]",
+    ]
+
+
+def test_backtrack_leaves_a_product_with_an_option_that_the_instruction_says_nothing_of() -> None:
+    wish = Goal("g/2", "A", "Find me oil free soap for dry skin, and price lower than 40.00 dollars")
+    assert _played(wish, SEARCH, PRICED, _item("rose", "mint"), PRICED, _item()) == [
+        "search[Find me oil free soap for dry skin]",
+        *("click[p2]", "click[< prev]", "click[p3]", "click[buy now]"),
+    ]
+    # What rule would click counts as asked for, where no option is named.
+    assert _played(wish, SEARCH, PRICED, _item("dry skin", "all skin"))[-1] == "click[dry skin]"
+
+
+def test_backtrack_settles_for_the_product_that_lacks_least() -> None:
+    size_only, nothing = _item("8", "9"), _item("rose")
+    after_the_last_result = _played(
+        NAMED, SEARCH, PRICED, nothing, PRICED, size_only, PRICED, size_only, size_only
+    )
+    assert after_the_last_result[-5:] == [
+        *("click[p3]", "click[< prev]", "click[p3]", "click[8]", "click[buy now]")
+    ]
+    targets = tuple(f"p{n}" for n in range(9))
+    many = replace(PRICED, products=targets, results=tuple(ResultLine(p, "", "$1.0") for p in targets))
+    looks = [size_only if n == 2 else nothing for n in range(BacktrackPolicy.LOOKS)]
+    played = _played(NAMED, SEARCH, *(page for look in looks for page in (many, look)), many, size_only)
+    assert played[-4:] == ["click[p4]", "click[< prev]", "click[p2]", "click[8]"]
+    # Nothing better was seen before: the last is bought where it is.
+    played = _played(NAMED, SEARCH, *(page for _ in looks for page in (many, size_only)), size_only)
+    assert played[-3:] == ["click[p4]", "click[8]", "click[buy now]"]
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -22,7 +22,7 @@ def test_names_are_unique_and_each_is_explained():
 
 
 def test_the_final_names_of_every_evaluation_exist():
-    for prefix in ("test", "val", "untrained", "baseline/rule", "baseline/first", "baseline/random"):
+    for prefix in ("test", "val", "untrained", *map("baseline/{}".format, names.BASELINES)):
         for end in ("success", "score"):
             assert names.describe(f"{prefix}/{end}").better == "up"
 

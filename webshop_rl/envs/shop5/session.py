@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from webshop_rl.envs.shop5.catalogue import PRODUCTS, Product, search
-from webshop_rl.envs.types import Goal, Page, Step
+from webshop_rl.envs.types import Goal, Page, ResultLine, Step
 
 BUY_NOW = "buy now"
 BACK = "back to search"
@@ -130,7 +130,22 @@ class Shop5Session:
             lines, clickables = [f"Bought {self._item.name}"], ()
         body = " [SEP] ".join(lines)
         text = f"Instruction: [SEP] {self.goal.instruction} [SEP] {body}"
-        return Page(text, body, kind != "end", clickables, products, (), kind)
+        results = self._results if kind == "results" else ()
+        item = self._item if kind == "item" else None
+        return Page(
+            text,
+            body,
+            can_search=kind != "end",
+            clickables=clickables,
+            products=products,
+            kind=kind,
+            results=tuple(
+                ResultLine(target, product.name, f"${product.price}")
+                for target, product in zip(products, results, strict=True)
+            ),
+            title=item.name if item else "",
+            price=f"${item.price}" if item else "",
+        )
 
 
 def all_texts() -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from webshop_rl.envs.webshop import pages
@@ -32,7 +32,8 @@ class View:
         nodes: its visible texts.
         clickables: target to option name (None for buttons and products), in the original's order.
         products: the clickables that open a product, in order.
-        shown: the products on a page of results; the product of an item or sub-page.
+        shown: the products on a page of results; the product of an item page.
+        chosen: option name to the value that a purchase now would take.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class View:
     clickables: dict[str, str | None] = field(default_factory=dict)
     products: tuple[str, ...] = ()
     shown: tuple[Product, ...] = ()
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_search_bar(self) -> bool:
@@ -148,10 +150,10 @@ class Browser:
         nodes = pages.item_page(
             self._instruction, product, clicked=clicked, show_attributes=self._show_attributes
         )
-        chosen: dict[str, str | None] = {
+        options: dict[str, str | None] = {
             value: name for name, values in product.options.items() for value in values
         }
-        return View("item", nodes, _buttons(nodes) | chosen, shown=(product,))
+        return View("item", nodes, _buttons(nodes) | options, shown=(product,), chosen=dict(self._options))
 
     def _sub_page(self, name: str) -> View:
         nodes = pages.sub_page(self._instruction, self._shown_product(), name)

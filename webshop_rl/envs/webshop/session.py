@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from webshop_rl.envs.types import Goal, Page, Step
+from webshop_rl.envs.types import Goal, Page, ResultLine, Step
 from webshop_rl.envs.webshop import pages
 from webshop_rl.envs.webshop.browser import Browser, View, parse_action
 from webshop_rl.envs.webshop.goals import WebshopGoal
@@ -135,6 +135,7 @@ def _can_be_clicked(target: str) -> bool:
 
 def _page(view: View, mode: str) -> Page:
     clickables = tuple(name for name in view.clickables if _can_be_clicked(name))
+    item = view.shown[0] if view.kind == "item" else None
     return Page(
         text=pages.render(view.nodes, mode),
         body=pages.render(pages.without_instruction(view.nodes), mode),
@@ -143,4 +144,22 @@ def _page(view: View, mode: str) -> Page:
         products=view.products,
         options=tuple(name for name in clickables if view.clickables[name] is not None),
         kind=view.kind,
+        results=tuple(_result_line(product) for product in view.shown) if view.products else (),
+        title=item.title if item else "",
+        price=item.price_tag if item else "",
+        option_groups=_option_groups(view, clickables),
+        chosen=view.chosen,
     )
+
+
+def _result_line(product: Product) -> ResultLine:
+    return ResultLine(product.asin.lower(), product.title, product.price_tag)
+
+
+def _option_groups(view: View, clickables: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Values by the option that a click on them sets: a value of two options sets the last of them."""
+    groups: dict[str, tuple[str, ...]] = {}
+    for value in clickables:
+        if (name := view.clickables[value]) is not None:
+            groups[name] = (*groups.get(name, ()), value)
+    return groups

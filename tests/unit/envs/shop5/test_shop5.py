@@ -10,7 +10,7 @@ from webshop_rl.envs.scripted import POLICIES, run_episode
 from webshop_rl.envs.shop5.catalogue import PRODUCTS, make_goals, search
 from webshop_rl.envs.shop5.session import Shop5Session
 from webshop_rl.envs.shop5.shop import Shop5
-from webshop_rl.envs.types import Page, Step
+from webshop_rl.envs.types import Page, ResultLine, Step
 from webshop_rl.errors import UserError
 
 
@@ -60,9 +60,11 @@ def test_pages_as_they_are_printed() -> None:
     page = session.step("search[blue]").page
     assert page.body == "Back to Search [SEP] Results: 1 [SEP] 1 blue headphones $89"
     assert (page.clickables, page.products) == (("back to search", "1"), ("1",))
+    assert page.results == (ResultLine("1", "blue headphones", "$89"),)
     page = session.step("click[1]").page
     assert page.body == "Back to Search [SEP] blue headphones $89 [SEP] Buy Now"
     assert (page.clickables, page.products, page.kind) == (("back to search", "buy now"), (), "item")
+    assert (page.title, page.price, page.results) == ("blue headphones", "$89", ())
     page = session.step("search[nothing]").page
     assert (page.body, page.products) == ("Back to Search [SEP] Results: 0", ())
 

@@ -42,13 +42,24 @@ def test_pages_as_an_agent_sees_them(data_dir: str) -> None:
     assert set(page.products) == {"b000000001", "b000000002"}
     assert page.clickables == ("back to search", "next >", *page.products)
     assert page.body.startswith("Back to Search [SEP] Page 1 (Total results: 2)")
+    shoes = {line.target: (line.title, line.price) for line in page.results}
+    assert tuple(shoes) == page.products
+    assert shoes["b000000001"] == ("Red Running Shoes", "$45.0")
+    assert shoes["b000000002"] == ("Blue Running Shoes", "$30.0 to $50.0")
     page = session.step("click[b000000001]").page
     assert (page.kind, page.products) == ("item", ())
     assert page.options == ("8", "9 | 10", "red", "navy wash")
     assert page.clickables[-4:] == page.options
+    assert (page.title, page.price) == ("Red Running Shoes", "$45.0")
+    assert page.option_groups == {"size": ("8", "9 | 10"), "color": ("red", "navy wash")}
+    assert page.chosen == {}
+    assert session.step("click[red]").page.chosen == {"color": "red"}
+    assert session.step("click[navy wash]").page.chosen == {"color": "navy wash"}
+    assert session.step("click[8]").page.chosen == {"color": "navy wash", "size": "8"}
     page = session.step("click[features]").page
     assert (page.kind, page.clickables) == ("sub", ("back to search", "< prev"))
-    session.step("click[< prev]")
+    assert (page.title, page.option_groups, page.results) == ("", {}, ())
+    assert session.step("click[< prev]").page.chosen == {"color": "navy wash", "size": "8"}
     page = session.step("click[buy now]").page
     assert (page.kind, page.clickables, page.can_search) == ("end", (), False)
     assert page.text == page.body
