@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from tests.support.agreement import BEHAVIOUR_ATOL, assert_agreement
+from tests.support.plain_network import plain_logits
 from tests.support.shop5_parts import Parts, build
 from webshop_rl.rollout.types import Segment, Trajectory
 
 FREE = ("rollout.decoding=free", "rollout.max_reply_tokens=8", "rollout.invalid_penalty=0.1")
 THINK = ("rollout.think=true", "rollout.max_think_tokens=6")
 DROP = ("rollout.context_overflow=drop_oldest", "model.context_tokens=64", "env.max_steps=6")
+COPY = ("model.pointer=true", "model.smear=true")
 WAYS = {
     "admissible": (),
     "admissible, T .7": ("rollout.temperature=0.7",),
@@ -31,6 +32,11 @@ WAYS = {
     "admissible, LoRA": ("model.lora.enabled=true",),
     "free, LoRA, T .7": (*FREE, "model.lora.enabled=true", "rollout.temperature=0.7"),
     "critic": ("algo=ppo", "algo.level=token"),
+    "pointer and smear": (*COPY, "rollout.temperature=0.7"),
+    "pointer, fan-in weights, top_p .9": ("model.pointer=true", "model.init=fan_in", "rollout.top_p=0.9"),
+    "smear, critic": ("model.smear=true", "algo=ppo"),
+    "pointer and smear, free, think, segments": (*COPY, *FREE, *THINK, *DROP),
+    "pointer and smear, LoRA": (*COPY, "model.lora.enabled=true"),
 }  # fmt: skip
 
 
@@ -42,14 +48,12 @@ def played(request: pytest.FixtureRequest) -> tuple[Parts, list[Trajectory]]:
 
 def recomputed(parts: Parts, segment: Segment) -> list[float]:
     """A second implementation: the whole model on one unpadded segment, softmax by hand."""
-    model = parts.agent.network.model
-    with torch.no_grad():
-        logits = model(input_ids=torch.tensor([segment.tokens])).logits[0].double().numpy()
+    logits = plain_logits(parts.agent.network, segment.tokens).numpy()
     found = []
     for position, token in enumerate(segment.tokens):
         if not segment.action[position]:
             continue
-        scores = logits[position - 1][: parts.agent.codec.vocab_size] / parts.cfg.rollout.temperature
+        scores = logits[position - 1] / parts.cfg.rollout.temperature
         mask = segment.masks.get(position)
         if mask is not None:
             allowed = np.zeros(len(scores), dtype=bool)

@@ -47,13 +47,17 @@ _ACTION_FRAC = 0.25
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a transformer: layers, hidden, feed-forward, key-value width, vocabulary."""
+    """The size of a transformer: layers, hidden, feed-forward, key-value width, vocabulary.
+
+    added: square matrices [hidden, hidden] outside the layers, without adapters.
+    """
 
     layers: int
     hidden: int
     feed_forward: int
     key_value: int
     vocabulary: int
+    added: int = 0
 
     @property
     def layer_parameters(self) -> int:
@@ -64,7 +68,8 @@ class Shape:
     @property
     def parameters(self) -> int:
         """Of the whole model, with one matrix for embedding and output."""
-        return self.layers * self.layer_parameters + self.vocabulary * self.hidden
+        outside = self.vocabulary * self.hidden + self.added * self.hidden**2
+        return self.layers * self.layer_parameters + outside
 
     def adapter_parameters(self, rank: int) -> int:
         """Of low-rank adapters on all linear layers."""
@@ -147,7 +152,8 @@ def model_shape(model: Mapping[str, Any]) -> Shape | None:
     if "hidden_size" in model:
         h = int(model["hidden_size"])
         # As models/tiny.py builds it; its vocabulary is the shop's, this many words at most.
-        return Shape(int(model["num_layers"]), h, 2 * h, h, int(model["max_vocabulary"]))
+        added = 2 * bool(model.get("pointer")) + bool(model.get("smear"))
+        return Shape(int(model["num_layers"]), h, 2 * h, h, int(model["max_vocabulary"]), added)
     found = Path(str(model.get("path") or "")).expanduser() / "config.json"
     if found.is_file():
         return _published(json.loads(found.read_text()))

@@ -14,13 +14,22 @@ from webshop_rl.models.locate import check_weights
 
 @dataclass
 class TinyConfig(ModelConfig):
-    """Schema of conf/model/tiny.yaml."""
+    """Schema of conf/model/tiny.yaml.
+
+    Attributes:
+        pointer: an output that copies tokens of the transcript (models/pointer.py).
+        smear: each token's embedding is mixed with that of the token before.
+        init: normal (standard deviation 0.02) | fan_in (1 / sqrt of a layer's inputs).
+    """
 
     _target_: str = "webshop_rl.models.tiny.load_tiny"
     hidden_size: int = ranged(ge=8)
     num_layers: int = ranged(ge=1)
     num_heads: int = ranged(ge=1)
     max_vocabulary: int = ranged(ge=64)
+    pointer: bool = ranged()
+    smear: bool = ranged()
+    init: str = choice("normal", "fan_in")
 
     @staticmethod
     def check(group: Mapping[str, Any]) -> None:

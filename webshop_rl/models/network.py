@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from webshop_rl.models.masking import TokenMask, apply_masks
+from webshop_rl.models.pointer import Copies, Pointer, Smear
 
 LOGIT_CHUNK = 1024  # decisions per output-layer call
 RECOMPUTE_ABOVE = 2**24  # logits kept for the backward pass; more are computed again instead
@@ -50,18 +51,30 @@ class ScoreOutputs:
 
 
 class PolicyNetwork(nn.Module):
-    """A Hugging Face causal model plus an optional value head; its dropout, if it has any, is off for good.
+    """A Hugging Face causal model and what is added to it; its dropout, if it has any, is off for good.
 
     Args:
         model: the causal LM (possibly wrapped by peft).
         vocab_size: ids the tokenizer knows; padding rows of the output layer are never sampled.
         critic: whether to add a value head, a linear layer on the last hidden state.
+        pointer: an output that copies tokens of the transcript.
+        smear: what mixes each embedding with the one before.
     """
 
-    def __init__(self, model: Any, vocab_size: int, *, critic: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        vocab_size: int,
+        *,
+        critic: bool = False,
+        pointer: Pointer | None = None,
+        smear: Smear | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.vocab_size = vocab_size
+        self.pointer = pointer
+        self.smear = smear
         _turn_off_dropout(model)
         hidden_size = int(model.config.hidden_size)
         self.value_head = nn.Linear(hidden_size, 1) if critic else None
@@ -78,14 +91,43 @@ class PolicyNetwork(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def hidden(self, **inputs: Any) -> Any:
-        """Outputs of the decoder without the output layer."""
-        return self.causal_lm.get_decoder()(**inputs)
+    def hidden(self, *, input_ids: Tensor, before: Tensor | None = None, **inputs: Any) -> Any:
+        """Outputs of the decoder without the output layer.
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[N, H] -> [N, V] float32."""
+        Args:
+            input_ids: [B, L].
+            before: [B] the token before the first, -1 for none; None: there is none in any row.
+            inputs: further inputs of the decoder.
+        """
+        decoder = self.causal_lm.get_decoder()
+        if self.smear is None:
+            return decoder(input_ids=input_ids, **inputs)
+        embed = self.causal_lm.get_input_embeddings()
+        embedded = embed(input_ids)
+        last = torch.zeros_like(embedded[:, 0])
+        if before is not None:
+            last = embed(before.clamp(min=0)).where(before[:, None] >= 0, last)
+        return decoder(inputs_embeds=self.smear(embedded, last), **inputs)
+
+    def copies(self, keys: Tensor, tokens: Tensor) -> Copies:
+        """What the pointer may copy, from its keys [S, J, d] and the tokens [S, J] they stand for."""
+        return Copies.of(keys, tokens, self.vocab_size)
+
+    def logits(
+        self,
+        hidden: Tensor,
+        copies: Copies | None = None,
+        row: Tensor | None = None,
+        seen: Tensor | None = None,
+    ) -> Tensor:
+        """[N, H] -> [N, V] float32; with a pointer, its other arguments are needed (see Pointer.forward)."""
         head = self.causal_lm.get_output_embeddings()
-        return torch.as_tensor(head(hidden))[..., : self.vocab_size].float()
+        logits = torch.as_tensor(head(hidden))[..., : self.vocab_size].float()
+        if self.pointer is None:
+            return logits
+        assert copies is not None
+        copied: Tensor = self.pointer(logits, hidden, copies, row, seen)
+        return copied
 
     def values(self, hidden: Tensor) -> Tensor:
         """[N, H] -> [N] float32."""
@@ -97,33 +139,45 @@ class PolicyNetwork(nn.Module):
     def forward(self, inputs: ScoreInputs, temperature: float, *, entropy: bool = False) -> ScoreOutputs:
         """Log-probs (and entropy) of the decisions under temperature and masks."""
         states = self.hidden(input_ids=inputs.input_ids, use_cache=False).last_hidden_state
-        read = states[inputs.row, inputs.position]
+        copies = None
+        if self.pointer is not None:
+            copies = self.copies(self.pointer.key(states), inputs.input_ids)
+        num_decisions = inputs.row.shape[0]
         logprobs, entropies = [], []
-        recompute = torch.is_grad_enabled() and read.shape[0] * self.vocab_size > RECOMPUTE_ABOVE
-        for start in range(0, read.shape[0], LOGIT_CHUNK):
+        recompute = torch.is_grad_enabled() and num_decisions * self.vocab_size > RECOMPUTE_ABOVE
+        # Without a decision the outputs still hang on the weights: there is a gradient, and it is zero.
+        for start in range(0, max(1, num_decisions), LOGIT_CHUNK):
             part = slice(start, start + LOGIT_CHUNK)
-            arguments = (read[part], inputs.target[part], inputs.masks[part], temperature, entropy)
+            places = (inputs.row[part], inputs.position[part])
+            arguments = (states[places], copies, *places, inputs.target[part], inputs.masks[part])
             if recompute:
-                chosen, spread = checkpoint(self._decide, *arguments, use_reentrant=False)
+                chosen, spread = checkpoint(
+                    self._decide, *arguments, temperature, entropy, use_reentrant=False
+                )
             else:
-                chosen, spread = self._decide(*arguments)
+                chosen, spread = self._decide(*arguments, temperature, entropy)
             logprobs.append(chosen)
             entropies.append(spread)
-        # Without a decision the outputs still hang on the weights: there is a gradient, and it is zero.
-        empty = read[:0, 0].float()
         values = None
         if self.value_head is not None:
             values = self.values(states[inputs.value_row, inputs.value_position])
-        return ScoreOutputs(
-            torch.cat(logprobs) if logprobs else empty,
-            (torch.cat(entropies) if entropies else empty) if entropy else None,
-            values,
-        )
+        return ScoreOutputs(torch.cat(logprobs), torch.cat(entropies) if entropy else None, values)
 
     def _decide(
-        self, hidden: Tensor, target: Tensor, masks: list[TokenMask | None], temperature: float, entropy: bool
+        self,
+        hidden: Tensor,
+        copies: Copies | None,
+        row: Tensor,
+        position: Tensor,
+        target: Tensor,
+        masks: list[TokenMask | None],
+        temperature: float,
+        entropy: bool,
     ) -> tuple[Tensor, Tensor]:
-        log_p = decision_logprobs(self.logits(hidden), masks, temperature)
+        seen = None
+        if copies is not None:
+            seen = torch.arange(copies.tokens.shape[1], device=row.device) <= position[:, None]
+        log_p = decision_logprobs(self.logits(hidden, copies, row, seen), masks, temperature)
         chosen = log_p.gather(1, target[:, None]).squeeze(1)
         if not entropy:
             return chosen, chosen.new_zeros(chosen.shape)

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from webshop_rl.models.agent import Agent, add_lora
 from webshop_rl.models.memory import memory_advice
 from webshop_rl.models.network import PolicyNetwork
+from webshop_rl.models.pointer import Pointer, Smear
 from webshop_rl.models.tiny_codec import TinyCodec
 
 
@@ -34,6 +36,9 @@ def load_tiny(
     num_layers: int,
     num_heads: int,
     max_vocabulary: int,
+    pointer: bool,
+    smear: bool,
+    init: str,
 ) -> Agent:
     """Build the tiny model; arguments are the keys of conf/model/tiny.yaml.
 
@@ -62,14 +67,24 @@ def load_tiny(
     with torch.random.fork_rng(devices=[]), memory_advice("building the model", smaller):
         torch.manual_seed(init_seed)
         model: Any = LlamaForCausalLM(config).to(getattr(torch, dtype))
+        std = config.initializer_range
+        if init == "fan_in":
+            std = hidden_size**-0.5
+            _fan_in(model)
+        copying = Pointer(hidden_size, std).to(getattr(torch, dtype)) if pointer else None
+        mixing = Smear(hidden_size, std).to(getattr(torch, dtype)) if smear else None
     if gradient_checkpointing:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     if lora["enabled"]:
         model = add_lora(model, lora, init_seed)
+        for part in (copying, mixing):
+            if part is not None:
+                part.requires_grad_(False)  # the reference is this network with its adapters off
     made_of = [texts, max_vocabulary, hidden_size, num_layers, num_heads, init_seed, dtype]
+    made_of += [pointer, smear, init]
     return Agent(
         name=name,
-        network=PolicyNetwork(model, codec.vocab_size, critic=critic),
+        network=PolicyNetwork(model, codec.vocab_size, critic=critic, pointer=copying, smear=mixing),
         codec=codec,
         fingerprint=hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16],
         lr_scale=lr_scale,
@@ -77,3 +92,14 @@ def load_tiny(
         product_labels=product_labels,
         max_page_tokens=max_page_tokens,
     )
+
+
+def _fan_in(model: nn.Module) -> None:
+    """Weights of standard deviation 1 / sqrt(inputs), so that what a layer puts out is of order 1.
+
+    Llama's 0.02 is meant for thousands of inputs; with 64 each layer would say a sixth of that. The
+    embedding is the output layer too, which has hidden_size inputs.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=module.weight.shape[1] ** -0.5)

@@ -113,7 +113,7 @@ class Collector:
         cache = SharedCache(network, len(live))
         while live:
             self._interrupted()
-            self._decide(network, live, cache, temperature, top_p)
+            self._decide(live, cache, temperature, top_p)
             staying = [i for i, episode in enumerate(live) if not episode.finished]
             if len(staying) < len(live):
                 live = [live[i] for i in staying]
@@ -123,7 +123,6 @@ class Collector:
 
     def _decide(
         self,
-        network: PolicyNetwork,
         live: list[Episode],
         cache: SharedCache,
         temperature: float,
@@ -139,10 +138,8 @@ class Collector:
                 live[i].restarted = False
             pieces[i], live[i].pending = live[i].pending, []
         with memory_advice("collecting", _MEMORY_REMEDY):
-            hidden = cache.feed(pieces, self._prompter.codec.pad)
-            rows = [cache.row(i) for i in chosen]
-            place = {row: place for place, row in enumerate(dict.fromkeys(rows))}
-            logits = network.logits(hidden[list(place)])[[place[row] for row in rows]]
+            cache.feed(pieces, self._prompter.codec.pad)
+            logits = cache.logits(chosen)
         masks = [live[i].mask() for i in chosen]
         uniforms = [live[i].uniform() for i in chosen]
         tokens, logprobs, masks = choose(logits, masks, uniforms, temperature=temperature, top_p=top_p)

@@ -56,6 +56,12 @@ class SharedCache:
         self._row = [place[key] for key in keys]
         return self._cache.feed([list(piece) for _, piece in place], pad)
 
+    def logits(self, transcripts: list[int]) -> Tensor:
+        """[len(transcripts), V] float32 of what follows the last fed token of each; a row is read once."""
+        rows = [self._row[transcript] for transcript in transcripts]
+        place = {row: place for place, row in enumerate(dict.fromkeys(rows))}
+        return self._cache.logits(list(place))[[place[row] for row in rows]]
+
     def keep(self, transcripts: list[int]) -> None:
         """Drop all other transcripts; their rows go at the next feed."""
         self._row = [self._row[transcript] for transcript in transcripts]

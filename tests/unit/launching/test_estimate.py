@@ -61,14 +61,16 @@ def test_a_large_model_is_what_shards_are_for() -> None:
     assert bytes_of(given) < 80e9 < bytes_of(whole)
 
 
-def test_the_tiny_model_is_counted_as_it_is_built() -> None:
+@pytest.mark.parametrize("copying", [{}, {"pointer": True}, {"pointer": True, "smear": True}])
+def test_the_tiny_model_is_counted_as_it_is_built(copying: dict[str, bool]) -> None:
     model = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "max_vocabulary": 64}
+    model |= {"pointer": False, "smear": False, **copying}
     agent = load_tiny(
         texts=["red shoes and blue shirts"], critic=False, name="tiny", lr_scale=1.0, init_seed=0,
         context_tokens=128, max_page_tokens=32, dtype="float32", gradient_checkpointing=False,
         micro_batch_tokens=1, product_labels="rank",
         lora={"enabled": False, "rank": 1, "alpha": 1.0, "target_modules": "all-linear"},
-        **model,
+        init="normal", **model,
     )  # fmt: skip
     counted = model_shape({**model, "max_vocabulary": agent.codec.vocab_size})
     assert counted is not None
