@@ -29,7 +29,7 @@ from tests.support.recorded_sweeps import (
     record_run,
     settings_of,
 )
-from webshop_rl.launching.manifest import Listed, write_manifest
+from webshop_rl.launching.sweep import Listed, write_manifest
 from webshop_rl.storage.folders import Root
 from webshop_rl.tracking.config import default_uri
 from webshop_rl.tracking.mirror import Mirror

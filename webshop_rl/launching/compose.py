@@ -16,11 +16,16 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, open_dict
+from rich.console import Console
+from rich.progress import track
 
 from webshop_rl.config.hydra_adapter import ERRORS, apply_values, as_user_error, chooses_option
 from webshop_rl.config.validate import validate, with_data
 from webshop_rl.config.walk import Tree, plain, walk
 from webshop_rl.launching.signature import Scalar, signature_fields, signature_of
+
+# Fewer are checked in a second.
+_MANY = 100
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,19 @@ class Composer:
         except ERRORS as error:
             raise as_user_error(error) from error
         return cfg
+
+    def runs(self, overrides: Sequence[Sequence[str]]) -> list[ComposedRun]:
+        """The runs of a grid; as `run`, with a progress bar on a terminal where there are many."""
+        distinct = dict.fromkeys(tuple(run) for run in overrides)
+        watched = track(
+            distinct,
+            "checking runs",
+            transient=True,
+            console=Console(stderr=True),
+            disable=len(distinct) < _MANY,
+        )
+        composed = {run: self.run(run) for run in watched}
+        return [composed[tuple(run)] for run in overrides]
 
     def run(self, overrides: Sequence[str]) -> ComposedRun:
         """One run, checked, resolved and named.

@@ -32,12 +32,13 @@ from rich.text import Text
 
 from webshop_rl.config.groups import HardwareConfig
 from webshop_rl.errors import UserError
-from webshop_rl.launching.compose import ComposedRun
 from webshop_rl.launching.local import local_slots
-from webshop_rl.launching.plan import Planned
+from webshop_rl.launching.plan import Entry
 from webshop_rl.launching.slurm.commands import max_array_size
 from webshop_rl.launching.slurm.jobs import minutes
 from webshop_rl.launching.slurm.queue import split
+from webshop_rl.launching.sweep import Sweep
+from webshop_rl.storage.folders import RunFolder
 
 _SHOWN = 50
 _GB = 1e9
@@ -173,45 +174,33 @@ def _published(config: Mapping[str, Any]) -> Shape:
     )
 
 
-def print_plan(
-    console: Console,
-    runs: Sequence[tuple[ComposedRun, Planned, str]],
-    *,
-    hardware: HardwareConfig,
-    executor: str,
-    pack: int,
-) -> None:
-    """The runs with what would become of each, then the cost of those that would be started.
-
-    Args:
-        runs: (composed, planned, label) of each.
-        hardware: what a job asks for.
-        executor: "local" or "slurm".
-        pack: runs that share a job or a GPU.
-    """
+def print_plan(console: Console, sweep: Sweep, entries: Sequence[Entry]) -> None:
+    """The runs with what would become of each, then the cost of those that would be started."""
     table = Table(box=None)
     for column in ("run", "overrides", "would", "memory", "disk"):
         table.add_column(column)
-    starting = [planned for _, planned, _ in runs if planned.executes]
+    starting = [entry.folder for entry in entries if entry.planned.executes]
     disk = 0.0
-    for composed, planned, label in runs:
-        needs = estimate(composed.config)
+    for entry in entries:
+        planned = entry.planned
+        needs = estimate(entry.composed.config)
         disk += (needs.disk_gb or 0.0) if planned.executes else 0.0
         if table.row_count < _SHOWN:
             table.add_row(
-                planned.run, Text(label), planned.action.value, _gb(needs.gpu_gb), _gb(needs.disk_gb)
+                planned.run, Text(entry.label), planned.action.value, _gb(needs.gpu_gb), _gb(needs.disk_gb)
             )
     console.print(table)
-    if len(runs) > _SHOWN:
-        console.print(f"... and {len(runs) - _SHOWN} more")
-    cost = _slurm_cost if executor == "slurm" else _local_cost
-    lines = [*cost(starting, hardware, pack), f"disk while running: up to {_gb(disk)}"] if starting else []
+    if len(entries) > _SHOWN:
+        console.print(f"... and {len(entries) - _SHOWN} more")
+    cost = _slurm_cost if sweep.executor == "slurm" else _local_cost
+    asked = cost(starting, sweep.config.hardware, sweep.config.sweep.pack) if starting else []
+    lines = [*asked, f"disk while running: up to {_gb(disk)}"] if starting else []
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     console.print("nothing was started (sweep.dry_run)", highlight=False)
 
 
-def _slurm_cost(runs: Sequence[Planned], hardware: HardwareConfig, pack: int) -> list[str]:
+def _slurm_cost(runs: Sequence[RunFolder], hardware: HardwareConfig, pack: int) -> list[str]:
     slurm = hardware.slurm
     arrays = split(runs, hardware, pack=pack, largest=max_array_size())
     jobs = sum(len(array.groups) for array in arrays)
@@ -227,7 +216,7 @@ def _slurm_cost(runs: Sequence[Planned], hardware: HardwareConfig, pack: int) ->
     ]
 
 
-def _local_cost(runs: Sequence[Planned], hardware: HardwareConfig, pack: int) -> list[str]:
+def _local_cost(runs: Sequence[RunFolder], hardware: HardwareConfig, pack: int) -> list[str]:
     slots = local_slots(hardware, len(runs), pack=pack)
     gpus = len({slot.gpu for slot in slots if slot.gpu})
     return [

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.plan import Planned
 from webshop_rl.launching.progress import last_line
 from webshop_rl.launching.reconcile import killed_by, record_crash
 from webshop_rl.launching.worker import LocalJob
+from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import RunStatus, State, read_status
 
 _STOP_AGAIN_S = 5.0
@@ -119,7 +119,7 @@ def visible_gpus() -> list[str]:
 
 @dataclass
 class _Running:
-    run: Planned
+    run: RunFolder
     slot: Slot
     process: subprocess.Popen[bytes]
 
@@ -138,7 +138,7 @@ class LocalQueue:
 
     def __init__(
         self,
-        runs: Sequence[Planned],
+        runs: Sequence[RunFolder],
         slots: Sequence[Slot],
         *,
         code: Path,
@@ -156,7 +156,7 @@ class LocalQueue:
         self._asked_to_stop = False
         self._next_stop = 0.0
         for run in runs:
-            _status(run).queue(launcher).write(run.folder)
+            _status(run).queue(launcher).write(run)
 
     @property
     def done(self) -> bool:
@@ -180,12 +180,12 @@ class LocalQueue:
             run, slot = self._waiting.popleft(), self._free.pop()
             self._running.append(_Running(run, slot, self._start(run, slot)))
 
-    def _start(self, run: Planned, slot: Slot) -> subprocess.Popen[bytes]:
+    def _start(self, run: RunFolder, slot: Slot) -> subprocess.Popen[bytes]:
         environment = {**os.environ, **slot.environment()}
         # It would keep the frozen code in the working directory from being imported.
         environment.pop("PYTHONSAFEPATH", None)
-        job = LocalJob(str(run.folder.path), os.getpid(), self._task)
-        with run.folder.log.open("ab") as log:
+        job = LocalJob(str(run.path), os.getpid(), self._task)
+        with run.log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-u", "-m", "webshop_rl.launching.worker", job.as_json()],
                 cwd=self._code,
@@ -200,7 +200,7 @@ class LocalQueue:
         """Start nothing more, and ask what runs to save itself and end."""
         self._asked_to_stop = True
         for run in self._waiting:
-            _status(run).leave_queue("stopped before its turn").write(run.folder)
+            _status(run).leave_queue("stopped before its turn").write(run)
         self._waiting.clear()
         self._ask_to_stop()
 
@@ -227,16 +227,16 @@ class LocalQueue:
         if status.pid != ended.process.pid and status.state == State.RUNNING:
             return  # another launcher was faster and executes the run
         if self._asked_to_stop:
-            status.lose_process("stopped on request").write(ended.run.folder)
+            status.lose_process("stopped on request").write(ended.run)
             return
         killed = code < 0
-        cause = killed_by(-code) if killed else f"exit code {code}: {last_line(ended.run.folder.log)}"
+        cause = killed_by(-code) if killed else f"exit code {code}: {last_line(ended.run.log)}"
         restarts = self._restarts if killed else 0
-        after = record_crash(ended.run.folder, status, cause, restarts=restarts)
+        after = record_crash(ended.run, status, cause, restarts=restarts)
         if after.state == State.QUEUED:
-            after.queue(self._launcher).write(ended.run.folder)
+            after.queue(self._launcher).write(ended.run)
             self._waiting.appendleft(ended.run)
 
 
-def _status(run: Planned) -> RunStatus:
-    return read_status(run.folder) or run.status or RunStatus()
+def _status(run: RunFolder) -> RunStatus:
+    return read_status(run) or RunStatus()

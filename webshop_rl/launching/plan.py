@@ -6,9 +6,12 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from webshop_rl.config.schema import RunConfig
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import ComposedRun
 from webshop_rl.launching.signature import acting_signature
+from webshop_rl.launching.sweep import Sweep, split_common
+from webshop_rl.source import acting_code_digest
 from webshop_rl.storage.files import read_json
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import GOING, RunStatus, State
@@ -25,15 +28,6 @@ class Action(enum.StrEnum):
     SKIP = "skip"  # finished: its numbers stand
     KEEP_FAILED = "keep failed"  # failed before, and nobody asked for a retry
     LEAVE = "leave alone"  # another launcher or a Slurm job has it
-
-
-@dataclass(frozen=True)
-class Reuse:
-    """What becomes of runs that exist: the keys retry, rerun and on_code_change."""
-
-    retry: bool = False
-    rerun: bool = False
-    on_code_change: str = "refuse"
 
 
 @dataclass(frozen=True)
@@ -60,20 +54,39 @@ class Planned:
         return self.action in (Action.START, Action.RESUME)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One distinct run of a launch: what it is, what is done with it, and the overrides it has alone."""
+
+    composed: ComposedRun
+    planned: Planned
+    own: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where the run lies."""
+        return self.planned.folder
+
+    @property
+    def label(self) -> str:
+        """Its own overrides in one line."""
+        return " ".join(self.own)
+
+
 class CodeChanged(UserError):
     """A run of this signature was made with other code."""
 
 
-def plan(root: Root, signature: str, *, code: str, reuse: Reuse, observe: Observe) -> Planned:
+def plan(root: Root, signature: str, *, code: str, config: RunConfig, observe: Observe) -> Planned:
     """Decide about one signature.
 
     Args:
         root: folder of the runs.
         signature: which run.
         code: digest of the code at hand.
-        reuse: what to do with runs that exist.
+        config: says what to do with runs that exist: retry, rerun, on_code_change.
         observe: true status of a run's folder, or None if it contains no run.
-    Raises: CodeChanged if the run has something to reuse from other code, unless reuse says how to go on.
+    Raises: CodeChanged if the run has something to reuse from other code, unless config says how to go on.
     """
     generation = latest_generation(root, signature)
     folder = root.run(run_name(signature, generation))
@@ -82,14 +95,14 @@ def plan(root: Root, signature: str, *, code: str, reuse: Reuse, observe: Observ
         return Planned(folder, Action.START)
     if status.state in GOING:
         return Planned(folder, Action.LEAVE, status)
-    if reuse.rerun and status.state == State.FINISHED:
+    if config.rerun and status.state == State.FINISHED:
         return _afresh(root, signature, generation)
-    if status.state == State.FAILED and not reuse.retry:
+    if status.state == State.FAILED and not config.retry:
         return Planned(folder, Action.KEEP_FAILED, status)
     if has_results(folder) and recorded_code(folder) != code:
-        if reuse.on_code_change == "rerun":
+        if config.on_code_change == "rerun":
             return _afresh(root, signature, generation)
-        if reuse.on_code_change == "refuse":
+        if config.on_code_change == "refuse":
             raise CodeChanged(
                 f"run {name} was made with other code ({recorded_code(folder)}, now {code})",
                 where="on_code_change",
@@ -100,14 +113,31 @@ def plan(root: Root, signature: str, *, code: str, reuse: Reuse, observe: Observ
     return Planned(folder, Action.RESUME if status.attempts else Action.START, status)
 
 
+def plan_launch(sweep: Sweep, runs: Sequence[ComposedRun], observe: Observe) -> list[Entry]:
+    """Decide about all runs of a launch; one that stands among them twice is one entry.
+
+    Raises: CodeChanged as `plan`, with one error that counts all runs made with other code, and as
+        `check_reference_returns`.
+    """
+    distinct = list({run.signature: run for run in runs}.values())
+    planned = plan_all(
+        sweep.root, [run.signature for run in distinct], code=sweep.code, config=sweep.config, observe=observe
+    )
+    own = split_common([run.overrides for run in distinct])[1]
+    entries = [Entry(*parts) for parts in zip(distinct, planned, own, strict=True)]
+    if sweep.config.on_code_change == "refuse":
+        check_reference_returns(sweep.root, entries, code=acting_code_digest(sweep.source))
+    return entries
+
+
 def plan_all(
-    root: Root, signatures: Sequence[str], *, code: str, reuse: Reuse, observe: Observe
+    root: Root, signatures: Sequence[str], *, code: str, config: RunConfig, observe: Observe
 ) -> list[Planned]:
     """Decide about all; as `plan`, with one error that counts all runs made with other code."""
     planned, changed = [], []
     for signature in signatures:
         try:
-            planned.append(plan(root, signature, code=code, reuse=reuse, observe=observe))
+            planned.append(plan(root, signature, code=code, config=config, observe=observe))
         except CodeChanged as error:
             changed.append(error)
     if len(changed) > 1:
@@ -154,25 +184,21 @@ def _afresh(root: Root, signature: str, generation: int) -> Planned:
     return Planned(root.run(run_name(signature, generation + 1)), Action.START)
 
 
-def check_reference_returns(
-    root: Root, runs: Sequence[tuple[ComposedRun, Planned]], *, code: str, on_code_change: str
-) -> None:
-    """See that V* of these runs has samples of this code or none, unless it is decided what to do.
+def check_reference_returns(root: Root, entries: Sequence[Entry], *, code: str) -> None:
+    """See that V* of these runs has samples of this code or none.
 
     The store's key names the code, so no sample passes for another code's, whatever is found here. This
     is about cost: sampling again is for the user to decide, before there is any.
 
     Args:
         root: folder of the runs.
-        runs: those of a launch.
+        entries: the runs of a launch.
         code: digest of the code that decides an episode (source.acting_code_digest).
-        on_code_change: refuse, reuse or rerun.
     Raises: CodeChanged.
     """
-    if on_code_change != "refuse":
-        return
     store, seen = ReturnStore(root.vstar), set[str]()
-    for composed, planned in runs:
+    for entry in entries:
+        composed, planned = entry.composed, entry.planned
         configuration = acting_signature(composed.fields)
         if not planned.executes or "algo.vstar_samples" not in composed.fields or configuration in seen:
             continue

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Not before Hydra has looked for plugins: it runs this module anew then, and there would be two of the class.
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobReturn
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -38,17 +38,20 @@ class SweeperConfig:
     """As Hydra's basic sweeper, so that `hydra.sweeper.params` in a file works as usual."""
 
     _target_: str = "hydra_plugins.webshop_rl_launcher.Sweeper"
-    max_batch_size: int | None = None
     params: dict[str, str] | None = None
 
 
+class RunError(Exception):
+    """Why a run of a sweep has no objective, in one line."""
+
+
 class SweepLauncher(Launcher):  # type: ignore[misc]
-    """Executes a batch of runs, each in its own process or job; see webshop_rl.launching.execute."""
+    """Executes the runs of a sweep, each in its own process or job; see webshop_rl.launching.execute."""
 
     def __init__(self) -> None:
         self.hydra_context: HydraContext | None = None
         self.config: DictConfig | None = None
-        self.grid: Sequence[Sequence[str]] = ()
+        self.exit_code = 0
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context = hydra_context
@@ -60,64 +63,92 @@ class SweepLauncher(Launcher):  # type: ignore[misc]
         Raises: SystemExit(2) after one line on stderr if the input is bad: no run was started.
         """
         from webshop_rl.launching.compose import Composer
-        from webshop_rl.launching.multirun import run_sweep
+        from webshop_rl.launching.execute import execute_sweep
+        from webshop_rl.launching.sweep import sweep_of
 
         assert self.hydra_context is not None
         assert self.config is not None
         try:
-            composer = Composer(self.hydra_context.config_loader, self.config)
-            return run_sweep(composer, job_overrides, self.grid)
+            runs = Composer(self.hydra_context.config_loader, self.config).runs(job_overrides)
+            outcomes = execute_sweep(sweep_of(runs), runs)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(EXIT_BAD_INPUT) from None
+        self.exit_code = max(outcome.exit_code for outcome in outcomes)
+        jobs = []
+        for run, outcome in zip(runs, outcomes, strict=True):
+            job = JobReturn(
+                overrides=list(run.overrides), working_dir=str(outcome.folder.path), task_name="launch"
+            )
+            job.status = JobStatus.FAILED if outcome.exit_code else JobStatus.COMPLETED
+            job.return_value = RunError(outcome.error) if outcome.exit_code else outcome.objective
+            jobs.append(job)
+        return jobs
 
 
-class GridSweeper(BasicSweeper):  # type: ignore[misc]
-    """Hydra's basic sweeper, less its composition of every run only to see whether that works.
+class GridSweeper(Sweeper):  # type: ignore[misc]
+    """Lists a grid as Hydra's basic sweeper does, without its composition of every run to see that it works.
 
     The launcher composes each run once itself, before anything starts. A failed run ends the command
     with exit code 1 instead of a stack trace: the launcher has named its error by then.
+
+    Args:
+        params: overrides that a file gives under `hydra.sweeper.params`; the command line wins.
     """
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        self.params = params or {}
+        self.hydra_context: HydraContext | None = None
+        self.config: DictConfig | None = None
+        self.launcher: Launcher | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> Any:
         assert self.hydra_context is not None
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        _check_size(overrides)
-        returns: list[Sequence[JobReturn]] = []
-        batches = self.split_arguments(overrides, self.max_batch_size)
-        self.launcher.grid = [run for batch in batches for run in batch]
-        for batch in batches:
-            done = sum(len(results) for results in returns)
-            returns.append(self.launcher.launch(batch, initial_job_idx=done))
+        listed = [f"{key}={value}" for key, value in self.params.items()]
+        runs = grid(parser.parse_overrides([*listed, *arguments]))
+        jobs = self.launcher.launch(runs, initial_job_idx=0)
         self.hydra_context.callbacks.on_multirun_end(config=self.config, config_name=None)
-        _exit_if_failed(returns)
-        return returns
+        if any(job.status == JobStatus.FAILED for job in jobs):
+            raise SystemExit(getattr(self.launcher, "exit_code", 1))
+        return [jobs]
 
 
-def _check_size(overrides: Sequence[Override]) -> None:
-    """Before the runs are listed. Raises: UserError if there is nothing to sweep over, or far too much."""
+def grid(overrides: Sequence[Override]) -> list[list[str]]:
+    """The overrides of each run, every choice of one key with every choice of the others.
+
+    Raises: UserError if there is nothing to sweep over, far too much, or what cannot be listed.
+    """
+    choices: dict[str, list[str]] = {}
     runs = 1
     for override in overrides:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            choices[key] = [f"{key}={override.get_value_element_as_str()}"]
+            continue
+        written = override.get_value_string()
         if not override.is_discrete_sweep():
-            continue  # interval() cannot be listed either; split_arguments refuses it
-        chosen = override.get_value_string()
-        runs *= sum(1 for _ in itertools.islice(override.sweep_string_iterator(), LARGEST_SWEEP + 1))
+            raise UserError(
+                f"{written} cannot be listed", where=override.key_or_group, remedy="choice(...) or range(...)"
+            )
+        values = list(itertools.islice(override.sweep_string_iterator(), LARGEST_SWEEP + 1))
+        choices[key] = [f"{key}={value}" for value in values]
+        runs *= len(values)
         if runs == 0:
             remedy = "range leaves its end out" if override.is_range_sweep() else "--help lists the options"
-            raise UserError(f"{chosen} is no value at all", where=override.key_or_group, remedy=remedy)
+            raise UserError(f"{written} is no value at all", where=override.key_or_group, remedy=remedy)
         if runs > LARGEST_SWEEP:
             raise UserError(
-                f"{chosen} makes more than {LARGEST_SWEEP:,} runs",
+                f"{written} makes more than {LARGEST_SWEEP:,} runs",
                 where=override.key_or_group,
                 remedy="several sweeps may share a root",
             )
-
-
-def _exit_if_failed(returns: Sequence[Sequence[JobReturn]]) -> None:
-    from webshop_rl.launching.multirun import exit_code
-
-    code = exit_code([job for results in returns for job in results])
-    if code:
-        raise SystemExit(code)
+    return [list(run) for run in itertools.product(*choices.values())]

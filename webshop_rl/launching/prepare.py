@@ -13,9 +13,9 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from webshop_rl.errors import UserError
-from webshop_rl.launching.compose import ComposedRun
-from webshop_rl.launching.plan import Planned
+from webshop_rl.launching.plan import Entry
 from webshop_rl.launching.signature import acting_signature
+from webshop_rl.launching.sweep import short_label
 from webshop_rl.source import SOURCE, code_digest, code_files
 from webshop_rl.storage.files import replace_file
 from webshop_rl.storage.folders import Root
@@ -26,37 +26,33 @@ _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _HEADER = "# The resolved configuration of this run; frozen, editing it changes nothing that has run.\n"
 
 
-def prepare(
-    composed: ComposedRun, planned: Planned, *, sweep: str | None, label: str = "", code: str
-) -> RunStatus:
+def prepare(entry: Entry, *, sweep: str | None, code: str) -> RunStatus:
     """Freeze config and identity into the run's folder; its status becomes `prepared` if it is new.
 
     What does not belong to the identity (where it runs, how it is tracked) is replaced at a resume.
 
     Args:
-        composed: the run.
-        planned: its folder, and what is known of it.
-        sweep: the sweep that executes it.
-        label: what tells it from the others of its sweep.
+        entry: the run.
+        sweep: the sweep that executes it; None for a single run.
         code: digest of the code that executes it.
     """
-    folder = planned.folder
+    composed, folder = entry.composed, entry.folder
     config = yaml.dump(composed.config, Dumper=_Dumper, sort_keys=False)
     replace_file(folder.config, _HEADER + config, durable=False)
     identity = {
         "signature": composed.signature,
-        "run": planned.run,
+        "run": folder.name,
         "code_digest": code,
         "git": git_state(),
         "overrides": list(composed.overrides),
         "sweep": sweep,
-        "label": label,
+        "label": short_label(entry.own) if sweep else "",
         "acting": acting_signature(composed.fields),
         "fields": composed.fields,
     }
     replace_file(folder.signature, json.dumps(identity, indent=1), durable=False)
     folder.job.unlink(missing_ok=True)
-    return (planned.status or RunStatus()).prepare().write(folder)
+    return (entry.planned.status or RunStatus()).prepare().write(folder)
 
 
 @functools.cache

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
-from webshop_rl.launching.manifest import Manifest, read_manifest
 from webshop_rl.launching.progress import read_result
 from webshop_rl.launching.reconcile import settle
+from webshop_rl.launching.sweep import Manifest, read_manifest
 from webshop_rl.launching.views import RunView
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder

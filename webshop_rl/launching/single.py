@@ -16,19 +16,18 @@ from rich.console import Console
 from webshop_rl.cli import invocation
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import ComposedRun, freeze
-from webshop_rl.launching.control import print_log
 from webshop_rl.launching.dry_run import check_fits
 from webshop_rl.launching.execute import execute_sweep
 from webshop_rl.launching.launchers import planning
 from webshop_rl.launching.local import local_slots
 from webshop_rl.launching.log import logged
-from webshop_rl.launching.plan import Action, Planned, check_reference_returns, plan
+from webshop_rl.launching.plan import Action, Entry, Planned, plan_launch
 from webshop_rl.launching.prepare import prepare
 from webshop_rl.launching.progress import objective
 from webshop_rl.launching.reconcile import observe
 from webshop_rl.launching.sweep import Sweep, sweep_of
+from webshop_rl.launching.views import print_log
 from webshop_rl.launching.worker import Interrupted, LeftAlone, RunFailed, execute
-from webshop_rl.source import acting_code_digest
 from webshop_rl.storage.files import read_json
 from webshop_rl.storage.run_status import RunStatus, State
 from webshop_rl.tracking.prepare import check_tracker
@@ -45,22 +44,17 @@ def run_single(cfg: DictConfig, overrides: Sequence[str]) -> float:
         if it was stopped.
     """
     composed = freeze(cfg, overrides)
-    sweep = sweep_of(composed, f"run-{composed.signature}")
-    if sweep.executor == "slurm" or sweep.settings.dry_run:
+    sweep = sweep_of([composed], f"run-{composed.signature}")
+    if sweep.executor == "slurm" or sweep.config.sweep.dry_run:
         return _as_sweep_of_one(sweep, composed)
     check_fits(composed.config)
     check_tracker(sweep.tracking)
-    slot = local_slots(sweep.hardware, 1)[0]
+    slot = local_slots(sweep.config.hardware, 1)[0]
     with planning(sweep.root):
-        planned = _plan(sweep, composed)
-        check_reference_returns(
-            sweep.root,
-            [(composed, planned)],
-            code=acting_code_digest(sweep.source),
-            on_code_change=sweep.reuse.on_code_change,
-        )
+        entry = _plan(sweep, composed)
+        planned = entry.planned
         if planned.executes:
-            prepare(composed, planned, sweep=None, code=sweep.code)
+            prepare(entry, sweep=None, code=sweep.code)
     console = Console(markup=False)
     if planned.action == Action.SKIP:
         return _show_finished(planned, console)
@@ -117,20 +111,14 @@ def _wait_for_other(planned: Planned, console: Console) -> float:
 def _as_sweep_of_one(sweep: Sweep, composed: ComposedRun) -> float:
     """Hand the run to Slurm; nan if it has no objective yet."""
     outcome = execute_sweep(sweep, [composed])[0]
-    if outcome.stopped_by or outcome.status.state in (State.FAILED, State.INTERRUPTED):
-        raise SystemExit(outcome.stopped_by or 1)
-    reached = objective(outcome.folder)
-    return math.nan if reached is None else reached
+    if outcome.exit_code:
+        raise SystemExit(outcome.exit_code)
+    return math.nan if outcome.objective is None else outcome.objective
 
 
-def _plan(sweep: Sweep, composed: ComposedRun) -> Planned:
-    planned = plan(
-        sweep.root,
-        composed.signature,
-        code=sweep.code,
-        reuse=sweep.reuse,
-        observe=observe,
-    )
+def _plan(sweep: Sweep, composed: ComposedRun) -> Entry:
+    entry = plan_launch(sweep, [composed], observe)[0]
+    planned = entry.planned
     if planned.action == Action.KEEP_FAILED:
         assert planned.status is not None
         raise UserError(
@@ -138,7 +126,7 @@ def _plan(sweep: Sweep, composed: ComposedRun) -> Planned:
             where=str(planned.folder.path),
             remedy="retry=true runs it again",
         )
-    return planned
+    return entry
 
 
 def _show_finished(planned: Planned, console: Console) -> float:

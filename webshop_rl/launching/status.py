@@ -14,21 +14,31 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
+import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from webshop_rl.cli import command, invocation
+from webshop_rl.config.load import read
 from webshop_rl.errors import UserError
-from webshop_rl.launching.control import cancel_sweep, find_run, print_log, retry_sweep
-from webshop_rl.launching.manifest import Manifest, list_sweeps, listed_run, read_manifest, single_runs
+from webshop_rl.launching.compose import ComposedRun
+from webshop_rl.launching.execute import execute_sweep
+from webshop_rl.launching.plan import recorded_code
+from webshop_rl.launching.reconcile import observe
 from webshop_rl.launching.recording import replay_sweep
-from webshop_rl.launching.slurm.commands import JobsWatch, jobs_of
-from webshop_rl.launching.views import RunView, SweepTable, render, summary, view_run
-from webshop_rl.storage.folders import Root
+from webshop_rl.launching.slurm.commands import JobsWatch, cancel, jobs_of
+from webshop_rl.launching.slurm.jobs import job_id_of
+from webshop_rl.launching.sweep import Manifest, list_sweeps, listed_run, read_manifest, single_runs, sweep_of
+from webshop_rl.launching.views import RunView, SweepTable, print_log, render, summary, view_run
+from webshop_rl.storage.files import read_json
+from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import GOING, State
 
 # Single runs below the table of a sweep, besides those going.
@@ -63,9 +73,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     show.add_argument("--no-replay", action="store_true", help="leave the tracker as it is")
     show.set_defaults(carry_out=_show)
 
-    cancel = commands.add_parser("cancel", parents=[root], help="end runs; they save themselves first")
-    cancel.add_argument("name", nargs="?", metavar="SWEEP or RUN")
-    cancel.set_defaults(carry_out=_cancel)
+    end = commands.add_parser("cancel", parents=[root], help="end runs; they save themselves first")
+    end.add_argument("name", nargs="?", metavar="SWEEP or RUN")
+    end.set_defaults(carry_out=_cancel)
 
     retry = commands.add_parser("retry", parents=[root], help="run again what failed or was interrupted")
     retry.add_argument("name", nargs="?", metavar="SWEEP")
@@ -86,20 +96,87 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _cancel(root: Root, options: argparse.Namespace) -> int:
-    print(cancel_sweep(root, _named(root, options.name, "cancel")))
+    """Cancel the Slurm jobs of a sweep's runs, and end the launchers of its local ones.
+
+    Runs save themselves before they end.
+    """
+    manifest = _named(root, options.name, "cancel")
+    folders = [root.run(listed.run) for listed in manifest.runs]
+    jobs, processes, elsewhere = set(), set(), set()
+    slurm = jobs_of(folders)
+    for folder in folders:
+        status = observe(folder, slurm)
+        if status is None or status.state not in GOING:
+            continue
+        if job_id := job_id_of(folder):
+            jobs.add(job_id)
+        elif status.launcher and (owner := root.launcher_lock(status.launcher).holder()):
+            if owner.host == socket.gethostname():
+                processes.add(owner.pid)
+            else:
+                elsewhere.add(owner.host)
+        elif status.state == State.RUNNING:
+            processes.add(status.pid)
+    if jobs:
+        cancel(jobs)
+    for pid in processes:
+        os.kill(pid, signal.SIGTERM)
+    if elsewhere:
+        hosts = ", ".join(sorted(elsewhere))
+        raise UserError(f"is run by a launcher on {hosts}", where=manifest.name, remedy="cancel there")
+    whose = f"sweep {manifest.name}" if manifest.name else ", ".join(run.run for run in manifest.runs)
+    print(f"cancelled {len(jobs)} jobs and {len(processes)} local processes of {whose}")
     return 0
 
 
 def _retry(root: Root, options: argparse.Namespace) -> int:
+    """Execute again the runs of a sweep that failed or were interrupted, with the code they had."""
     manifest = _named(root, options.name, "retry")
     if not manifest.name:
         raise UserError("is a single run", where=options.name, remedy="its command with retry=true goes on")
-    return retry_sweep(root, manifest)
+    folders = [root.run(listed.run) for listed in manifest.runs]
+    slurm = jobs_of(folders)
+    by_code: dict[str, list[ComposedRun]] = {}
+    for folder in folders:
+        status = observe(folder, slurm)
+        if status is not None and status.state in (State.FAILED, State.INTERRUPTED, State.PREPARED):
+            by_code.setdefault(str(recorded_code(folder)), []).append(_frozen_run(folder))
+    if not by_code:
+        raise UserError("has no failed or interrupted run", where=manifest.name, remedy="nothing to retry")
+    codes = []
+    for code, runs in sorted(by_code.items()):
+        source = root.code(code)
+        if not source.is_dir():
+            raise UserError(
+                "the code of these runs is gone", where=str(source), remedy="launch with retry=true"
+            )
+        sweep = replace(sweep_of(runs, manifest.name), name=manifest.name, source=source)
+        codes += [outcome.exit_code for outcome in execute_sweep(sweep, runs)]
+    return max(codes)
+
+
+def _frozen_run(folder: RunFolder) -> ComposedRun:
+    """A run as it was composed at its launch, to be run again in the root where it lies now."""
+    identity = read_json(folder.signature) or {}
+    config = read(folder.config)
+    again = {"retry": True, "rerun": False, "on_code_change": "refuse", "root": str(folder.root.path)}
+    config |= {**again, "sweep": {**config["sweep"], "dry_run": False}}
+    return ComposedRun(tuple(identity["overrides"]), config, identity["fields"], identity["signature"])
 
 
 def _logs(root: Root, options: argparse.Namespace) -> int:
     print_log(find_run(root, options.name), follow=options.follow)
     return 0
+
+
+def find_run(root: Root, name: str) -> RunFolder:
+    """The run of that name, or the only one whose name begins so. Raises: UserError."""
+    found = [run for run in root.all_runs() if run.name.startswith(name)] if name else []
+    exact = [run for run in found if run.name == name]
+    if len(exact or found) != 1:
+        what = "is not a run" if not found else f"may be any of {len(found)} runs"
+        raise UserError(f"{name!r} {what}", where=str(root.runs), remedy="see the column run of the table")
+    return (exact or found)[0]
 
 
 def _named(root: Root, name: str | None, what: str) -> Manifest:
@@ -133,7 +210,7 @@ def _known_sweeps(root: Root) -> str:
 
 def look(root: Root, manifest: Manifest, watch: JobsWatch) -> list[RunView]:
     """The runs of a sweep as they stand."""
-    folders = [manifest.folder(root, listed) for listed in manifest.runs]
+    folders = [root.run(listed.run) for listed in manifest.runs]
     jobs = jobs_of(folders, watch.latest)
     return [
         view_run(folder, listed.label, jobs, with_log=True)

@@ -1,7 +1,9 @@
-"""The tables of a sweep: at work (live on a terminal, else plain lines), and at its end the comparison."""
+"""What is shown of runs: a table while they are at work, the comparison at the end, a run's log."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from webshop_rl.duration import duration
+from webshop_rl.errors import UserError
 from webshop_rl.launching.progress import Progress, last_line, read_progress, read_result, time_left_s
 from webshop_rl.launching.reconcile import observe
-from webshop_rl.launching.slurm.jobs import Jobs, job_id_of
+from webshop_rl.launching.slurm.jobs import Jobs, job_id_of, submitted_job
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import GOING, RunStatus, State
 from webshop_rl.tracking.names import EVALUATIONS
@@ -261,3 +264,27 @@ def _means(
 def _numbers(result: Mapping[str, float], name: str) -> tuple[str, str]:
     success, score = result.get(f"{name}/success"), result.get(f"{name}/score")
     return ("-" if success is None else f"{success:.3f}", "-" if score is None else f"{score:.3f}")
+
+
+def print_log(run: RunFolder, *, follow: bool) -> None:
+    """Print a run's log, and with follow what comes until the run has ended.
+
+    Of a run whose job failed before it could begin, what the job printed on stderr.
+    """
+    path = run.log
+    if not path.exists() and (job := submitted_job(run)) is not None and job.stderr.is_file():
+        path = job.stderr
+    if not path.exists() and not follow:
+        raise UserError("has printed nothing yet", where=str(path), remedy="--follow waits for it")
+    position = 0
+    while True:
+        if path.exists():
+            with path.open(encoding="utf-8", errors="replace") as file:
+                file.seek(position)
+                shutil.copyfileobj(file, sys.stdout)
+                position = file.tell()
+            sys.stdout.flush()
+        status = observe(run)
+        if not follow or (status is not None and status.state not in GOING):
+            return
+        time.sleep(1.0)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from webshop_rl.config.walk import Key, facts_of, known_keys, seed_keys, walk
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import ComposedRun, Composer
-from webshop_rl.launching.manifest import sweep_name
-from webshop_rl.launching.multirun import run_sweep
+from webshop_rl.launching.sweep import sweep_name, sweep_of
 
 GRID = (("seed=1", "lr=1e-5"), ("seed=1", "lr=2e-5"), ("seed=2", "lr=1e-5"), ("seed=2", "lr=2e-5"))
 
@@ -113,7 +112,7 @@ def test_what_decides_an_episode() -> None:
 )
 def test_what_a_sweep_may_not_vary(composer: Composer, key: str, values: tuple[str, str]) -> None:
     with pytest.raises(UserError, match=rf"^{key}: cannot be swept over \(.+\)$"):
-        run_sweep(composer, [[f"{key}={value}"] for value in values])
+        sweep_of(composer.runs([[f"{key}={value}"] for value in values]))
 
 
 def test_what_a_field_does_not_say_is_its_sections(composer: Composer) -> None:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from webshop_rl.config.schema import RunConfig
 from webshop_rl.launching.launchers import alive_as_launcher
-from webshop_rl.launching.plan import Action, CodeChanged, Planned, Reuse, plan, plan_all
+from webshop_rl.launching.plan import Action, CodeChanged, Planned, plan, plan_all
 from webshop_rl.launching.reconcile import observe, record_crash
 from webshop_rl.launching.worker import is_lost_rank
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import RunStatus, State, read_status
 
 SIGNATURE = "0123456789ab"
+PLAIN = RunConfig(retry=False, rerun=False, on_code_change="refuse")
 
 
 def _run(
@@ -29,7 +31,8 @@ def _run(
 
 
 def _plan(root: Path, **reuse: str | bool) -> Planned:
-    return plan(Root(root), SIGNATURE, code="now", reuse=Reuse(**reuse), observe=read_status)  # type: ignore[arg-type]
+    config = replace(PLAIN, **reuse)  # type: ignore[arg-type]
+    return plan(Root(root), SIGNATURE, code="now", config=config, observe=read_status)
 
 
 def test_a_new_run_starts(tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_all_runs_of_other_code_are_counted(tmp_path: Path) -> None:
     for name in names[:2]:
         _run(tmp_path, State.FINISHED, code="then", name=name)
     with pytest.raises(CodeChanged, match="and 1 more"):
-        plan_all(Root(tmp_path), names, code="now", reuse=Reuse(), observe=read_status)
+        plan_all(Root(tmp_path), names, code="now", config=PLAIN, observe=read_status)
 
 
 def test_running_is_true_while_the_process_lives(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import ComposedRun
 from webshop_rl.launching.launchers import StopRequests
 from webshop_rl.launching.local import local_slots
-from webshop_rl.launching.manifest import (
+from webshop_rl.launching.prepare import snapshot
+from webshop_rl.launching.progress import Progress, read_progress, time_left_s
+from webshop_rl.launching.sweep import (
     Listed,
     check_name,
     read_manifest,
@@ -21,8 +23,6 @@ from webshop_rl.launching.manifest import (
     sweep_name,
     write_manifest,
 )
-from webshop_rl.launching.prepare import snapshot
-from webshop_rl.launching.progress import Progress, read_progress, time_left_s
 from webshop_rl.launching.views import RunView, SweepTable, compare, duration, render
 from webshop_rl.source import code_digest
 from webshop_rl.storage.folders import Root, RunFolder

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from webshop_rl.launching.plan import Action, CodeChanged, Planned, check_reference_returns
+from webshop_rl.launching.compose import ComposedRun
+from webshop_rl.launching.plan import Action, CodeChanged, Entry, Planned, check_reference_returns
 from webshop_rl.launching.signature import acting_signature
 from webshop_rl.storage.folders import Root
 from webshop_rl.training import vstar
@@ -97,13 +97,14 @@ def test_a_run_goes_on_with_the_samples_it_began_with(tmp_path: Path, code: Any)
     assert opened(tmp_path, reuse=True, before=Provenance("new"))[0].get("g") == {0: 7.0}
 
 
-def run_of(root: Path, action: Action = Action.START, **fields: Any) -> tuple[Any, Planned]:
+def run_of(root: Path, action: Action = Action.START, **fields: Any) -> Entry:
     given = {"algo.vstar_samples": 8, "env.name": "shop5", "vstar.seed": 0, "lr": 1.0, **fields}
-    return SimpleNamespace(fields=given), Planned(Root(root).run("run"), action)
+    composed = ComposedRun((), {}, given, "run")
+    return Entry(composed, Planned(Root(root).run("run"), action))
 
 
-def check(root: Path, run: tuple[Any, Planned], on_code_change: str = "refuse") -> None:
-    check_reference_returns(Root(root), [run], code="new", on_code_change=on_code_change)
+def check(root: Path, run: Entry) -> None:
+    check_reference_returns(Root(root), [run], code="new")
 
 
 def test_a_launch_refuses_what_only_other_code_has_sampled(tmp_path: Path, code: Any) -> None:
@@ -111,31 +112,29 @@ def test_a_launch_refuses_what_only_other_code_has_sampled(tmp_path: Path, code:
     check(tmp_path, run)
     code("old")
     used = sampled(Root(tmp_path).vstar, "g", 0.25)
-    used.note_configuration(acting_signature(run[0].fields))
+    used.note_configuration(acting_signature(run.composed.fields))
     with pytest.raises(
         CodeChanged, match=r"on_code_change: .*other code \(old, now new\) \(reuse: .* rerun: "
     ):
         check(tmp_path, run_of(tmp_path, lr=2.0, seed=5))
-    for decided in ("reuse", "rerun"):
-        check(tmp_path, run, decided)
     # Not for runs that share nothing, need no V*, or do not start.
     check(tmp_path, run_of(tmp_path, **{"vstar.seed": 1}))
     check(tmp_path, run_of(tmp_path, **{"env.name": "webshop"}))
     check(tmp_path, run_of(tmp_path, Action.SKIP))
     without = run_of(tmp_path)
-    del without[0].fields["algo.vstar_samples"]
+    del without.composed.fields["algo.vstar_samples"]
     check(tmp_path, without)
     # Reused once is not decided for ever; sampled with the new code is.
     code("new")
     reused, provenance = opened(Root(tmp_path).vstar, reuse=True)
-    reused.note_configuration(acting_signature(run[0].fields))
+    reused.note_configuration(acting_signature(run.composed.fields))
     with pytest.raises(CodeChanged):
         check(tmp_path, run)
     (tmp_path / "runs/run").mkdir(parents=True)
     (tmp_path / "runs/run/vstar.json").write_text(json.dumps({"code": provenance.code}))
     check(tmp_path, run_of(tmp_path, Action.RESUME))
     (tmp_path / "runs/run/vstar.json").unlink()
-    sampled(Root(tmp_path).vstar, "g", 1.0).note_configuration(acting_signature(run[0].fields))
+    sampled(Root(tmp_path).vstar, "g", 1.0).note_configuration(acting_signature(run.composed.fields))
     check(tmp_path, run)
 
 

@@ -24,7 +24,6 @@ from types import FrameType
 
 from webshop_rl.launching.local import LocalQueue, Slot
 from webshop_rl.launching.log import logged
-from webshop_rl.launching.plan import Action, Planned
 from webshop_rl.launching.progress import last_line, read_progress
 from webshop_rl.launching.reconcile import killed_by, record_crash
 from webshop_rl.launching.slurm import submitit_adapter
@@ -110,7 +109,7 @@ class SlurmRun:
         threads = max(1, int(os.environ.get("SLURM_CPUS_PER_TASK", "1")) // len(self.folders))
         slot = Slot(threads, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
         queue = LocalQueue(
-            [Planned(run, Action.RESUME, read_status(run)) for run in going],
+            going,
             [slot] * len(going),
             code=Path.cwd(),
             launcher="",

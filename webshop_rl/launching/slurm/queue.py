@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from webshop_rl.config.groups import HardwareConfig
 from webshop_rl.errors import UserError
-from webshop_rl.launching.launchers import StopRequests
+from webshop_rl.launching.launchers import StopRequests, ask_to_cancel
 from webshop_rl.launching.local import LOOK_SHARE
-from webshop_rl.launching.plan import Planned
 from webshop_rl.launching.reconcile import crash_cause, observe, record_crash, settle
 from webshop_rl.launching.slurm.commands import JobsWatch, cancel, max_array_size, release, requeue
 from webshop_rl.launching.slurm.job import SlurmRun
 from webshop_rl.launching.slurm.jobs import job_id_of, minutes, note_job, submitted_job
 from webshop_rl.launching.slurm.submit import command, sbatch_parameters, submit, waiting_for
+from webshop_rl.launching.sweep import Sweep
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import GOING, RunStatus, State, read_status
 
@@ -37,12 +37,14 @@ class Submission:
         after: index of the array that must end before; None for none.
     """
 
-    groups: tuple[tuple[Planned, ...], ...]
+    groups: tuple[tuple[RunFolder, ...], ...]
     parallelism: int
     after: int | None = None
 
 
-def split(runs: Sequence[Planned], hardware: HardwareConfig, *, pack: int, largest: int) -> list[Submission]:
+def split(
+    runs: Sequence[RunFolder], hardware: HardwareConfig, *, pack: int, largest: int
+) -> list[Submission]:
     """Arrays for these runs: as few as the cluster allows, sharing the limit of jobs at once."""
     groups = [tuple(runs[k : k + pack]) for k in range(0, len(runs), pack)]
     arrays = [tuple(groups[k : k + largest]) for k in range(0, len(groups), largest)]
@@ -57,44 +59,32 @@ class SlurmQueue:
     """Runs that were submitted, and what is known of them.
 
     Args:
+        sweep: what they belong to.
         runs: those to submit; their folders are prepared.
-        hardware: what a job asks for.
-        folder: where submitit keeps its files; one of its own for each submission, for job ids may
-            come again on another day.
-        code: the frozen code.
-        name: of the jobs.
-        launcher: name of this launcher, in whose queue the runs are until Slurm has them.
-        task: in the place of training; see worker.LocalJob.
-        pack: runs that share a job.
-        watch: Slurm's view of the jobs.
         others: runs that an earlier launch submitted; waited for, too.
-        on_interrupt: asked when the user interrupts; True to cancel the jobs of this launch.
+        code: the frozen code.
+        launcher: name of this launcher, in whose queue the runs are until Slurm has them.
+        watch: Slurm's view of the jobs.
         stop: requests of the user to end.
     """
 
     def __init__(
         self,
-        runs: Sequence[Planned],
+        sweep: Sweep,
+        runs: Sequence[RunFolder],
+        others: Sequence[RunFolder],
         *,
-        hardware: HardwareConfig,
-        folder: Path,
         code: Path,
-        name: str,
         launcher: str,
-        task: str | None,
-        pack: int,
         watch: JobsWatch,
-        others: Sequence[Planned],
-        on_interrupt: Callable[[], bool],
         stop: StopRequests,
     ) -> None:
+        self._sweep = sweep
         self._runs = [*runs, *others]
-        self._hardware = hardware
-        self._folder = folder
-        self._task = task
+        # One a submission, for job ids may come again on another day.
+        self._folder = sweep.root.sweep(sweep.name).jobs(launcher)
         self._watch = watch
         self._stop = stop
-        self._on_interrupt = on_interrupt
         self._left_alone = False
         self._cancelling = False
         self._to_cancel = False
@@ -102,9 +92,12 @@ class SlurmQueue:
         self._next_look = 0.0
         self._own: dict[RunFolder, str] = {}
         if runs:
-            parameters = sbatch_parameters(hardware, name=name, code=code, folder=folder, pack=pack)
+            hardware, pack = sweep.config.hardware, sweep.config.sweep.pack
+            parameters = sbatch_parameters(
+                hardware, name=sweep.name, code=code, folder=self._folder, pack=pack
+            )
             for run in runs:
-                (run.status or RunStatus()).queue(launcher).write(run.folder)
+                (read_status(run) or RunStatus()).queue(launcher).write(run)
             arrays: list[str] = []
             for part in split(runs, hardware, pack=pack, largest=max_array_size()):
                 before = None if part.after is None else arrays[part.after]
@@ -112,14 +105,15 @@ class SlurmQueue:
 
     def _submit(self, part: Submission, parameters: dict[str, Any]) -> str:
         """Submit one array; its id."""
-        restarts, limit = self._hardware.restarts, minutes(self._hardware.slurm.time)
-        tasks = [SlurmRun(tuple(r.folder for r in g), self._task, restarts, limit) for g in part.groups]
+        hardware = self._sweep.config.hardware
+        limit = minutes(hardware.slurm.time)
+        tasks = [SlurmRun(group, self._sweep.task, hardware.restarts, limit) for group in part.groups]
         noted = set(self._own.values())
         try:
             job_ids = submit(
                 tasks,
                 folder=self._folder,
-                python=command(self._hardware),
+                python=command(hardware),
                 parameters={**parameters, "array_parallelism": part.parallelism},
                 noted=noted,
                 stop=self._stop,
@@ -129,8 +123,8 @@ class SlurmQueue:
             raise
         for group, job_id in zip(part.groups, job_ids, strict=True):
             for run in group:
-                note_job(run.folder, job_id, self._folder)
-                self._own[run.folder] = job_id
+                note_job(run, job_id, self._folder)
+                self._own[run] = job_id
         return job_ids[0].partition("_")[0]
 
     @property
@@ -159,18 +153,18 @@ class SlurmQueue:
             return
         self._next_release = time.monotonic() + _RELEASE_EVERY_S
         jobs = self._watch.latest()
-        for job_id in {job_id_of(run.folder) for run in self._runs}:
+        for job_id in {job_id_of(run) for run in self._runs}:
             job = jobs.get(job_id)
             if job is not None and job.held:
                 release(job_id)
 
-    def _over(self, run: Planned) -> bool:
-        status = observe(run.folder, self._watch.latest())
+    def _over(self, run: RunFolder) -> bool:
+        status = observe(run, self._watch.latest())
         if status is None or status.state in GOING:
             return False
-        if not self._cancelling and self._starts_again(run.folder):
+        if not self._cancelling and self._starts_again(run):
             return False
-        settle(run.folder, status)
+        settle(run, status)
         return True
 
     def _starts_again(self, folder: RunFolder) -> bool:
@@ -185,7 +179,7 @@ class SlurmQueue:
         cause = crash_cause(status, job) if job else ""
         if not cause:
             return False
-        after = record_crash(folder, status, cause, restarts=self._hardware.restarts)
+        after = record_crash(folder, status, cause, restarts=self._sweep.config.hardware.restarts)
         if after.state == State.QUEUED and requeue(submitted.job_id):
             note_job(folder, submitted.job_id, Path(submitted.folder))
             return True
@@ -194,7 +188,7 @@ class SlurmQueue:
 
     def stop(self) -> None:
         """As the user decides: cancel the jobs, which then save themselves, or leave them to Slurm."""
-        if self._on_interrupt():
+        if ask_to_cancel(self._sweep.config.sweep.on_interrupt, self._stop):
             self._cancelling = self._to_cancel = True
         else:
             self._left_alone = True
@@ -202,7 +196,7 @@ class SlurmQueue:
     def _cancel(self) -> None:
         """Cancel the jobs of this launch; if the controller is away, again later."""
         with contextlib.suppress(UserError):
-            cancel(self._own[run.folder] for run in self._runs if run.folder in self._own)
+            cancel(self._own[run] for run in self._runs if run in self._own)
             self._to_cancel = False
 
     def kill(self) -> None:

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hardware_parts import hardware
+from tests.support.shop5_parts import composed
+from webshop_rl.config.load import as_typed
 from webshop_rl.launching.launchers import StopRequests
-from webshop_rl.launching.plan import Action, Planned
 from webshop_rl.launching.slurm import queue as slurm_queue
 from webshop_rl.launching.slurm.commands import JobsWatch
 from webshop_rl.launching.slurm.jobs import Job, Jobs, note_job
 from webshop_rl.launching.slurm.queue import SlurmQueue
+from webshop_rl.launching.sweep import Sweep
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import RunStatus, State, read_status
-
-HARDWARE = hardware("slurm_cpu")
+from webshop_rl.tracking.config import resolve
 
 
 class Answers(JobsWatch):
@@ -39,18 +39,15 @@ def _queue(root: Path, status: RunStatus, job: Job) -> tuple[SlurmQueue, RunFold
     folder.signature.write_text(json.dumps({"fields": {"num_updates": 9}}))
     status.write(folder)
     note_job(folder, "7_0", root)
+    words = ("hardware=slurm_cpu", "hardware.threads=null", "hardware.restarts=2", f"root={root}")
+    config = as_typed(composed(*words))
     queue = SlurmQueue(
+        Sweep("s", config, resolve(config.tracking, root=root, experiment="e"), "slurm"),
         [],
-        hardware=replace(HARDWARE, restarts=2),
-        folder=root,
+        [folder],
         code=root,
-        name="s",
         launcher="l",
-        task=None,
-        pack=1,
         watch=Answers(job),
-        others=[Planned(folder, Action.LEAVE, status)],
-        on_interrupt=lambda: False,
         stop=StopRequests(),
     )
     return queue, folder

@@ -12,7 +12,6 @@ from tests.support.hardware_parts import asking, hardware
 from webshop_rl.config.groups import SweepConfig
 from webshop_rl.errors import UserError
 from webshop_rl.launching.dry_run import Shape, estimate, model_shape
-from webshop_rl.launching.plan import Action, Planned
 from webshop_rl.launching.reconcile import observe, settle
 from webshop_rl.launching.slurm.commands import JobsWatch
 from webshop_rl.launching.slurm.jobs import Job, Jobs, is_away, job_id_of, minutes, note_job, parse_squeue
@@ -68,8 +67,8 @@ def test_slurm_gives_several_processes_and_memory_in_its_notation() -> None:
         check_request(asking(HARDWARE, mem=mem, nodes=2, tasks_per_node=4), "slurm")
 
 
-def _runs(count: int) -> list[Planned]:
-    return [Planned(RunFolder(Path(f"r{k}")), Action.START) for k in range(count)]
+def _runs(count: int) -> list[RunFolder]:
+    return [RunFolder(Path(f"r{k}")) for k in range(count)]
 
 
 def test_arrays_are_as_few_as_the_cluster_allows() -> None:
