@@ -15,6 +15,10 @@ SPLITS = ("train", "val", "test")
 # Click targets that mean the same in every shop that has them.
 BUY = "buy now"
 PREVIOUS = "< prev"
+NEXT = "next >"
+BACK = "back to search"
+# Kinds of decisions; "other" is a reply without an action, a sub-page, the next page of results.
+KINDS = ("query", "open", "option", "back", "buy", "other")
 
 
 class EndReason(enum.StrEnum):
@@ -79,6 +83,18 @@ class Page:
     price: str = ""
     option_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     chosen: Mapping[str, str] = field(default_factory=dict)
+
+
+def kind_of(action: str, page: Page) -> str:
+    """What kind of decision an action is on the page that it is taken on: one of KINDS."""
+    if action.startswith("search["):
+        return "query"
+    target = action.removeprefix("click[").removesuffix("]")
+    if target in page.products:
+        return "open"
+    if target in page.options:
+        return "option"
+    return {BUY: "buy", PREVIOUS: "back", BACK: "back"}.get(target, "other")
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,17 @@ the sampled tokens and applied in learning.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from webshop_rl.envs.words import instruction_words as instruction_words
 from webshop_rl.models.masking import TokenMask, only
 
 Encode = Callable[[str], list[int]]
 
 
-def instruction_words(instruction: str) -> tuple[str, ...]:
-    """Words a query may use, in order, lower-cased, without punctuation at their ends."""
-    words = (word.strip(".,;:!?\"'()") for word in re.findall(r"[^\s\[\]]+", instruction.lower()))
-    return tuple(word for word in words if word)
+class Unspellable(ValueError):
+    """An action that no reply of a grammar asks for."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +126,26 @@ class PageGrammar:
                 if not rest.query or key not in survivors:
                     survivors.setdefault(key, rest)
         return tuple(survivors.values())
+
+    def spelling(self, action: str) -> list[int]:
+        """The tokens of a reply that asks for an action, its end included.
+
+        Args:
+            action: "search[words]" or "click[target]", the target as shown.
+        Raises: Unspellable if the page offers no such click, or the words are no query of the instruction.
+        """
+        wanted = tuple(action.removeprefix("search[").removesuffix("]").split(" "))
+        # Tokens before the path's literal, and the path.
+        open_paths: list[tuple[list[int], Path]] = [([], path) for path in self.start]
+        while open_paths:
+            before, path = open_paths.pop()
+            tokens = [*before, *path.literal]
+            if path.action == action:
+                return [*tokens, self._end]
+            if path.query and tuple(self._words[j] for j in path.words) == wanted[: len(path.words)]:
+                following = self._expand(Path((), path.words, query=True))
+                open_paths += [(tokens, further) for further in reversed(following)]
+        raise Unspellable(f"the page's grammar has no {action!r}")
 
     def action(self, state: State) -> str | None:
         """The complete action spelled by the tokens so far, or None."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
+from webshop_rl.envs.shop5.answers import Shop5Answers
 from webshop_rl.envs.shop5.catalogue import PRODUCTS, make_goals
 from webshop_rl.envs.shop5.session import Shop5Session, all_texts
 from webshop_rl.envs.types import SPLITS, Goal
@@ -49,6 +50,10 @@ class Shop5:
         return Shop5Session(
             max_steps=self.max_steps, reward=self._reward, parts=self._parts, shuffle=self._shuffle
         )
+
+    def answers(self) -> Shop5Answers:
+        """What a demonstrator may know."""
+        return Shop5Answers(self._goals)
 
     def digest(self) -> str:
         state = [

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from webshop_rl.envs import splits
 from webshop_rl.envs.types import Goal
 from webshop_rl.envs.webshop import files, pages
+from webshop_rl.envs.webshop.answers import WebshopAnswers
 from webshop_rl.envs.webshop.catalogue import load_products
 from webshop_rl.envs.webshop.goals import SAMPLING_SEED, WebshopGoal, choose_goal, make_goals, sample_prices
 from webshop_rl.envs.webshop.lookup import RESULT_CAP, ProductFinder
@@ -123,6 +124,10 @@ class WebShop:
             options=options,
             fidelity=self.fidelity,
         )
+
+    def answers(self) -> WebshopAnswers:
+        """What a demonstrator may know: of training goals, and of no others."""
+        return WebshopAnswers(self)
 
     def digest(self) -> str:
         """Hex digest of products, prices, goals and rules: of all that decides an episode."""

@@ -1,0 +1,182 @@
+"""Demonstrators: whole episodes, pages that others led to, and goals that they must know nothing of."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from webshop_rl.envs.demonstrators import MOST_MISSES, Answers, Demonstrator
+from webshop_rl.envs.scripted import RandomPolicy
+from webshop_rl.envs.shop5.shop import Shop5
+from webshop_rl.envs.types import Goal, Page, ResultLine, Session
+from webshop_rl.envs.webshop.shop import WebShop
+
+
+@pytest.fixture(scope="module")
+def shop(webshop_data_dir: Path) -> WebShop:
+    return WebShop(data_dir=str(webshop_data_dir), num_products=300)
+
+
+def _play(
+    session: Session, demonstrator: Demonstrator, goal: Goal, first: int = 0
+) -> tuple[list[str], float]:
+    """Actions and score of an episode whose first actions are random ones."""
+    pages, actions = [session.reset_to(goal, seed=1)], list[str]()
+    stray = RandomPolicy()
+    stray.reset(goal, first)
+    while True:
+        act = demonstrator.act(goal, pages, actions) if len(actions) >= first else stray.act(goal, pages[-1])
+        step = session.step(act)
+        assert step.applied, (act, pages[-1].clickables)
+        actions.append(act)
+        pages.append(step.page)
+        if step.terminated or step.truncated:
+            return actions, step.score
+
+
+def test_shop5_is_solved_whatever_came_first() -> None:
+    shop = Shop5(distractors=4)
+    demonstrator = Demonstrator(shop.answers(), shop.max_steps)
+    for goal in shop.goals("train"):
+        actions, score = _play(shop.session(), demonstrator, goal)
+        assert (len(actions), score) == (3, 1.0)
+    ends = [_play(shop.session(), demonstrator, goal, 2) for goal in shop.goals("train")]
+    assert all(score == 1.0 or len(actions) == 2 for actions, score in ends)  # 2: chance bought at once
+
+
+def test_most_training_goals_of_webshop_are_met(shop: WebShop) -> None:
+    demonstrator = Demonstrator(shop.answers(), shop.max_steps)
+    goals = random.Random(0).sample(list(shop.goals("train")), 60)
+    played = [_play(shop.session(), demonstrator, goal) for goal in goals]
+    assert sum(score == 1.0 for _, score in played) > 45
+    assert all(actions[-1] == "click[buy now]" for actions, _ in played)
+
+
+@pytest.mark.parametrize("first", [1, 3, 6, 12])
+def test_any_page_that_chance_led_to_has_an_answer(shop: WebShop, first: int) -> None:
+    demonstrator = Demonstrator(shop.answers(), shop.max_steps)
+    for goal in random.Random(first).sample(list(shop.goals("train")), 40):
+        _play(shop.session(), demonstrator, goal, first)  # asserts that each of its actions applies
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_goals_outside_the_training_split_are_refused(shop: WebShop, split: str) -> None:
+    demonstrator, answers = Demonstrator(shop.answers(), shop.max_steps), shop.answers()
+    goal = shop.goals(split)[0]
+    with pytest.raises(ValueError, match="not a training goal"):
+        demonstrator.act(goal, [shop.session().reset_to(goal, seed=0)], [])
+    product = goal.asin.lower()
+    for ask in (answers.worth, answers.is_right, answers.options):
+        with pytest.raises(ValueError, match="not a training goal"):
+            ask(goal, product)
+    with pytest.raises(ValueError, match="not a training goal"):
+        answers.query(goal)
+
+
+def test_a_query_is_a_window_of_the_instruction_without_the_price(shop: WebShop) -> None:
+    answers = shop.answers()
+    for goal in random.Random(0).sample(list(shop.goals("train")), 40):
+        query = answers.query(goal)
+        assert "price lower" not in query
+        plain = " ".join("".join(c for c in goal.instruction.lower() if c not in ".,;:!?\"'()").split())
+        assert "".join(c for c in query if c not in ".,;:!?\"'()") in plain
+
+
+class _Ten(Answers):
+    """Ten products, of which those named by `worths` are worth something; two options of each are wanted."""
+
+    def __init__(self, worths: dict[str, float], *ruled_out: str) -> None:
+        self._worths = worths
+        self._ruled_out = ruled_out
+
+    def query(self, goal: Goal) -> str:
+        return "red"
+
+    def product(self, line: ResultLine) -> str:
+        return line.target
+
+    def rules_out(self, goal: Goal, line: ResultLine) -> bool:
+        return line.target in self._ruled_out
+
+    def worth(self, goal: Goal, product: str) -> float:
+        return self._worths.get(product, 0.1)
+
+    def is_right(self, goal: Goal, product: str) -> bool:
+        return self.worth(goal, product) == 1.0
+
+    def options(self, goal: Goal, product: str) -> tuple[str, ...]:
+        return ("8", "navy")
+
+
+GOAL = Goal("g/0", "p7", "a red thing")
+SEARCH = Page("", "", can_search=True, clickables=(), kind="search")
+TARGETS = tuple(f"p{i}" for i in range(10))
+RESULTS = Page(
+    "",
+    "",
+    can_search=False,
+    clickables=("back to search", "next >", *TARGETS),
+    products=TARGETS,
+    kind="results",
+    results=tuple(ResultLine(target, target, "$1") for target in TARGETS),
+)
+
+
+def _item(**chosen: str) -> Page:
+    clickables = ("back to search", "< prev", "8", "9", "navy", "buy now")
+    return Page("", "", False, clickables, options=("8", "9", "navy"), kind="item", chosen=chosen)
+
+
+def _misses(number: int) -> tuple[list[Page], list[str]]:
+    """The first results opened in order and left again, back at the results."""
+    pages, actions = [SEARCH, RESULTS], ["search[red]"]
+    for target in TARGETS[:number]:
+        pages += [_item(), RESULTS]
+        actions += [f"click[{target}]", "click[< prev]"]
+    return pages, actions
+
+
+def test_results_are_opened_in_order_and_left_if_wrong() -> None:
+    demonstrator = Demonstrator(_Ten({"p7": 1.0}), 40)
+    pages, actions = _misses(2)
+    assert demonstrator.act(GOAL, pages, actions) == "click[p2]"
+    assert demonstrator.act(GOAL, [*pages, _item()], [*actions, "click[p2]"]) == "click[< prev]"
+    assert Demonstrator(_Ten({"p7": 1.0}, "p2", "p3"), 40).act(GOAL, pages, actions) == "click[p4]"
+    none = Demonstrator(_Ten({}, *TARGETS), 40)
+    assert none.act(GOAL, [SEARCH, RESULTS], ["search[red]"]) == "click[next >]"
+
+
+def test_what_is_right_is_bought_with_the_options_that_are_missing() -> None:
+    demonstrator = Demonstrator(_Ten({"p0": 1.0}), 40)
+    pages, actions = [SEARCH, RESULTS, _item()], ["search[red]", "click[p0]"]
+    assert demonstrator.act(GOAL, pages, actions) == "click[8]"
+    # A wrong value of the size is replaced by the wanted one.
+    assert demonstrator.act(GOAL, [*pages, _item(size="9")], [*actions, "click[9]"]) == "click[8]"
+    assert demonstrator.act(GOAL, [*pages, _item(size="8")], [*actions, "click[8]"]) == "click[navy]"
+    both = _item(size="8", color="navy")
+    assert demonstrator.act(GOAL, [*pages, both], [*actions, "click[8]"]) == "click[buy now]"
+
+
+def test_after_the_last_miss_the_best_is_opened_again_and_bought() -> None:
+    demonstrator = Demonstrator(_Ten({"p3": 0.5, "p9": 1.0}), 40)
+    pages, actions = _misses(MOST_MISSES)
+    assert demonstrator.act(GOAL, pages, actions) == "click[p3]"
+    assert demonstrator.act(GOAL, [*pages, _item()], [*actions, "click[p3]"]) == "click[8]"
+
+
+def test_what_was_left_by_mistake_is_opened_again() -> None:
+    demonstrator = Demonstrator(_Ten({"p1": 1.0}), 40)
+    assert demonstrator.act(GOAL, *_misses(3)) == "click[p1]"
+
+
+def test_when_steps_run_out_the_best_so_far_is_bought() -> None:
+    # 5 actions so far; to open, choose two options and buy takes 4, to look at another first 6.
+    pages, actions = _misses(2)
+    assert Demonstrator(_Ten({"p1": 0.5}), 11).act(GOAL, pages, actions) == "click[p2]"
+    assert Demonstrator(_Ten({"p1": 0.5}), 10).act(GOAL, pages, actions) == "click[p1]"
+    # The last step buys, options or not.
+    at_item = [*pages, _item()], [*actions, "click[p2]"]
+    assert Demonstrator(_Ten({}), 7).act(GOAL, *at_item) == "click[buy now]"
+    assert Demonstrator(_Ten({}), 20).act(GOAL, *at_item) == "click[< prev]"
