@@ -27,6 +27,10 @@ class TokenMask:
         """The only token let through, or None if there is a choice."""
         return int(self.ids[0]) if not self.complement and len(self.ids) == 1 else None
 
+    def admits(self, token: int) -> bool:
+        """Whether a token is let through."""
+        return bool(token in self.ids) != self.complement
+
 
 def only(ids: set[int] | list[int]) -> TokenMask:
     """A mask that lets exactly these ids through."""

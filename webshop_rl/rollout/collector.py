@@ -18,7 +18,7 @@ from webshop_rl.models.memory import memory_advice
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.models.prompts import Prompter
 from webshop_rl.models.sampling import choose
-from webshop_rl.rollout.episode import Episode, EpisodeSpec
+from webshop_rl.rollout.episode import Episode, EpisodeSpec, Teacher
 from webshop_rl.rollout.shared_cache import SharedCache
 from webshop_rl.rollout.types import Trajectory
 
@@ -67,6 +67,7 @@ class Collector:
         temperature: float,
         top_p: float = 1.0,
         agent: Agent | None = None,
+        teacher: Teacher | None = None,
     ) -> list[Trajectory]:
         """Play the episodes and return their trajectories in the order of specs.
 
@@ -75,6 +76,7 @@ class Collector:
             top_p: see sampling.choose.
             agent: who plays, e.g. the reference policy; None for the collector's own. It reads the same
                 prompts.
+            teacher: who labels the pages that are reached (see Episode).
         """
         agent = agent or self.agent
         done: list[Trajectory] = []
@@ -82,20 +84,22 @@ class Collector:
         agent.network.eval()
         size = self._rollout.batch_size
         for start in range(0, len(specs), size):
-            everyone = [self._begin(spec, agent.context_tokens) for spec in specs[start : start + size]]
+            everyone = [self.begin(spec, agent, teacher) for spec in specs[start : start + size]]
             self._play(agent.network, everyone, done, len(specs), temperature, top_p)
             done += [episode.trajectory for episode in everyone]
         agent.network.train(was_training)
         return done
 
-    def _begin(self, spec: EpisodeSpec, context_tokens: int) -> Episode:
+    def begin(self, spec: EpisodeSpec, agent: Agent | None = None, teacher: Teacher | None = None) -> Episode:
+        """An episode at its first page."""
         return Episode(
             spec,
             self.shop.session(),
             self._prompter,
             self._rollout,
-            context_tokens,
+            (agent or self.agent).context_tokens,
             keep_last_page=self._keep_last_page,
+            teacher=teacher,
         )
 
     def _play(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from webshop_rl.config.schema import RolloutConfig
-from webshop_rl.envs.types import EndReason, Goal, Page, Session, Step
-from webshop_rl.models.grammar import Encode, PageGrammar, instruction_words
+from webshop_rl.envs.types import EndReason, Goal, Page, Session, Step, kind_of
+from webshop_rl.models.grammar import Encode, PageGrammar, Unspellable, instruction_words
 from webshop_rl.models.masking import TokenMask
 from webshop_rl.models.prompts import Prompter, View
-from webshop_rl.rollout.reply import AdmissibleReply, FreeReply, Reply, ThinkingReply
-from webshop_rl.rollout.types import Segment, Trajectory, Turn
+from webshop_rl.rollout.reply import AdmissibleReply, FreeReply, Reply, ThinkingReply, spell
+from webshop_rl.rollout.types import Label, Segment, Trajectory, Turn
 
 GRAMMARS_KEPT = 4096
+
+# From a goal, the pages so far and the actions between them to the next action; see envs.demonstrators.
+Teacher = Callable[[Goal, Sequence[Page], Sequence[str]], str]
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Episode:
         context_tokens: longest segment.
         keep_last_page: append the page after a truncation, cut to what is left of the context, where a
             critic may bootstrap from.
+        teacher: asked on every page what to do there; its answers become the trajectory's labels.
     """
 
     def __init__(
@@ -60,7 +65,10 @@ class Episode:
         context_tokens: int,
         *,
         keep_last_page: bool = False,
+        teacher: Teacher | None = None,
     ) -> None:
+        self._teacher = teacher
+        self._pages: list[Page] = []
         self._session = session
         self._prompter = prompter
         self._rollout = rollout
@@ -93,6 +101,19 @@ class Episode:
         self._append(token, logprob, mask, decision=True)
         self._run_forced()
 
+    def follow(self) -> None:
+        """Reply as the teacher would, and read what the shop answers; nothing is sampled.
+
+        Raises: Unspellable if there is no such reply.
+        """
+        labels, turn = self.trajectory.labels, len(self.trajectory.turns)
+        if not labels or labels[-1].turn != turn:
+            raise Unspellable("the page's grammar has no reply that asks for the teacher's action")
+        label, said = labels[-1], len(self._segment.tokens) - self._reply_start
+        for token, mask in list(zip(label.tokens, label.masks, strict=True))[said:]:
+            self._append(token, 0.0, mask, decision=mask is None or mask.forced is None)
+        self._answer()
+
     def _run_forced(self) -> None:
         while not self._reply.finished:
             mask = self._reply.mask()
@@ -121,6 +142,7 @@ class Episode:
                 reward=step.reward - penalty,
                 valid=bool(action) and step.applied,
                 parts=dict(step.parts),
+                kind=kind_of(action, self._view.page),
             )
         )
         self.trajectory.num_replies_cut += self._reply.cut
@@ -183,7 +205,23 @@ class Episode:
         self._reply = reply
         self.at_page = True
         self._reply_start = len(self._segment.tokens)
+        if self._teacher is not None:
+            self._ask(self._teacher, view)
         self._run_forced()
+
+    def _ask(self, teacher: Teacher, view: View) -> None:
+        """Note what the teacher would reply to the page."""
+        self._pages.append(view.page)
+        turns = self.trajectory.turns
+        action = teacher(self.trajectory.goal, self._pages, [turn.action for turn in turns])
+        try:
+            tokens, masks = spell(self._new_reply(view), action)
+        except Unspellable:
+            self.trajectory.num_unspellable += 1
+            return
+        where = len(self.trajectory.segments) - 1, self._reply_start
+        label = Label(len(turns), *where, action, kind_of(action, view.page), tokens, masks)
+        self.trajectory.labels.append(label)
 
     def _new_reply(self, view: View) -> Reply:
         codec, rollout = self._prompter.codec, self._rollout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from webshop_rl.models.codec import Codec
-from webshop_rl.models.grammar import PageGrammar
+from webshop_rl.models.grammar import PageGrammar, Unspellable
 from webshop_rl.models.masking import TokenMask, everything_but, only
 from webshop_rl.models.parser import parse_action
 from webshop_rl.models.prompts import View
@@ -44,6 +44,13 @@ class Reply(Protocol):
         """The shop's action the finished reply asks for, or ""."""
         ...
 
+    def spelling(self, action: str) -> list[int]:
+        """All tokens of a reply that asks for an action of the shop.
+
+        Raises: Unspellable if no reply on this page asks for it.
+        """
+        ...
+
 
 class AdmissibleReply:
     """Decoding restricted by the page's grammar."""
@@ -71,6 +78,9 @@ class AdmissibleReply:
         if spelled.startswith("click["):
             return f"click[{self._view.labels[spelled[6:-1]]}]"
         return spelled
+
+    def spelling(self, action: str) -> list[int]:
+        return self._grammar.spelling(_as_shown(action, self._view))
 
 
 class FreeReply:
@@ -100,6 +110,14 @@ class FreeReply:
     def action(self) -> str:
         text = self._codec.decode(self._tokens)
         return parse_action(text, self._view.labels, can_search=self._view.page.can_search)
+
+    def spelling(self, action: str) -> list[int]:
+        text = _as_shown(action, self._view)
+        tokens = [*self._codec.encode(text), self._codec.end]
+        asked = parse_action(text, self._view.labels, can_search=self._view.page.can_search)
+        if asked != action or len(tokens) > self.max_tokens:
+            raise Unspellable(f"no reply on this page asks for {action!r}")
+        return tokens
 
 
 class ThinkingReply:
@@ -149,3 +167,36 @@ class ThinkingReply:
 
     def action(self) -> str:
         return self._then.action()
+
+    def spelling(self, action: str) -> list[int]:
+        """Without a thought: there is none to show."""
+        marks = [*self._codec.encode(THINK_OPEN), *self._codec.encode(THINK_CLOSE)]
+        return [*marks, *self._then.spelling(action)]
+
+
+def spell(reply: Reply, action: str) -> tuple[list[int], list[TokenMask | None]]:
+    """The tokens of a reply that asks for an action of the shop, and the decoding masks in force at them.
+
+    Args:
+        reply: of which nothing was said yet; used up.
+    Raises: Unspellable if no reply on this page asks for it.
+    """
+    tokens, masks = reply.spelling(action), list[TokenMask | None]()
+    for token in tokens:
+        mask = reply.mask()
+        if mask is not None and not mask.admits(token):
+            raise Unspellable(f"the decoding mask does not let {action!r} through")
+        masks.append(mask)
+        reply.push(token)
+    return tokens, masks
+
+
+def _as_shown(action: str, view: View) -> str:
+    """An action of the shop, its target as the policy sees it."""
+    if not action.startswith("click["):
+        return action
+    target = action[6:-1]
+    shown = next((label for label, named in view.labels.items() if named == target), None)
+    if shown is None:
+        raise Unspellable(f"the page shows no {target!r}")
+    return f"click[{shown}]"

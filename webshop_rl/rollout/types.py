@@ -74,6 +74,8 @@ class Turn:
         reward: the shop's reward plus the penalty for an invalid reply.
         valid: the reply parsed and the action applied.
         parts: parts of the reward.
+        kind: what kind of decision the policy's reply was (envs.types.KINDS); of a labelled trajectory, the
+            demonstrator's.
     """
 
     page: str
@@ -82,6 +84,29 @@ class Turn:
     reward: float
     valid: bool
     parts: dict[str, float] = field(default_factory=dict)
+    kind: str = "other"
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a demonstrator would reply on a page that an episode reached.
+
+    Attributes:
+        turn: index of the page's turn.
+        segment, start: where the reply to the page begins: index of the segment, position in it.
+        action: as the shop names it.
+        kind: what kind of decision it is (envs.types.KINDS).
+        tokens: of the reply, its end included.
+        masks: the decoding masks in force at them.
+    """
+
+    turn: int
+    segment: int
+    start: int
+    action: str
+    kind: str
+    tokens: list[int]
+    masks: list[TokenMask | None]
 
 
 @dataclass
@@ -95,6 +120,8 @@ class Trajectory:
         score: WebShop's final reward in [0, 1]; 0 if nothing was bought.
         end: why the episode ended.
         num_replies_cut: replies that hit the token limit without an end-of-reply token.
+        labels: of a demonstrator, if one looked on: one for each page whose reply could be spelled.
+        num_unspellable: pages for which no reply asks for the demonstrator's action.
     """
 
     goal: Goal
@@ -105,6 +132,8 @@ class Trajectory:
     score: float = 0.0
     end: EndReason = EndReason.MAX_STEPS
     num_replies_cut: int = 0
+    labels: list[Label] = field(default_factory=list)
+    num_unspellable: int = 0
 
     @property
     def episode_return(self) -> float:

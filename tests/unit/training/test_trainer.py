@@ -142,6 +142,7 @@ class StandInVstar:
 
     def __init__(self, folder: Path, crashes: Crashes) -> None:
         self._store, self._crashes, self.num_played = folder / "vstar.json", crashes, 0
+        self.num_samples = 8
 
     def of(self, goals: Sequence[Goal], num_samples: int) -> dict[str, float]:
         self._crashes.may_come(deciding=True)
@@ -525,7 +526,7 @@ def test_wall_times_are_those_of_their_own_update(tmp_path: Path, monkeypatch: p
     )
     collector, trainer = attempt.collector, attempt.trainer
     collector.collect = clock.spend(3.0, collector.collect)  # type: ignore[method-assign]
-    trainer._vstar = SimpleNamespace()  # type: ignore[assignment]
+    trainer._vstar = SimpleNamespace(num_samples=8)  # type: ignore[assignment]
     trainer._vstar_of = clock.spend(5.0, lambda goals: {g.id: 0.0 for g in goals})  # type: ignore[method-assign]
     monkeypatch.setattr(
         "webshop_rl.training.trainer.write_checkpoint", clock.spend(7.0, checkpoint_module.write_checkpoint)
