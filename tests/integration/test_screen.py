@@ -36,7 +36,7 @@ def shell(command: Command, *overrides: str, into: str) -> int:
 
 @pytest.mark.parametrize("into", ["2>&1 | head -1", "> /dev/full", ">&- 2>&-"])
 def test_a_run_finishes_though_nobody_reads_it(tmp_path: Path, into: str) -> None:
-    command = Command(tmp_path / "runs", task=None)
+    command = Command(tmp_path / "runs", trains=True)
     assert shell(command, *SHOWN, into=into) == 0
     (folder,) = (tmp_path / "runs/runs").iterdir()
     assert read(folder / "status.json")["state"] == "finished"

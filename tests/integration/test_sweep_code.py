@@ -12,7 +12,7 @@ from tests.support.sweep_command import Command, copy_checkout, read, wait_until
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     (tmp_path / "checkout").mkdir()
-    copied = copy_checkout(tmp_path / "checkout")
+    copied = copy_checkout(tmp_path / "checkout", trains=False)
     (copied / "webshop_rl/late_probe.py").write_text("VALUE = 'as launched'\n")
     return copied
 
@@ -56,11 +56,14 @@ def test_numbers_of_other_code_are_refused_reused_or_made_again(tmp_path: Path, 
 def test_a_run_that_failed_before_its_first_update_may_be_retried_with_mended_code(
     tmp_path: Path, source: Path
 ) -> None:
-    command = Command(tmp_path / "runs", source, task="webshop_rl.late_probe:run")  # not there yet
+    experiment = source / "webshop_rl/experiment.py"
+    whole = experiment.read_text()
+    experiment.write_text("raise AttributeError('half written')\n")
+    command = Command(tmp_path / "runs", source)
     code, output = command.run("-m", "seed=1")
     assert code == 1, output
     assert "AttributeError" in output
-    (source / "webshop_rl/late_probe.py").write_text("from fake_training import run as run\n")
+    experiment.write_text(whole)
     code, output = command.run("-m", "seed=1", "retry=true")
     assert code == 0, output
     assert command.states() == {1: "finished"}

@@ -35,7 +35,7 @@ ON_SLURM = (
 
 
 def _real(root: Path) -> Command:
-    return Command(root, task=None)
+    return Command(root, trains=True)
 
 
 def _losses(folder: Path) -> dict[int, float]:

@@ -73,7 +73,7 @@ def test_without_waiting_the_command_returns_and_status_tells_the_rest(tmp_path:
 
 def test_code_and_config_are_those_of_the_submission_after_a_requeue_too(tmp_path: Path) -> None:
     (tmp_path / "checkout").mkdir()
-    source = copy_checkout(tmp_path / "checkout")
+    source = copy_checkout(tmp_path / "checkout", trains=False)
     (source / "webshop_rl/late_probe.py").write_text("VALUE = 'as launched'\n")
     command = Command(tmp_path / "runs", source, s1="late_import", s2="late_import")
     blocker = slurm_command(

@@ -1,4 +1,6 @@
-"""A stand-in for training, for tests of the launcher: starts at once, records, checkpoints, obeys signals.
+"""A stand-in for webshop_rl/experiment.py: starts at once, records, checkpoints, obeys signals.
+
+Tests of the launcher put it in that module's place in a copy of the code.
 
 What a run does is said by FAKE_TRAINING, a JSON object from seed to one of
 raise, exit, vanish (as os._exit does), kill_once, kill_always, deaf (to SIGTERM), slow, late_import,
@@ -26,7 +28,7 @@ from webshop_rl.training.preemption import Preempted, StopRequest
 TEST = {"success": 1.0, "episode_turns": 3.0}
 
 
-def run(run_dir: Path) -> float:
+def run_experiment(run_dir: Path) -> float:
     cfg = yaml.safe_load((run_dir / "config.yaml").read_text())
     behaviour = json.loads(os.environ.get("FAKE_TRAINING", "{}")).get(str(cfg["seed"]), "")
     if int(os.environ.get("RANK", "0")) > 0:

@@ -32,19 +32,22 @@ QUICK = (
 
 
 @functools.cache
-def checkout() -> Path:
+def checkout(*, trains: bool = True) -> Path:
     """A copy of the code for all tests of this process, so that an edit meanwhile is no code change."""
     folder = Path(tempfile.mkdtemp(prefix="checkout-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return copy_checkout(folder)
+    return copy_checkout(folder, trains=trains)
 
 
-def copy_checkout(folder: Path) -> Path:
+def copy_checkout(folder: Path, *, trains: bool = True) -> Path:
+    """A copy of the code; one that does not train has the stand-in in the place of experiment.py."""
     for name in ("webshop_rl", "hydra_plugins", "conf"):
         shutil.copytree(
             REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*.part")
         )
     shutil.copy(REPOSITORY / "launch.py", folder)
+    if not trains:
+        shutil.copy(HERE / "fake_training.py", folder / "webshop_rl/experiment.py")
     return folder
 
 
@@ -53,8 +56,8 @@ class Command:
 
     Args:
         root: of the runs.
-        source: checkout whose launch.py is run; by default a copy of this one.
-        task: what stands in the place of training; None for training itself.
+        source: checkout whose launch.py is run; by default a copy of this one, with the stand-in or without.
+        trains: whether that copy really trains.
         **behaviour: seed number (as `s3`) to what the stand-in does.
     """
 
@@ -63,26 +66,20 @@ class Command:
         root: Path,
         source: Path | None = None,
         *,
-        task: str | None = "fake_training:run",
+        trains: bool = False,
         **behaviour: str,
     ) -> None:
-        self.root, self.source, self.task = root, source or checkout(), task
+        self.root, self.source = root, source or checkout(trains=trains)
         self.environment = {
             **os.environ,
-            "PYTHONPATH": str(HERE),
             "FAKE_TRAINING": json.dumps({k.removeprefix("s"): v for k, v in behaviour.items()}),
             "COLUMNS": "200",
         }
 
-    def words(self, *what: str) -> list[str]:
-        """The words that run a script, or `-m` and a module, with the stand-in."""
-        stand_in = [] if self.task is None else [str(HERE / "stand_in.py"), self.task]
-        return [sys.executable, *stand_in, *what]
-
     @property
     def launch(self) -> list[str]:
         """The words that run launch.py."""
-        return self.words(str(self.source / "launch.py"))
+        return [sys.executable, str(self.source / "launch.py")]
 
     def start(self, *overrides: str, stdin: int | None = None) -> subprocess.Popen[str]:
         flags = [o for o in overrides if o.startswith("-")]
@@ -117,7 +114,7 @@ class Command:
     def status(self, *words: str) -> tuple[int, str]:
         """The status command, from the same checkout."""
         done = subprocess.run(
-            self.words("-m", "webshop_rl.launching.status", *words, "--root", str(self.root)),
+            [sys.executable, "-m", "webshop_rl.launching.status", *words, "--root", str(self.root)],
             cwd=self.source,
             env=self.environment,
             capture_output=True,

@@ -16,6 +16,7 @@ import pytest
 from tests.support.paths import REPOSITORY
 from webshop_rl.cli import command, disk_full
 from webshop_rl.errors import UserError
+from webshop_rl.launching import worker
 from webshop_rl.launching.worker import RunFailed, execute, one_line
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import RunStatus, State, read_status
@@ -129,10 +130,10 @@ def test_what_the_user_can_mend_is_one_line_of_a_run(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "runs_of_test_cli", sys.modules[__name__])
+    monkeypatch.setattr(worker, "train", globals()[entry])
     RunStatus().write(RunFolder(tmp_path))
     with pytest.raises(RunFailed):
-        execute(RunFolder(tmp_path), task=f"runs_of_test_cli:{entry}")
+        execute(RunFolder(tmp_path))
     assert capsys.readouterr().err == line.format(tmp_path) + "\n"
     status = read_status(RunFolder(tmp_path))
     assert status is not None

@@ -147,7 +147,6 @@ def _hand_over(
         code=code,
         launcher=launcher,
         restarts=hardware.restarts,
-        task=sweep.task,
     )
 
 

@@ -6,6 +6,7 @@ its own so that Ctrl-C reaches the launcher alone, which then asks the runs to s
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +21,6 @@ from typing import Any, Protocol
 from webshop_rl.errors import UserError
 from webshop_rl.launching.progress import last_line
 from webshop_rl.launching.reconcile import killed_by, record_crash
-from webshop_rl.launching.worker import LocalJob
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import RunStatus, State, read_status
 
@@ -133,7 +133,6 @@ class LocalQueue:
         code: working directory of the processes, which import from it.
         launcher: name of the launcher in whose queue the runs wait.
         restarts: how often in a row a run that was killed starts again without having got further.
-        task: in the place of training; see worker.LocalJob.
     """
 
     def __init__(
@@ -144,12 +143,10 @@ class LocalQueue:
         code: Path,
         launcher: str,
         restarts: int,
-        task: str | None = None,
     ) -> None:
         self._code = code
         self._launcher = launcher
         self._restarts = restarts
-        self._task = task
         self._free = list(slots)
         self._waiting = deque(runs)
         self._running: list[_Running] = []
@@ -184,10 +181,10 @@ class LocalQueue:
         environment = {**os.environ, **slot.environment()}
         # It would keep the frozen code in the working directory from being imported.
         environment.pop("PYTHONSAFEPATH", None)
-        job = LocalJob(str(run.path), os.getpid(), self._task)
+        job = json.dumps({"run": str(run.path), "launcher_pid": os.getpid()})
         with run.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-u", "-m", "webshop_rl.launching.worker", job.as_json()],
+                [sys.executable, "-u", "-m", "webshop_rl.launching.worker", job],
                 cwd=self._code,
                 env=environment,
                 stdin=subprocess.DEVNULL,

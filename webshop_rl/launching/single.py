@@ -65,16 +65,16 @@ def run_single(cfg: DictConfig, overrides: Sequence[str]) -> float:
     os.environ.update(slot.environment())
     try:
         with logged(planned.folder, screen=True):
-            reached = _execute(planned, sweep.task)
+            reached = _execute(planned)
     except LeftAlone:
         return _wait_for_other(planned, console)
     _show_next(planned, console)
     return reached
 
 
-def _execute(planned: Planned, task: str | None) -> float:
+def _execute(planned: Planned) -> float:
     try:
-        return execute(planned.folder, task=task)
+        return execute(planned.folder)
     except Interrupted as stopped:
         print(f"{stopped}; the same command resumes it", file=sys.stderr)
         raise SystemExit(stopped.exit_code) from None

@@ -27,9 +27,6 @@ from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import GOING, read_status
 from webshop_rl.tracking.config import TrackingSettings, resolve
 
-# `module:function` in the place of training: None but in the processes of tests of the launcher.
-TASK: str | None = None
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -42,7 +39,6 @@ class Sweep:
         config: of any of its runs; what is read of it is the same for all.
         executor: "local" or "slurm".
         source: where the code lies that executes the runs; a copy of it is frozen.
-        task: in the place of training; see worker.LocalJob.
     """
 
     name: str
@@ -50,7 +46,6 @@ class Sweep:
     tracking: TrackingSettings
     executor: str
     source: Path = SOURCE
-    task: str | None = None
 
     @property
     def root(self) -> Root:
@@ -84,7 +79,6 @@ def sweep_of(runs: Sequence[ComposedRun], name: str = "") -> Sweep:
         config=config,
         tracking=resolve(config.tracking, root=config.root, experiment=config.experiment_name),
         executor=executor,
-        task=TASK,
     )
 
 

@@ -1,6 +1,6 @@
 """Executes one prepared run in this process and keeps its status.
 
-    python -m webshop_rl.launching.worker '{"run": FOLDER, "launcher_pid": PID, "task": null}'
+    python -m webshop_rl.launching.worker '{"run": FOLDER, "launcher_pid": PID}'
 
 is a local process of a launcher; jobs of Slurm and single runs call `execute`. Imports no torch: signals
 and the status must work before that is loaded.
@@ -9,7 +9,6 @@ and the status must work before that is loaded.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import re
@@ -18,7 +17,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -35,25 +33,6 @@ from webshop_rl.training.preemption import Preempted, stop_signals
 
 _RANK_ERROR_WAIT_S = 5.0
 _CONNECTION = re.compile(r"gloo|nccl|connection (was )?(closed|reset)|broken pipe", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class LocalJob:
-    """What a local process executes, as JSON on its command line.
-
-    Attributes:
-        run: the run's folder.
-        launcher_pid: the process that started it, which it does not outlive.
-        task: `module:function` in the place of training, for tests of the launcher.
-    """
-
-    run: str
-    launcher_pid: int
-    task: str | None = None
-
-    def as_json(self) -> str:
-        """One word of a command line."""
-        return json.dumps(asdict(self))
 
 
 def train(run_dir: Path) -> float:
@@ -98,7 +77,6 @@ class Interrupted(BaseException):
 def execute(
     run: RunFolder,
     *,
-    task: str | None = None,
     patience_s: float = 3.0,
     requeue: Callable[[], bool] | None = None,
 ) -> float:
@@ -108,7 +86,6 @@ def execute(
 
     Args:
         run: a folder that `prepare` made.
-        task: `module:function` in the place of training; it takes the folder and returns the objective.
         patience_s: how long to wait for another process that executes the run.
         requeue: called after a stop on request; True if the run is to be started again, by the caller.
     Raises: LeftAlone, Interrupted, LostRank (the status still says running), or RunFailed after any
@@ -128,7 +105,7 @@ def execute(
         update, worked_s = read_progress(run).update, _worked_s(run, known)
         status = known.start(update=update, worked_s=worked_s).write(run)
         try:
-            reached = float(load(task)(run.path))
+            reached = float(train(run.path))
         except BaseException as error:
             _conclude(run, status, error, requeue)
         finally:
@@ -194,13 +171,13 @@ def _stopped(run: RunFolder, status: RunStatus, requeue: Callable[[], bool] | No
         status.stop(update=update).write(run)
 
 
-def follow(run: RunFolder, rank: int, *, task: str | None = None) -> None:
+def follow(run: RunFolder, rank: int) -> None:
     """Execute a run's share of a rank that is not the first: it computes, and the first one writes.
 
     Raises: RunFailed, after a note for the first rank, which is then asked to stop.
     """
     try:
-        load(task)(run.path)
+        train(run.path)
     except BaseException as error:
         if _is_stop(error):
             raise Interrupted(one_line(error)) from None
@@ -231,15 +208,6 @@ def rank_error(run: RunFolder, wait_s: float = 0.0) -> str:
 def _is_stop(error: BaseException) -> bool:
     """Whether the run ended because it was asked to."""
     return isinstance(error, KeyboardInterrupt | Interrupted | Preempted)
-
-
-def load(task: str | None) -> Callable[[Path], float]:
-    """What a worker executes: training, or the function that a test names."""
-    if task is None:
-        return train
-    module, _, function = task.partition(":")
-    loaded: Callable[[Path], float] = getattr(importlib.import_module(module), function)
-    return loaded
 
 
 # What a table, a tag of MLflow and a terminal take of an error.
@@ -286,13 +254,12 @@ def end_with_parent(parent: int) -> None:
         raise Interrupted("the launcher is gone")
 
 
-def main(job: LocalJob) -> int:
+def main(run: RunFolder, launcher_pid: int) -> int:
     """Execute a run and nothing once the launcher is gone; the process's exit code."""
-    run = RunFolder(Path(job.run))
     try:
-        end_with_parent(job.launcher_pid)
+        end_with_parent(launcher_pid)
         with logged(run, screen=False):
-            execute(run, task=job.task)
+            execute(run)
     except (Interrupted, LeftAlone):
         pass  # the run's status says so
     except RunFailed:
@@ -301,4 +268,5 @@ def main(job: LocalJob) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(LocalJob(**json.loads(sys.argv[1]))))
+    job = json.loads(sys.argv[1])
+    raise SystemExit(main(RunFolder(Path(job["run"])), job["launcher_pid"]))

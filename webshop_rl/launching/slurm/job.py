@@ -50,13 +50,11 @@ class SlurmRun:
 
     Attributes:
         folders: of the runs: one, or several that are packed.
-        task: in the place of training; see worker.LocalJob.
         restarts: how often in a row a run that was killed starts again without having got further.
         limit_min: time limit of the job, minutes.
     """
 
     folders: tuple[RunFolder, ...]
-    task: str | None
     restarts: int
     limit_min: int
 
@@ -70,7 +68,7 @@ class SlurmRun:
         run = self.folders[0]
         try:
             if rank > 0:
-                follow(run, rank, task=self.task)
+                follow(run, rank)
             else:
                 self._lead(run)
         except (Interrupted, LeftAlone) as stop:
@@ -93,7 +91,6 @@ class SlurmRun:
         with logged(run, screen=False):
             execute(
                 run,
-                task=self.task,
                 patience_s=_PATIENCE_S,
                 requeue=lambda: self._may_go_on(began, before) and not is_being_ended(),
             )
@@ -114,7 +111,6 @@ class SlurmRun:
             code=Path.cwd(),
             launcher="",
             restarts=self.restarts,
-            task=self.task,
         )
         stopped = _work_off(queue)
         states = [status.state for f in self.folders if (status := read_status(f))]

@@ -107,7 +107,7 @@ class SlurmQueue:
         """Submit one array; its id."""
         hardware = self._sweep.config.hardware
         limit = minutes(hardware.slurm.time)
-        tasks = [SlurmRun(group, self._sweep.task, hardware.restarts, limit) for group in part.groups]
+        tasks = [SlurmRun(group, hardware.restarts, limit) for group in part.groups]
         noted = set(self._own.values())
         try:
             job_ids = submit(
