@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -162,12 +161,15 @@ def test_durations_read_as_people_write_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_signals_of_a_closing_session_are_one_request() -> None:
+def test_signals_of_a_closing_session_are_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("webshop_rl.launching.launchers.time.monotonic", lambda: now)
     with StopRequests() as stop:
         os.kill(os.getpid(), signal.SIGHUP)
+        now += 0.29
         os.kill(os.getpid(), signal.SIGTERM)
         assert (stop.count, stop.urgent, stop.exit_code) == (2, False, 129)
-        time.sleep(0.35)
+        now += 0.02
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.urgent
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import threading
 
 import pytest
 
@@ -167,11 +168,14 @@ class Away:
     def __init__(self, failures):
         self.failures = failures
         self.calls = 0
+        self.back = threading.Event()
 
     def sync(self, *, wait_s=0.0):
         self.calls += 1
         if self.calls <= self.failures:
             raise ConnectionError("refused\nsecond line")
+        if self.calls > self.failures + 2:
+            self.back.set()
         return 5
 
     def behind(self):
@@ -181,12 +185,42 @@ class Away:
 def test_tracker_that_goes_and_comes_back_is_told_once_each(caplog):
     mirror = Away(3)
     background = BackgroundMirror(mirror)
-    while mirror.calls < 6:
-        pass
-    assert background.finish(5.0)
+    assert mirror.back.wait(60)
+    assert background.finish(60.0)
     assert caplog.text.count("does not take rows (refused)") == 1
     assert caplog.text.count("MLflow is back") == 1
     assert "second line" not in caplog.text
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("status", "waited_s"), [("FINISHED", 20.0), ("KILLED", 5.0)])
+def test_a_run_never_waits_for_a_tracker_that_hangs_and_its_end_so_long_as_was_set(
+    tmp_path, monkeypatch, status, waited_s
+):
+    asked, answer, joins = threading.Event(), threading.Event(), []
+
+    def hang(self, *, wait_s=0.0):
+        asked.set()
+        answer.wait()
+
+    def join(thread, timeout=None):
+        joins.append((thread.name, timeout))
+
+    monkeypatch.setattr("webshop_rl.tracking.mirror.Mirror.sync", hang)
+    monkeypatch.setattr(threading.Thread, "join", join)
+    settings = TrackingSettings(
+        "mlflow", "http://tracker", "e", tmp_path, sync_every_s=0.001, final_sync_s=20.0
+    )
+    tracker = open_tracker(tmp_path / "runs" / "a", settings, run_name="a", params={}, tags={})
+    assert asked.wait(30)
+    tracker.metrics(1, {"train/score": 0.5})
+    tracker.flush()
+    assert kinds(tracker, "metrics")
+    tracker.finish(status)
+    assert not answer.is_set()
+    assert joins == [("mlflow-mirror", waited_s)]
+    assert kinds(tracker, "state")[-1]["status"] == status
+    answer.set()
 
 
 def test_a_tracker_that_stays_away_is_given_up_at_the_end():
