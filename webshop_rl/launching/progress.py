@@ -76,7 +76,12 @@ def read_result(run: RunFolder) -> dict[str, float]:
     result = read_json(run.result) or {}
     # The older format calls them arms.
     policies: Mapping[str, Mapping[str, Any]] = result.get("policies", result.get("arms", {}))
-    return {f"{name}/{key}": value for name, means in policies.items() for key, value in means.items()}
+    return {
+        f"{name}/{key}": value
+        for name, means in policies.items()
+        if isinstance(means, Mapping)
+        for key, value in means.items()
+    }
 
 
 def objective(run: RunFolder) -> float | None:

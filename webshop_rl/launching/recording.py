@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
+from webshop_rl.config.load import read
 from webshop_rl.launching.progress import read_result
 from webshop_rl.launching.reconcile import settle
 from webshop_rl.launching.sweep import Manifest, read_manifest
@@ -181,9 +182,10 @@ def _replay(behind: Sequence[Mirror]) -> None:
 
 
 def _settings(root: Root, folders: Sequence[RunFolder]) -> TrackingSettings | None:
+    """The tracker of these runs; None if none of them was frozen by this code."""
     for folder in folders:
-        if folder.config.exists():
-            config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+        with contextlib.suppress(KeyError, AttributeError):
+            config = read(folder.config) if folder.config.exists() else {}
             tracking = OmegaConf.create(config["tracking"])
             return resolve(tracking, root=root.path, experiment=str(config["experiment_name"]))
     return None

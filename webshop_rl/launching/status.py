@@ -26,7 +26,7 @@ from pathlib import Path
 from rich.console import Console
 
 from webshop_rl.cli import command, invocation
-from webshop_rl.config.load import read
+from webshop_rl.config.load import as_typed, read
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import ComposedRun
 from webshop_rl.launching.execute import execute_sweep
@@ -157,8 +157,11 @@ def _retry(root: Root, options: argparse.Namespace) -> int:
 
 def _frozen_run(folder: RunFolder) -> ComposedRun:
     """A run as it was composed at its launch, to be run again in the root where it lies now."""
-    identity = read_json(folder.signature) or {}
-    config = read(folder.config)
+    identity, config = read_json(folder.signature) or {}, read(folder.config)
+    as_typed(config, folder.config)  # refuses what other code wrote
+    if not {"overrides", "fields", "signature"} <= identity.keys():
+        remedy = "launch it again"
+        raise UserError("the run was made by other code", where=str(folder.signature), remedy=remedy)
     again = {"retry": True, "rerun": False, "on_code_change": "refuse", "root": str(folder.root.path)}
     config |= {**again, "sweep": {**config["sweep"], "dry_run": False}}
     return ComposedRun(tuple(identity["overrides"]), config, identity["fields"], identity["signature"])

@@ -220,13 +220,18 @@ def write_manifest(root: Root, name: str, runs: Sequence[Listed], common: Sequen
 
 
 def read_manifest(root: Root, name: str) -> Manifest | None:
-    """A sweep's manifest, or None if there is no such sweep."""
-    content = read_json(root.sweep(name).manifest)
+    """A sweep's manifest, or None if there is no such sweep. Raises: UserError if other code wrote it."""
+    place = root.sweep(name).manifest
+    content = read_json(place)
     if content is None:
         return None
-    runs = tuple(Listed(r["run"], r["signature"], tuple(r["overrides"])) for r in content["runs"])
-    command, common = tuple(content["command"]), tuple(content["common"])
-    return Manifest(content["name"], content["created"], command, common, runs)
+    try:
+        runs = tuple(Listed(r["run"], r["signature"], tuple(r["overrides"])) for r in content["runs"])
+        command, common = tuple(content["command"]), tuple(content["common"])
+        return Manifest(content["name"], content["created"], command, common, runs)
+    except (KeyError, TypeError) as error:
+        remedy = "use the code it was made with"
+        raise UserError("the sweep was made by other code", where=str(place), remedy=remedy) from error
 
 
 def list_sweeps(root: Root) -> list[Manifest]:

@@ -252,7 +252,7 @@ def _means(
 
     arms: dict[str, list[Mapping[str, float]]] = {}
     for view, result in zip(views, results, strict=True):
-        if view.status.state == State.FINISHED:
+        if view.status.state == State.FINISHED and f"{_TRAINED}/score" in result:
             words = [w for w in view.label.split() if w.lstrip("+").partition("=")[0] not in _SEEDS]
             arms.setdefault(" ".join(words), []).append(result)
     for arm, found in arms.items():

@@ -15,6 +15,7 @@ import socket
 import time
 from dataclasses import asdict, dataclass, fields, replace
 
+from webshop_rl.errors import UserError
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import RunFolder
 
@@ -195,10 +196,20 @@ class RunStatus:
 
 
 def read_status(run: RunFolder) -> RunStatus | None:
-    """What the folder says; None if it contains no run (or a torn start of one)."""
+    """What the folder says; None if it contains no run (or a torn start of one).
+
+    Raises: UserError if other code wrote it, with a state that this code does not have.
+    """
     content = read_json(run.status)
     if content is None:
         return None
     known = {f.name for f in fields(RunStatus)}
     status = RunStatus(**{k: v for k, v in content.items() if k in known})
-    return replace(status, state=State(status.state))
+    try:
+        return replace(status, state=State(status.state))
+    except ValueError as error:
+        raise UserError(
+            f"the run was made by other code: {error}",
+            where=str(run.status),
+            remedy="use the code it was made with",
+        ) from error
