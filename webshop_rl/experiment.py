@@ -14,6 +14,7 @@ from typing import Any
 from webshop_rl.algos.config import VstarAlgoConfig
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.config import RunConfig, load
+from webshop_rl.envs.demonstrators import Demonstrator
 from webshop_rl.envs.types import Shop
 from webshop_rl.evaluation.episodes import describe_episodes, evaluation_specs
 from webshop_rl.evaluation.evaluator import Evaluation, Evaluator
@@ -22,6 +23,7 @@ from webshop_rl.evaluation.policies import Policy, play_network, scripted_polici
 from webshop_rl.evaluation.tables import result_markdown, result_table
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
+from webshop_rl.rollout.guided import GuidedCollector
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import RunFolder
@@ -192,6 +194,7 @@ def _build(
         report=display.update,
         warn=lambda line: display.say(f"warning: {line}"),
         num_gpus=group.size if agent.network.device.type == "cuda" else 0,
+        guided=_guided(collector, shop) if algorithm.needs_teacher else None,
     )
     specs = evaluation_specs(shop.goals("test"), cfg.evaluation.test_episodes, cfg.evaluation.seed)
     return RunParts(
@@ -207,6 +210,11 @@ def _build(
         evaluator=Evaluator(specs, tracker, folder, group),
         vstar=vstar.provenance if vstar else None,
     )
+
+
+def _guided(collector: Collector, shop: Shop) -> GuidedCollector:
+    """What an algorithm learns from that clones: the shop's demonstrator plays, or labels what is played."""
+    return GuidedCollector(collector, Demonstrator(shop.answers(), shop.max_steps).act)
 
 
 def _vstar(

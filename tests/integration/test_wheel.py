@@ -75,7 +75,7 @@ def test_the_wheel_has_every_file_of_conf_and_takes_no_general_name(wheel: Path)
     ("arguments", "shown"),
     [
         (["--help"], "webshop-rl sweep"),
-        (["train", "--help"], "algo: apo_pg, apo_sft, grpo, ppo, rloo"),
+        (["train", "--help"], "algo: apo_pg, apo_sft, bc, grpo, ppo, rloo"),
         (["sweep", "--help"], "experiment: a100_3b"),
         (["status", "--help"], "webshop-rl status cancel SWEEP"),
         (["evaluate", "--help"], "usage:"),

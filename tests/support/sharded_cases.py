@@ -128,17 +128,17 @@ def skip_together(setting: Setting) -> dict[str, float]:
     """The gradient of one process is not a number: no process takes the step, and all take the next."""
     learner = setting.learner(setting.group)
     before = copy.deepcopy(learner.agent.network.state_dict())
-    plain = learner._algorithm.loss
+    plain = learner.algorithm.loss
 
     def loss(*args: Any, **options: Any) -> LossOutput:
         output = plain(*args, **options)
         return replace(output, loss=output.loss * (float("nan") if setting.group.rank else 1.0))
 
-    learner._algorithm.loss = loss  # type: ignore[method-assign]
+    learner.algorithm.loss = loss  # type: ignore[method-assign]
     setting.learn(learner, 0)
     skipped = learner.num_skipped
     moved = max(float((v - before[k]).abs().max()) for k, v in learner.agent.network.state_dict().items())
-    learner._algorithm.loss = plain  # type: ignore[method-assign]
+    learner.algorithm.loss = plain  # type: ignore[method-assign]
     setting.learn(learner, 1)
     counts = setting.group.total({"skipped": float(skipped), "moved": moved})
     return counts | {"skipped_later": float(learner.num_skipped - skipped)}

@@ -43,6 +43,7 @@ class ActionBatch:
         values: [B, K] critic's V before each turn, as of the collection, or None if not asked for;
             [B, T], V before each action token, for an algorithm whose value_level is "token".
         last_value: [B] critic's V of the final page (what truncation may bootstrap from), or None.
+        kind: [B, K] long, what kind of decision each turn's reply is, an index in envs.types.KINDS; or None.
     """
 
     behaviour_logprobs: Tensor
@@ -57,6 +58,7 @@ class ActionBatch:
     vstar: Tensor | None = None
     values: Tensor | None = None
     last_value: Tensor | None = None
+    kind: Tensor | None = None
 
     @property
     def decided(self) -> Tensor:
@@ -67,6 +69,11 @@ class ActionBatch:
     def returns(self) -> Tensor:
         """[B] undiscounted sum of the turns' rewards."""
         return masked(self.rewards, self.turn_mask).sum(dim=1)
+
+    def per_turn(self, x: Tensor) -> Tensor:
+        """[B, T] to [B, K]: sums over the action tokens of each turn."""
+        sums = torch.zeros(self.turn_mask.shape, dtype=x.dtype, device=x.device)
+        return sums.scatter_add_(1, torch.where(self.mask, self.turn, 0), masked(x, self.mask))
 
     def select(self, index: Tensor) -> ActionBatch:
         """The trajectories at index ([b] long), padding kept as it is."""
@@ -82,6 +89,9 @@ class Norm:
     num_tokens: int
     num_decisions: int
     num_turns: int
+    replies_of_kind: tuple[
+        int, ...
+    ] = ()  # replies with a decision, by their kind as envs.types.KINDS has them
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,7 @@ class LossInputs:
         entropy: [b, T] the policy's at each action token, nats, with gradient; None if not needed.
         values: critic's current values with gradient, [b, K], or [b, T] at value_level "token"; or None.
         value_targets: the matching rows of Advantages.value_targets, shaped like values; or None.
+        greedy: [b, T] bool, True at decisions where the policy has no likelier token; or None.
     """
 
     logprobs: Tensor
@@ -114,6 +125,7 @@ class LossInputs:
     entropy: Tensor | None = None
     values: Tensor | None = None
     value_targets: Tensor | None = None
+    greedy: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,7 @@ class Algorithm(AlgoConfig):
 
     needs_vstar: ClassVar[bool] = False  # V* of each trajectory's goal
     needs_critic: ClassVar[bool] = False  # a value head, and its values
+    needs_teacher: ClassVar[bool] = False  # collections labelled by a demonstrator
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -150,6 +163,14 @@ class Algorithm(AlgoConfig):
     def needs_entropy(self) -> bool:
         """Whether the loss reads the entropy of the policy."""
         return self.entropy_coef > 0
+
+    def student_share_at(self, progress: float) -> float:
+        """The share of a labelled collection's episodes that the policy plays itself.
+
+        Args:
+            progress: updates done over updates planned.
+        """
+        return 0.0
 
     @property
     def value_level(self) -> str:

@@ -133,6 +133,37 @@ class Session(Protocol):
         ...
 
 
+class Answers(Protocol):
+    """What a shop tells a demonstrator of its training goals.
+
+    Each function that takes a goal raises ValueError for one outside the training split.
+    """
+
+    def query(self, goal: Goal) -> str:
+        """What to search for: a window of the instruction."""
+        ...
+
+    def product(self, line: ResultLine) -> str:
+        """A name of the product of a line, the same on every page that lists it."""
+        ...
+
+    def rules_out(self, goal: Goal, line: ResultLine) -> bool:
+        """Whether the line alone shows that the product is wrong; the others must be opened to be judged."""
+        ...
+
+    def worth(self, goal: Goal, product: str) -> float:
+        """The score of buying a product with `options`."""
+        ...
+
+    def is_right(self, goal: Goal, product: str) -> bool:
+        """Whether nothing better is to be looked for."""
+        ...
+
+    def options(self, goal: Goal, product: str) -> Sequence[str]:
+        """The options to choose before a product is bought, as its page calls them, in the page's order."""
+        ...
+
+
 class Shop(Protocol):
     """A catalogue with its goals; safe to share between sessions of one process."""
 
@@ -143,6 +174,10 @@ class Shop(Protocol):
         ...
 
     def session(self) -> Session: ...
+
+    def answers(self) -> Answers:
+        """What a demonstrator may know: of training goals, and of no others."""
+        ...
 
     def digest(self) -> str:
         """Hex digest of all that decides an episode: data, goals, fidelity, reward."""

@@ -43,10 +43,12 @@ class ScoreInputs:
 
 @dataclass(frozen=True)
 class ScoreOutputs:
-    """logprobs [A], entropy [A] (nats, with gradient) or None, values [K] or None."""
+    """logprobs [A], entropy [A] (nats, with gradient) or None, greedy [A] bool: whether no token was likelier
+    than the one taken, values [K] or None."""
 
     logprobs: Tensor
     entropy: Tensor | None
+    greedy: Tensor
     values: Tensor | None
 
 
@@ -143,7 +145,7 @@ class PolicyNetwork(nn.Module):
         if self.pointer is not None:
             copies = self.copies(self.pointer.key(states), inputs.input_ids)
         num_decisions = inputs.row.shape[0]
-        logprobs, entropies = [], []
+        logprobs, entropies, greedy = [], [], []
         recompute = torch.is_grad_enabled() and num_decisions * self.vocab_size > RECOMPUTE_ABOVE
         # Without a decision the outputs still hang on the weights: there is a gradient, and it is zero.
         for start in range(0, max(1, num_decisions), LOGIT_CHUNK):
@@ -151,17 +153,20 @@ class PolicyNetwork(nn.Module):
             places = (inputs.row[part], inputs.position[part])
             arguments = (states[places], copies, *places, inputs.target[part], inputs.masks[part])
             if recompute:
-                chosen, spread = checkpoint(
+                chosen, spread, best = checkpoint(
                     self._decide, *arguments, temperature, entropy, use_reentrant=False
                 )
             else:
-                chosen, spread = self._decide(*arguments, temperature, entropy)
+                chosen, spread, best = self._decide(*arguments, temperature, entropy)
             logprobs.append(chosen)
             entropies.append(spread)
+            greedy.append(best)
         values = None
         if self.value_head is not None:
             values = self.values(states[inputs.value_row, inputs.value_position])
-        return ScoreOutputs(torch.cat(logprobs), torch.cat(entropies) if entropy else None, values)
+        return ScoreOutputs(
+            torch.cat(logprobs), torch.cat(entropies) if entropy else None, torch.cat(greedy), values
+        )
 
     def _decide(
         self,
@@ -173,17 +178,18 @@ class PolicyNetwork(nn.Module):
         masks: list[TokenMask | None],
         temperature: float,
         entropy: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         seen = None
         if copies is not None:
             seen = torch.arange(copies.tokens.shape[1], device=row.device) <= position[:, None]
         log_p = decision_logprobs(self.logits(hidden, copies, row, seen), masks, temperature)
         chosen = log_p.gather(1, target[:, None]).squeeze(1)
+        best = chosen.detach() >= log_p.detach().amax(dim=1)
         if not entropy:
-            return chosen, chosen.new_zeros(chosen.shape)
+            return chosen, chosen.new_zeros(chosen.shape), best
         # -inf * 0 is NaN, in the gradient too: masked-out entries are replaced before the product.
         finite = log_p.masked_fill(torch.isneginf(log_p), 0.0)
-        return chosen, -(finite * log_p.exp()).sum(dim=1)
+        return chosen, -(finite * log_p.exp()).sum(dim=1), best
 
 
 def _turn_off_dropout(model: nn.Module) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from webshop_rl.algos.algorithm import ActionBatch, Norm
+from webshop_rl.envs.types import KINDS
 from webshop_rl.rollout.packing import num_padded_tokens
 from webshop_rl.rollout.types import Trajectory
 
@@ -46,6 +47,7 @@ def action_batch(
     mask, decision = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
     rewards = torch.zeros(len(trajectories), num_turns)
     turn_mask = torch.zeros(len(trajectories), num_turns, dtype=torch.bool)
+    kind = torch.zeros(len(trajectories), num_turns, dtype=torch.long)
     for b, trajectory in enumerate(trajectories):
         chosen = [
             (logprob, index, is_decision)
@@ -62,6 +64,7 @@ def action_batch(
         mask[b, :n] = True
         rewards[b, :k] = torch.tensor([t.reward for t in trajectory.turns])
         turn_mask[b, :k] = True
+        kind[b, :k] = torch.tensor([KINDS.index(t.kind) for t in trajectory.turns])
     return ActionBatch(
         behaviour_logprobs=behaviour,
         mask=mask,
@@ -75,6 +78,7 @@ def action_batch(
         vstar=None if vstar is None else torch.tensor(list(vstar), dtype=torch.float32),
         values=values,
         last_value=last_value,
+        kind=kind,
     )
 
 
@@ -85,7 +89,15 @@ def norm_of(batch: ActionBatch) -> Norm:
         num_tokens=int(batch.mask.sum()),
         num_decisions=int(batch.decided.sum()),
         num_turns=int(batch.turn_mask.sum()),
+        replies_of_kind=_replies_of_kind(batch),
     )
+
+
+def _replies_of_kind(batch: ActionBatch) -> tuple[int, ...]:
+    if batch.kind is None:
+        return ()
+    decided = batch.per_turn(batch.decided.long()) > 0
+    return tuple(int((decided & (batch.kind == number)).sum()) for number in range(len(KINDS)))
 
 
 def micro_batches(

@@ -63,7 +63,7 @@ class Learner:
     ) -> None:
         self.agent = agent
         self._reference = reference
-        self._algorithm = algorithm
+        self.algorithm = algorithm
         self._group = group
         self._lr = lr
         self._num_updates = num_updates
@@ -79,7 +79,7 @@ class Learner:
 
     @property
     def updates_per_collection(self) -> int:
-        return self._algorithm.num_epochs * self._algorithm.num_minibatches
+        return self.algorithm.num_epochs * self.algorithm.num_minibatches
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights and optimiser state, for a checkpoint; called by every process of the group."""
@@ -100,18 +100,18 @@ class Learner:
             update: 0-based index of the first step.
         Raises: UserError if there are fewer trajectories than minibatches.
         """
-        if len(trajectories) < self._algorithm.num_minibatches:
+        if len(trajectories) < self.algorithm.num_minibatches:
             raise UserError(
-                f"{len(trajectories)} trajectories do not make {self._algorithm.num_minibatches} minibatches",
+                f"{len(trajectories)} trajectories do not make {self.algorithm.num_minibatches} minibatches",
                 where="algo.num_minibatches",
                 remedy="lower it, or raise algo.group_size or algo.goals_per_update",
             )
         batch = self._prepare(trajectories, vstar)
-        found = self._algorithm.advantages(batch)
+        found = self.algorithm.advantages(batch)
         shared = {f"algo/{name}": value for name, value in found.metrics.items()}
-        for epoch in range(self._algorithm.num_epochs):
+        for epoch in range(self.algorithm.num_epochs):
             order = np.random.default_rng([self._seed, update, epoch]).permutation(len(trajectories))
-            for part in np.array_split(order, self._algorithm.num_minibatches):
+            for part in np.array_split(order, self.algorithm.num_minibatches):
                 metrics = self._step(
                     trajectories, batch, found.tokens, found.value_targets, sorted(part.tolist()), update
                 )
@@ -120,7 +120,7 @@ class Learner:
 
     def _prepare(self, trajectories: Sequence[Trajectory], vstar: Sequence[float] | None) -> ActionBatch:
         """The algorithm's view of the collection, with what other networks say of it."""
-        algorithm = self._algorithm
+        algorithm = self.algorithm
         batch = action_batch(trajectories, vstar=vstar)
         if algorithm.needs_reference:
             assert self._reference is not None
@@ -164,7 +164,7 @@ class Learner:
             [trajectories[i] for i in part],
             num_tokens=num_tokens,
             num_turns=num_turns,
-            value_level=self._algorithm.value_level,
+            value_level=self.algorithm.value_level,
             pad=self.agent.codec.pad,
             device=self.agent.network.device,
         )
@@ -222,7 +222,7 @@ class Learner:
         """Add the gradient of one micro-batch; its share of the loss's metrics."""
         # The forward pass is on the device; what the formulas see is [B, T] on the CPU.
         packed = self._pack(trajectories, part)
-        outputs = self._network(packed.inputs, self._temperature, entropy=self._algorithm.needs_entropy)
+        outputs = self._network(packed.inputs, self._temperature, entropy=self.algorithm.needs_entropy)
 
         # Advantages and normalisers are of the whole minibatch: how it is cut into parts changes nothing.
         rows = torch.tensor(part)
@@ -235,8 +235,9 @@ class Learner:
             entropy=None if outputs.entropy is None else packed.tokens(outputs.entropy).cpu(),
             values=values,
             value_targets=None if value_targets is None else value_targets[rows],
+            greedy=packed.tokens(outputs.greedy.float()).cpu() > 0,
         )
-        result = self._algorithm.loss(inputs)
+        result = self.algorithm.loss(inputs)
 
         # Ranks average their gradients; the losses are shares of one sum.
         (result.loss * weight * self._group.size).backward()  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ checkpoint computes the same numbers as one that was never stopped.
 from __future__ import annotations
 
 import contextlib
+import functools
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from webshop_rl.evaluation.policies import play_network
 from webshop_rl.evaluation.records import episode_record, summarise_evaluation
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
+from webshop_rl.rollout.guided import GuidedCollector
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.tracker import NullTracker
@@ -97,6 +99,7 @@ class Trainer:
         report: called after each update with its number and metrics, for a progress display.
         warn: called with a line for people.
         num_gpus: that the run trains on, in all processes.
+        guided: collects episodes with a demonstrator's labels; None if the algorithm learns from rewards.
     """
 
     def __init__(
@@ -115,8 +118,10 @@ class Trainer:
         report: Callable[[int, dict[str, float]], None],
         warn: Callable[[str], None],
         num_gpus: int = 0,
+        guided: GuidedCollector | None = None,
     ) -> None:
         self._collector = collector
+        self._guided = guided
         self._learner = learner
         self._vstar = vstar
         self._tracker = tracker
@@ -232,7 +237,8 @@ class Trainer:
         timings["time/tokens_per_s"] = num_tokens / timings["time/collect_s"]
         num_decisions = sum(t.num_decisions for t in trajectories)
         timings["time/decisions_per_s"] = num_decisions / timings["time/collect_s"]
-        played = [t for t in trajectories if t.turns]
+        # Of a labelled episode there may be nothing to learn: no segment.
+        played = [t for t in trajectories if t.turns and t.segments]
         vstar: list[float] | None = None
         if self._vstar is not None:
             with timed(timings, "time/vstar_s"):
@@ -276,9 +282,12 @@ class Trainer:
 
     def _collect(self, specs: list[EpisodeSpec]) -> list[Trajectory]:
         share, rollout = self._group.share(specs), self._config.rollout
-        return self._group.gather_from(
-            lambda: self._collector.collect(share, temperature=rollout.temperature, top_p=rollout.top_p)
-        )
+        if self._guided is None:
+            collect = functools.partial(self._collector.collect, share)
+        else:
+            student_share = self._learner.algorithm.student_share_at(self.progress.update / self._num_updates)
+            collect = functools.partial(self._guided.collect, share, student_share=student_share)
+        return self._group.gather_from(lambda: collect(temperature=rollout.temperature, top_p=rollout.top_p))
 
     def _vstar_of(self, goals: list[Goal]) -> dict[str, float]:
         vstar, number = self._vstar, self._num_vstar_samples()

@@ -15,6 +15,8 @@ from webshop_rl.algos.apo_pg.config import ApoPgConfig
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.config import ApoSftConfig
 from webshop_rl.algos.apo_sft.loss import ApoSft
+from webshop_rl.algos.bc.config import BcConfig
+from webshop_rl.algos.bc.loss import Bc
 from webshop_rl.algos.grpo.config import GrpoConfig
 from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.config import PpoConfig
@@ -29,6 +31,7 @@ ALL = [
     ("ppo", PpoConfig, Ppo),
     ("grpo", GrpoConfig, Grpo),
     ("rloo", RlooConfig, Rloo),
+    ("bc", BcConfig, Bc),
 ]
 
 
@@ -48,6 +51,7 @@ def test_the_file_gives_every_field_a_value_and_builds(name: str, config: type, 
     built: Algorithm = algorithm(**values)
     assert built.needs_critic == (name == "ppo")
     assert built.needs_vstar == name.startswith("apo")
+    assert built.needs_teacher == (name == "bc")
     assert built.value_level == "turn"
     assert (built.num_epochs, built.num_minibatches) == (values["num_epochs"], values["num_minibatches"])
 

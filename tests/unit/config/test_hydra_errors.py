@@ -22,7 +22,7 @@ from webshop_rl.config.hydra_adapter import ordered
         (["+num_update=3"], "num_update: there is no such key (did you mean num_updates?)"),
         (["algo.klcoef=0.1"], "algo.klcoef: there is no such key (did you mean algo.kl_coef?)"),
         (["env.data_dir=x"], "env.data_dir: the env chosen has no such key (another does: env=...)"),
-        (["algo=dpo"], "algo: there is no dpo (there are apo_pg, apo_sft, grpo, ppo, rloo)"),
+        (["algo=dpo"], "algo: there is no dpo (there are apo_pg, apo_sft, bc, grpo, ppo, rloo)"),
         (["debug=quik"], "debug: there is no quik (there are permuted, quick)"),
         (["-m", "debug=quick,quik"], "debug: there is no quik (there are permuted, quick)"),
         (["debug=quik", "sweep.dry_run=true"], "debug: there is no quik (there are permuted, quick)"),
@@ -36,7 +36,10 @@ from webshop_rl.config.hydra_adapter import ordered
             "env.data_dir: '/a=b' has a sign that must be quoted (quote it twice: 'env.data_dir=\"/a=b\"')",
         ),
         (["env.data_dir=~/x"], "env.data_dir: '~/x' has a sign that must be quoted (write $HOME/x)"),
-        (["algo=base_apo_pg"], "algo: there is no base_apo_pg (there are apo_pg, apo_sft, grpo, ppo, rloo)"),
+        (
+            ["algo=base_apo_pg"],
+            "algo: there is no base_apo_pg (there are apo_pg, apo_sft, bc, grpo, ppo, rloo)",
+        ),
         (["-m", "algo=glob(nope*)"], "algo: glob(nope*) is no value at all (--help lists the options)"),
         (
             ["-m", "seed=range(0,100000)"],
@@ -84,7 +87,10 @@ from webshop_rl.config.hydra_adapter import ordered
         (["debug=quik", "--cfg", "job", "--resolve"], "debug: there is no quik (there are permuted, quick)"),
         (["-m", "num_update=1,2"], "num_update: there is no such key (did you mean num_updates?)"),
         (["-m", "+typo=1,2"], "typo: there is no such key (--cfg job shows all keys of the groups chosen)"),
-        (["-m", "algo=apo_sft,dpo"], "algo: there is no dpo (there are apo_pg, apo_sft, grpo, ppo, rloo)"),
+        (
+            ["-m", "algo=apo_sft,dpo"],
+            "algo: there is no dpo (there are apo_pg, apo_sft, bc, grpo, ppo, rloo)",
+        ),
         (["-m", "seed=0,x"], "seed: Value 'x' of type 'str' could not be converted to Integer"),
     ],
 )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from webshop_rl.envs.demonstrators import MOST_MISSES, Answers, Demonstrator
+from webshop_rl.envs.demonstrators import MOST_MISSES, Demonstrator
 from webshop_rl.envs.scripted import RandomPolicy
 from webshop_rl.envs.shop5.shop import Shop5
-from webshop_rl.envs.types import Goal, Page, ResultLine, Session
+from webshop_rl.envs.types import Answers, Goal, Page, ResultLine, Session
 from webshop_rl.envs.webshop.shop import WebShop
 
 

@@ -258,14 +258,14 @@ def test_skipped_in_a_row_goes_on_where_it_was_left() -> None:
 
 def poisoned(learner: Learner, bad: Callable[[int], bool]) -> None:
     """Make the loss of some steps not a number."""
-    plain, count = learner._algorithm.loss, [0]
+    plain, count = learner.algorithm.loss, [0]
 
     def loss(*args: Any, **options: Any) -> LossOutput:
         output = plain(*args, **options)
         count[0] += 1
         return replace(output, loss=output.loss * math.nan) if bad(count[0]) else output
 
-    learner._algorithm.loss = loss  # type: ignore[method-assign]
+    learner.algorithm.loss = loss  # type: ignore[method-assign]
 
 
 def test_a_gradient_that_is_not_finite_skips_the_step_and_is_counted() -> None:

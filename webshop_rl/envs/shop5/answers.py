@@ -9,7 +9,7 @@ from webshop_rl.envs.types import Goal, ResultLine
 
 
 class Shop5Answers:
-    """Implements envs.demonstrators.Answers; all goals of this shop are training goals."""
+    """Implements envs.types.Answers; all goals of this shop are training goals."""
 
     def __init__(self, goals: Sequence[Goal]) -> None:
         self._goals = {goal.id for goal in goals}

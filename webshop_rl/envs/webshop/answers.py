@@ -38,7 +38,7 @@ class Knowing(Protocol):
 
 
 class WebshopAnswers:
-    """Implements envs.demonstrators.Answers.
+    """Implements envs.types.Answers.
 
     A query is the instruction without its clause about the price, and without as many of its first words as
     suit the goals of the product best: the same number for all of them, none if none is better. Where even

@@ -1,0 +1,1 @@
+"""Cloning: the likelihood of what a demonstrator would do."""
