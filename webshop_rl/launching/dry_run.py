@@ -18,11 +18,8 @@ C model.context_tokens; N processes, each of which acts with whole weights.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -38,54 +35,13 @@ from webshop_rl.launching.slurm.commands import max_array_size
 from webshop_rl.launching.slurm.jobs import minutes
 from webshop_rl.launching.slurm.queue import split
 from webshop_rl.launching.sweep import Sweep
+from webshop_rl.models.shape import model_shape
 from webshop_rl.storage.folders import RunFolder
 
 _SHOWN = 50
 _GB = 1e9
 _CUDA_BYTES = 0.8e9
 _ACTION_FRAC = 0.25
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The size of a transformer: layers, hidden, feed-forward, key-value width, vocabulary.
-
-    added: square matrices [hidden, hidden] outside the layers, without adapters.
-    """
-
-    layers: int
-    hidden: int
-    feed_forward: int
-    key_value: int
-    vocabulary: int
-    added: int = 0
-
-    @property
-    def layer_parameters(self) -> int:
-        """Parameters of one layer: four attention and three feed-forward matrices."""
-        h, k, f = self.hidden, self.key_value, self.feed_forward
-        return 2 * h * h + 2 * h * k + 3 * h * f
-
-    @property
-    def parameters(self) -> int:
-        """Of the whole model, with one matrix for embedding and output."""
-        outside = self.vocabulary * self.hidden + self.added * self.hidden**2
-        return self.layers * self.layer_parameters + outside
-
-    def adapter_parameters(self, rank: int) -> int:
-        """Of low-rank adapters on all linear layers."""
-        h, k, f = self.hidden, self.key_value, self.feed_forward
-        return self.layers * rank * (2 * (h + h) + 2 * (h + k) + 3 * (h + f))
-
-
-# The models of conf/model, by what their names hold; from their published configurations.
-_KNOWN = {
-    "smollm2_135m": Shape(30, 576, 1536, 192, 49152),
-    "qwen2_5_0_5b": Shape(24, 896, 4864, 128, 151936),
-    "qwen2_5_1_5b": Shape(28, 1536, 8960, 256, 151936),
-    "qwen2_5_3b": Shape(36, 2048, 11008, 256, 151936),
-    "qwen2_5_7b": Shape(28, 3584, 18944, 512, 152064),
-}
 
 
 @dataclass(frozen=True)
@@ -146,32 +102,6 @@ def check_fits(config: Mapping[str, Any]) -> None:
             where="model",
             remedy="a smaller one",
         )
-
-
-def model_shape(model: Mapping[str, Any]) -> Shape | None:
-    """From the keys of a model built here, a local folder's config.json, or a known name."""
-    if "hidden_size" in model:
-        h = int(model["hidden_size"])
-        # As models/tiny.py builds it; its vocabulary is the shop's, this many words at most.
-        added = 2 * bool(model.get("pointer")) + bool(model.get("smear"))
-        return Shape(int(model["num_layers"]), h, 2 * h, h, int(model["max_vocabulary"]), added)
-    found = Path(str(model.get("path") or "")).expanduser() / "config.json"
-    if found.is_file():
-        return _published(json.loads(found.read_text()))
-    key = re.sub(r"[^a-z0-9]+", "_", f"{model.get('path') or ''} {model['name']}".lower())
-    return next((shape for name, shape in _KNOWN.items() if name in key), None)
-
-
-def _published(config: Mapping[str, Any]) -> Shape:
-    heads = int(config["num_attention_heads"])
-    width = int(config.get("head_dim") or config["hidden_size"] // heads)
-    return Shape(
-        int(config["num_hidden_layers"]),
-        int(config["hidden_size"]),
-        int(config["intermediate_size"]),
-        int(config.get("num_key_value_heads") or heads) * width,
-        int(config["vocab_size"]),
-    )
 
 
 def print_plan(console: Console, sweep: Sweep, entries: Sequence[Entry]) -> None:

@@ -15,7 +15,7 @@ from webshop_rl.config.load import read
 from webshop_rl.launching.progress import read_result
 from webshop_rl.launching.reconcile import settle
 from webshop_rl.launching.sweep import Manifest, read_manifest
-from webshop_rl.launching.views import RunView
+from webshop_rl.launching.views import RunView, baselines, success_and_score
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import GOING, State
@@ -23,7 +23,6 @@ from webshop_rl.tracking.client import reason
 from webshop_rl.tracking.config import TrackingSettings, resolve
 from webshop_rl.tracking.journal import MLFLOW_STATUS, add_tags, close_journal, journalled_end
 from webshop_rl.tracking.mirror import Mirror
-from webshop_rl.tracking.names import EVALUATIONS
 from webshop_rl.tracking.prepare import finish_parent_run, may_write_here, parent_run
 from webshop_rl.tracking.tracker import user_name
 
@@ -120,15 +119,13 @@ def _description(manifest: Manifest, states: States) -> str:
     counts = Counter(str(state) for state, _ in states.values())
     ended = ", ".join(f"{num} {state}" for state, num in sorted(counts.items()))
     lines = [f"{len(manifest.runs)} runs: {ended}", "", f"`{shlex.join(manifest.command)}`", ""]
-    rows, baselines = [], dict[str, None]()
+    results = {run: read_result(folder) for run, (folder, _) in by_run.items()}
+    table = [_HEAD, "--- | --- | --- | ---"]
+    table += [f"{name} | | {success} | {score}" for name, success, score in baselines([*results.values()])]
     for listed in manifest.runs:
-        folder, state = by_run.get(listed.run, (None, None))
-        result = read_result(folder) if folder is not None else {}
-        rows.append(f"{listed.label or listed.run} | {state or 'to come'} | {_numbers(result, 'test')}")
-        for policy in EVALUATIONS:
-            if policy not in ("test", "val") and f"{policy}/success" in result:
-                baselines[f"{policy} | | {_numbers(result, policy)}"] = None
-    table = [_HEAD, "--- | --- | --- | ---", *baselines, *rows]
+        state = by_run[listed.run][1] if listed.run in by_run else "to come"
+        numbers = success_and_score(results.get(listed.run, {}))
+        table.append(" | ".join((listed.label or listed.run, state, *numbers)))
     size = len("\n".join(lines))
     for number, row in enumerate(table):
         size += len(row) + 1
@@ -139,11 +136,6 @@ def _description(manifest: Manifest, states: States) -> str:
     return "\n".join(lines)
 
 
-def _numbers(result: Mapping[str, float], policy: str) -> str:
-    success, score = (result.get(f"{policy}/{name}") for name in ("success", "score"))
-    return " | ".join("-" if value is None else f"{value:.3f}" for value in (success, score))
-
-
 def states_of(views: Iterable[RunView]) -> States:
     """Where the runs stand, with their errors."""
     return {view.folder: (view.status.state, view.status.error) for view in views}
@@ -152,9 +144,11 @@ def states_of(views: Iterable[RunView]) -> States:
 def replay_sweep(root: Root, manifest: Manifest, views: Sequence[RunView]) -> None:
     """Replay journals that the tracker has not taken whole, and write down the ends of runs that crashed.
 
-    The runs are those of a sweep, or single ones.
-
     Costs nothing where nothing is left: mlflow is imported only if there is.
+
+    Args:
+        manifest: of a sweep, or of single runs.
+        views: all its runs as they stand.
     """
     for view in views:
         if settle(view.folder, view.status):

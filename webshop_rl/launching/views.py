@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from webshop_rl.config.walk import seed_keys
 from webshop_rl.duration import duration
 from webshop_rl.errors import UserError
 from webshop_rl.launching.progress import Progress, last_line, read_progress, read_result, time_left_s
@@ -44,8 +45,6 @@ _PLAIN_EVERY_S = 30.0
 # Columns of a terminal below which there is no room for notes beside the numbers.
 NARROW = 100
 _TRAINED = "test"
-# What makes another replicate of the same arm.
-_SEEDS = ("seed", "model.init_seed", "vstar.seed")
 
 
 @dataclass(frozen=True)
@@ -230,18 +229,23 @@ def compare(views: Sequence[RunView], *, title: str, width: int = NARROW) -> Tab
         state = view.status.state
         style = {State.FINISHED: "green", State.FAILED: "red"}.get(state, "yellow")
         time = duration(view.status.total_s) if view.status.started else ""
-        numbers = _numbers(result, _TRAINED) if state == State.FINISHED else ("-", "-")
+        numbers = success_and_score(result) if state == State.FINISHED else ("-", "-")
         note = () if narrow else (Text(view.status.error),)
         table.add_row(Text(view.label or view.run), Text(state.value, style=style), *numbers, time, *note)
     for arm, means in _means(views, results):
         table.add_row(Text(arm), "", *map(Text, means), style="bold")
         table.caption = Text("means over seeds, with 95 % intervals over seeds")
-    for name in EVALUATIONS:
-        if name in (_TRAINED, "val"):
-            continue
-        for numbers in dict.fromkeys(_numbers(r, name) for r in results if f"{name}/success" in r):
-            table.add_row(name, "", *numbers, style="dim")
+    for baseline in baselines(results):
+        table.add_row(baseline[0], "", *baseline[1:], style="dim")
     return table
+
+
+def baselines(results: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, str, str]]:
+    """(name, success, score) of each policy that was not trained, once where it is the same for all runs."""
+    for name in EVALUATIONS:
+        if name not in (_TRAINED, "val"):
+            found = dict.fromkeys(success_and_score(r, name) for r in results if f"{name}/success" in r)
+            yield from ((name, *numbers) for numbers in found)
 
 
 def _means(
@@ -253,7 +257,7 @@ def _means(
     arms: dict[str, list[Mapping[str, float]]] = {}
     for view, result in zip(views, results, strict=True):
         if view.status.state == State.FINISHED and f"{_TRAINED}/score" in result:
-            words = [w for w in view.label.split() if w.lstrip("+").partition("=")[0] not in _SEEDS]
+            words = [w for w in view.label.split() if w.lstrip("+").partition("=")[0] not in seed_keys()]
             arms.setdefault(" ".join(words), []).append(result)
     for arm, found in arms.items():
         if len(found) > 1:
@@ -261,8 +265,9 @@ def _means(
             yield f"{arm} mean of {len(found)}".strip(), [interval(over_seeds(mean, m)) for m in measured]
 
 
-def _numbers(result: Mapping[str, float], name: str) -> tuple[str, str]:
-    success, score = result.get(f"{name}/success"), result.get(f"{name}/score")
+def success_and_score(result: Mapping[str, float], policy: str = _TRAINED) -> tuple[str, str]:
+    """What a policy reached in the evaluation of a run; "-" for what is missing."""
+    success, score = result.get(f"{policy}/success"), result.get(f"{policy}/score")
     return ("-" if success is None else f"{success:.3f}", "-" if score is None else f"{score:.3f}")
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from webshop_rl.launching.dry_run import Shape, estimate, model_shape
+from webshop_rl.launching.dry_run import estimate
+from webshop_rl.models.shape import Shape, model_shape
 from webshop_rl.models.tiny import load_tiny
 
 # 2 layers of 4 x 10 x 10 + 3 x 10 x 20 = 1000 parameters, 100 words x 10: 3000 in all.

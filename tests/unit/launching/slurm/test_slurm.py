@@ -11,13 +11,14 @@ import pytest
 from tests.support.hardware_parts import asking, hardware
 from webshop_rl.config.groups import SweepConfig
 from webshop_rl.errors import UserError
-from webshop_rl.launching.dry_run import Shape, estimate, model_shape
+from webshop_rl.launching.dry_run import estimate
 from webshop_rl.launching.reconcile import observe, settle
 from webshop_rl.launching.slurm.commands import JobsWatch
 from webshop_rl.launching.slurm.jobs import Job, Jobs, is_away, job_id_of, minutes, note_job, parse_squeue
 from webshop_rl.launching.slurm.queue import split
 from webshop_rl.launching.slurm.submit import sbatch_parameters, waiting_for
 from webshop_rl.launching.sweep import check_request, resolve_executor
+from webshop_rl.models.shape import Shape, model_shape
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import RunStatus, State, read_status
 
