@@ -10,6 +10,7 @@ PROPERTIES = "tests/property/test_algos_properties.py"
 SPLITS = ("tests/integration/test_splits_in_a_run.py",)
 VSTAR = (UNIT + "training/test_vstar_source.py",)
 TRAINER = (UNIT + "training/test_trainer.py",)
+CRASHES = (UNIT + "training/test_trainer_crashes.py",)
 LEARNER = (UNIT + "training/test_learner.py",)
 ADVANTAGES = (UNIT + "algos/test_advantages.py",)
 APO = (UNIT + "algos/test_apo.py",)
@@ -93,11 +94,6 @@ MUTANTS = [
             "group_specs(goals, config.algo.group_size, 0,",
         ),
         (
-            "num_skipped is lost at a resume",
-            "self._learner.num_skipped = self.progress.num_skipped",
-            "self._learner.num_skipped = 0",
-        ),
-        (
             "the latest of equals is the best",
             "if score > self.progress.best or",
             "if score >= self.progress.best or",
@@ -106,6 +102,15 @@ MUTANTS = [
             "evaluates one update late",
             "update // every > (update - step) // every",
             "update // every > update // every",
+        ),
+    ),
+    *_of(
+        "training/trainer.py",
+        CRASHES,
+        (
+            "num_skipped is lost at a resume",
+            "self._learner.num_skipped = self.progress.num_skipped",
+            "self._learner.num_skipped = 0",
         ),
     ),
     *_of(

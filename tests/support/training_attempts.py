@@ -1,0 +1,130 @@
+"""A run of the trainer with stand-ins, attempt by attempt, and what it left in its folder."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from pathlib import Path
+from typing import Any
+
+from tests.support.shop5_parts import composed
+from tests.support.training_stand_ins import (
+    Crashes,
+    JournalTracker,
+    StandInCollector,
+    StandInLearner,
+    StandInNetwork,
+    StandInVstar,
+)
+from webshop_rl.config import RunConfig
+from webshop_rl.config.load import as_typed
+from webshop_rl.envs.shop5.shop import Shop5
+from webshop_rl.tracking.names import is_wall_clock
+from webshop_rl.tracking.rows import read_rows
+from webshop_rl.training.checkpoint import find_checkpoints
+from webshop_rl.training.preemption import StopRequest
+from webshop_rl.training.processes import Processes
+from webshop_rl.training.trainer import Trainer
+
+NUM_UPDATES = 10
+RISING = [0.02] * 40
+
+
+# Best in the middle, so that the best checkpoint is neither the first nor the last.
+HUMP = [0.2, 0.2, 0.2, 0.1, -0.2, -0.1, -0.1, -0.1, 0.0, 0.0] + [0.0] * 30
+
+
+CONFIG = as_typed(
+    composed(
+        "seed=3",
+        f"num_updates={NUM_UPDATES}",
+        "algo.goals_per_update=2",
+        "algo.group_size=3",
+        "rollout.temperature=0.7",
+        "evaluation={every: 4, val_episodes: 25, temperature: 0.0, seed: 1}",
+        "checkpoint.every=3",
+    )
+)
+
+
+def run_config(**changes: Any) -> RunConfig:
+    """The configuration of these runs with some keys changed; a dot is written as two underscores."""
+    config = copy.deepcopy(CONFIG)
+    for key, value in changes.items():
+        *sections, name = key.split("__")
+        setattr(functools.reduce(getattr, sections, config), name, value)
+    return config
+
+
+class Attempt:
+    """One process of a run, from start to end or crash."""
+
+    def __init__(
+        self,
+        folder: Path,
+        crashes: Crashes | None = None,
+        *,
+        per_collection: int = 1,
+        path: list[float] = RISING,
+        vstar: bool = False,
+        num_gpus: int = 0,
+        **settings: Any,
+    ) -> None:
+        crashes = crashes or Crashes()
+        network = StandInNetwork()
+        self.collector = StandInCollector(network, crashes)
+        self.tracker = JournalTracker(folder, crashes)
+        self.said: list[str] = []
+        goals = Shop5().goals("train")
+        self.trainer = Trainer(
+            collector=self.collector,  # type: ignore[arg-type]
+            learner=StandInLearner(network, crashes, per_collection, path),  # type: ignore[arg-type]
+            train_goals=goals,
+            val_goals=goals,
+            vstar=StandInVstar(folder, crashes) if vstar else None,  # type: ignore[arg-type]
+            config=run_config(**settings),
+            tracker=self.tracker,
+            folder=folder,
+            group=Processes(),
+            stop=StopRequest(),
+            report=lambda update, metrics: None,
+            warn=self.said.append,
+            num_gpus=num_gpus,
+        )
+
+    def run(self) -> int:
+        """The best update."""
+        self.trainer.resume()
+        best = self.trainer.run()
+        self.tracker.journal.flush()  # the one test that follows a run does
+        return best.update
+
+
+def history(folder: Path) -> dict[tuple[str, int], float]:
+    """Every metric value but wall-clock ones; a (name, step) twice is an error."""
+    found: dict[tuple[str, int], float] = {}
+    for row in read_rows(folder / "journal.jsonl"):
+        for name, value in row.get("metrics", {}).items():
+            assert (name, row["step"]) not in found
+            if not is_wall_clock(name):
+                found[name, row["step"]] = value
+    return found
+
+
+def series(folder: Path, name: str) -> dict[int, float]:
+    rows = read_rows(folder / "journal.jsonl")
+    return {row["step"]: row["metrics"][name] for row in rows if name in row.get("metrics", {})}
+
+
+def metric(folder: Path, name: str) -> list[float]:
+    """Values of a metric in the journal, in order of their steps."""
+    rows = [row for row in read_rows(folder / "journal.jsonl") if name in row.get("metrics", {})]
+    return [row["metrics"][name] for row in sorted(rows, key=lambda row: row["step"])]
+
+
+def kept(folder: Path) -> list[int]:
+    return [c.update for c in find_checkpoints(folder / "checkpoints")]
+
+
+def updates(folder: Path) -> list[int]:
+    return [int(line) for line in (folder / "updates.log").read_text().split()]
