@@ -14,6 +14,7 @@ import pytest
 from tests.support.shop5_parts import composed, run_here
 from webshop_rl.build import build_shop
 from webshop_rl.config.load import as_typed
+from webshop_rl.envs.scripted import POLICIES
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.rollout.collector import Collector
@@ -122,7 +123,6 @@ def test_a_run_trains_validates_and_tests_on_the_goals_of_each_split(
         file.stem: {json.loads(line)["goal"] for line in file.read_text().splitlines()}
         for file in (folder / "episodes").glob("*.jsonl")
     }
-    policies = ("test", "untrained", "baseline_random", "baseline_first", "baseline_rule")
-    assert records == dict.fromkeys(policies, test)
+    assert records == dict.fromkeys(["test", "untrained", *(f"baseline_{name}" for name in POLICIES)], test)
     result = json.loads((folder / "result.json").read_text())
     assert "test goals (held-out products), 3 episodes, 3 goals of 3 products" in result["title"]
