@@ -23,10 +23,11 @@ from pathlib import Path
 
 import psutil
 
-from webshop_rl.tracking.config import TrackingSettings, default_uri
+from webshop_rl.config.groups import TrackingConfig
+from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.journal import Journal
 from webshop_rl.tracking.mirror import Mirror
-from webshop_rl.tracking.prepare import check_tracker, prepare_tracker
+from webshop_rl.tracking.prepare import check_tracker, ensure_ready
 from webshop_rl.tracking.tracker import open_tracker
 
 NUM_KEYS = 30
@@ -58,7 +59,7 @@ def values(step: int) -> dict[str, float]:
 def journal_speed(folder: Path) -> None:
     """A flush per update, and opening the journal again."""
     journal = Journal(folder)
-    journal.run(run_name="a", experiment="e", uri="u", parent_run_id="", sweep="")
+    journal.run(run_name="a", experiment="e", uri="u", sweep="")
     flushes = []
     for step in range(NUM_STEPS):
         journal.metrics(step, values(step))
@@ -69,7 +70,7 @@ def journal_speed(folder: Path) -> None:
     report(f"journal: open again after {NUM_STEPS} updates", 1e3 * timed(lambda: Journal(folder)), "ms")
 
 
-def replay_speed(folder: Path, settings: TrackingSettings, what: str) -> None:
+def replay_speed(folder: Path, settings: Destination, what: str) -> None:
     """The whole journal to the tracker, and MLflow's direct way for comparison."""
     mirror = Mirror(folder, settings)
     seconds = timed(mirror.sync)
@@ -79,7 +80,7 @@ def replay_speed(folder: Path, settings: TrackingSettings, what: str) -> None:
     from mlflow.entities import Metric
 
     client = MlflowClient(settings.uri)
-    run_id = client.create_run(prepare_tracker(settings).experiment_id).info.run_id
+    run_id = client.create_run(ensure_ready(settings)).info.run_id
     direct = []
     for step in range(50):
         metrics = [Metric(k, v, 1000 + step, step) for k, v in values(step).items()]
@@ -88,7 +89,7 @@ def replay_speed(folder: Path, settings: TrackingSettings, what: str) -> None:
     report(f"{what}: MLflow log_batch of {NUM_KEYS} an update, p99", percentile(direct, 0.99), "ms")
 
 
-def step_waits(settings: TrackingSettings, name: str, what: str, during: Callable[[int], None]) -> None:
+def step_waits(settings: Destination, name: str, what: str, during: Callable[[int], None]) -> None:
     """The longest that an update waits for its record, and what the end of the run waits."""
     folder = settings.root / "runs" / name
     tracker = open_tracker(folder, settings, run_name=name, params={}, tags={})
@@ -134,11 +135,11 @@ def wait_for(url: str) -> None:
             time.sleep(0.05)
 
 
-def launch_costs(settings: TrackingSettings, what: str) -> None:
+def launch_costs(settings: Destination, what: str) -> None:
     """What a launching process pays."""
     report(f"{what}: check_tracker", 1e3 * timed(lambda: check_tracker(settings)), "ms")
-    report(f"{what}: prepare_tracker, first", timed(lambda: prepare_tracker(settings)), "s")
-    report(f"{what}: prepare_tracker, again", 1e3 * timed(lambda: prepare_tracker(settings)), "ms")
+    report(f"{what}: ensure_ready, first", timed(lambda: ensure_ready(settings)), "s")
+    report(f"{what}: ensure_ready, again", 1e3 * timed(lambda: ensure_ready(settings)), "ms")
 
 
 def main() -> None:
@@ -150,17 +151,17 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        settings = TrackingSettings("mlflow", default_uri(root), "e", root, sync_every_s=0.2, timeout_s=1.0)
+        settings = Destination(TrackingConfig("mlflow", None, 0.2, 1.0, 30.0, 0), root, "e")
         launch_costs(settings, "sqlite")
         journal_speed(root / "runs" / "speed")
         replay_speed(root / "runs" / "speed", settings, "sqlite")
         step_waits(settings, "live", "sqlite", lambda step: None)
-        dead = TrackingSettings("mlflow", "http://127.0.0.1:9", "e", root, sync_every_s=0.2, timeout_s=1.0)
+        dead = Destination(TrackingConfig("mlflow", "http://127.0.0.1:9", 0.2, 1.0, 30.0, 0), root, "e")
         step_waits(dead, "dead", "dead server", lambda step: None)
     if options.server:
         with tempfile.TemporaryDirectory() as name, server(Path(name)) as (url, tell):
             root = Path(name)
-            remote = TrackingSettings("mlflow", url, "e", root, 0.2, timeout_s=1.0, final_sync_s=10.0)
+            remote = Destination(TrackingConfig("mlflow", url, 0.2, 1.0, 10.0, 0), root, "e")
             launch_costs(remote, "server")
             journal_speed(root / "runs" / "speed")
             replay_speed(root / "runs" / "speed", remote, "server")

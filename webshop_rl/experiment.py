@@ -27,8 +27,8 @@ from webshop_rl.rollout.guided import GuidedCollector
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import RunFolder
-from webshop_rl.tracking.config import resolve
-from webshop_rl.tracking.tracker import NullTracker, open_tracker, user_name
+from webshop_rl.tracking.config import Destination
+from webshop_rl.tracking.tracker import Tracker, open_tracker, user_name
 from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_checkpoints, sweep_away
 from webshop_rl.training.display import RunDisplay
 from webshop_rl.training.learner import Learner
@@ -50,7 +50,7 @@ class RunParts:
     collector: Collector
     trainer: Trainer
     learner: Learner
-    tracker: NullTracker
+    tracker: Tracker
     group: Processes
     display: RunDisplay
     evaluator: Evaluator
@@ -88,16 +88,15 @@ def run_experiment(run_dir: Path) -> float:
     return float(result["objective"])
 
 
-def _open(run_dir: Path, cfg: RunConfig, shop: Shop, group: Processes) -> NullTracker:
+def _open(run_dir: Path, cfg: RunConfig, shop: Shop, group: Processes) -> Tracker:
     run = RunFolder(run_dir)
     identity = read_json(run.signature) or {}
     return open_tracker(
         run_dir,
-        resolve(cfg.tracking, root=run.root.path, experiment=cfg.experiment_name),
+        Destination(cfg.tracking, run.root.path, cfg.experiment_name),
         run_name=run_name(cfg, identity.get("label", "")),
         params=identity.get("fields", {}),
         tags=run_tags(run_dir, cfg, shop, identity),
-        parent_run_id=identity.get("parent_run_id"),
         sweep=identity.get("sweep"),
         rank=group.rank,
     )
@@ -145,7 +144,7 @@ def _build(
     cfg: RunConfig,
     folder: Path,
     shop: Shop,
-    tracker: NullTracker,
+    tracker: Tracker,
     group: Processes,
     stop: StopRequest,
     display: RunDisplay,
@@ -246,7 +245,7 @@ def _vstar(
 
 
 def _record_provenance(
-    provenance: Provenance, folder: Path, tracker: NullTracker, group: Processes, display: RunDisplay
+    provenance: Provenance, folder: Path, tracker: Tracker, group: Processes, display: RunDisplay
 ) -> None:
     """Keep which code V*'s samples are from: for the next attempt, and for whoever compares runs."""
     if group.is_main:

@@ -9,7 +9,7 @@ import math
 import re
 import socket
 import sqlite3
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from tests.support.recorded_sweeps import (
     record_run,
     settings_of,
 )
+from tests.support.tracking import destination
 from webshop_rl.launching.sweep import Listed, write_manifest
 from webshop_rl.storage.folders import Root
 from webshop_rl.tracking.config import default_uri
@@ -282,9 +283,8 @@ def test_a_sweep_is_counted_by_its_plan_stopped_and_launched_again(tmp_path):
     last = tmp_path / "runs" / four.name
     tags = {"signature": four.signature, "folder": str(last)}
     settings = settings_of(tmp_path)
-    with open_tracker(
-        last, replace(settings, kind="journal"), run_name="x", params={"seed": 3}, tags=tags, sweep="stopped"
-    ):
+    journal = destination(tmp_path, kind="journal", experiment="test")
+    with open_tracker(last, journal, run_name="x", params={"seed": 3}, tags=tags, sweep="stopped"):
         for folder in (tmp_path / "runs").iterdir():
             Mirror(folder, settings).sync()
         assert _ended(tmp_path, "stopped").startswith(
@@ -294,14 +294,14 @@ def test_a_sweep_is_counted_by_its_plan_stopped_and_launched_again(tmp_path):
 
 def _resume(root: Path, sweep: str, run: Written) -> None:
     folder = root / "runs" / run.name
-    settings = replace(settings_of(root), kind="journal")
+    settings = destination(root, kind="journal", experiment="test")
     with open_tracker(folder, settings, run_name=run.name, params={}, tags={}, sweep=sweep) as tracker:
         tracker.metrics(NUM_UPDATES, {"test/score": 0.8, "test/success": 0.8})
 
 
 def test_two_sweeps_of_one_name_are_told_apart_by_their_ids(root, tmp_path, capsys):
     # another root whose sweep "lone" goes to the same tracker
-    other = replace(settings_of(root), root=tmp_path)
+    other = destination(tmp_path, default_uri(root), experiment="test")
     record(tmp_path, "twin", [Written("apo_pg", 77, 0.5)], settings=other)
     record(tmp_path, "lone", [Written("apo_pg", 78, 0.5)], settings=other)
     line = failing(capsys, "--root", str(root), "--sweep", "lone")

@@ -16,10 +16,11 @@ from omegaconf import OmegaConf
 
 from tests.support.paths import CONF
 from tests.support.sharded_cases import CASES, find_differences
+from tests.support.tracking import last_values, metric_history
 from tests.support.worker_processes import Worker, ended, start
 from webshop_rl.config import register
 from webshop_rl.experiment import run_experiment
-from webshop_rl.tracking.rows import last_values, metric_history, read_rows
+from webshop_rl.tracking.rows import read_rows
 from webshop_rl.training.checkpoint import find_checkpoints
 
 SMALL = [

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from tests.support.mlflow_server import Server, free_port
+from tests.support.tracking import destination, metric_history
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
-from webshop_rl.tracking import rows, sync
-from webshop_rl.tracking.config import TrackingSettings
-from webshop_rl.tracking.prepare import check_tracker, prepare_tracker
+from webshop_rl.tracking import sync
+from webshop_rl.tracking.prepare import check_tracker, ensure_ready
 from webshop_rl.tracking.tracker import open_tracker
 
 
@@ -35,7 +35,7 @@ def server(tmp_path_factory):
 
 def settings(server, root, **more):
     defaults = {"sync_every_s": 0.2, "timeout_s": 1.5, "final_sync_s": 3.0}
-    return TrackingSettings("mlflow", server.url, "e", root, **{**defaults, **more})
+    return destination(root, server.url, **{**defaults, **more})
 
 
 def train(server, root, name, *, num_steps=30, step_s=0.03, between=None):
@@ -62,7 +62,7 @@ def check_whole(server, root, name, num_steps=30):
     ((run_id,),) = server.query(f"select run_uuid from runs where name = '{name}'")
     of_run = f"from metrics where run_uuid = '{run_id}' and key"
     stored = server.query(f"select step, value, timestamp {of_run} = 'train/score' order by step")
-    journal = rows.metric_history(Root(root).run(name).journal, "train/score")
+    journal = metric_history(Root(root).run(name).journal, "train/score")
     assert stored == [(p.step, p.value, p.ts_ms) for p in journal]
     assert [step for step, _, _ in stored] == list(range(num_steps))
     assert server.query(f"select count(*), min(is_nan) {of_run} = 'optim/loss'") == [(num_steps, 1)]
@@ -142,24 +142,26 @@ def test_awkward_numbers_and_files_cross_http(server, tmp_path):
 def test_what_can_be_used_and_what_cannot_is_told_at_launch(server, tmp_path):
     server.start()
     check_tracker(settings(server, tmp_path))
-    assert prepare_tracker(settings(server, tmp_path)).experiment == "e"
-    closed = TrackingSettings("mlflow", f"http://127.0.0.1:{free_port()}", "e", tmp_path, timeout_s=1.0)
+    assert ensure_ready(settings(server, tmp_path)).isdigit()
+    closed = destination(tmp_path, f"http://127.0.0.1:{free_port()}", timeout_s=1.0)
     with pytest.raises(UserError, match=r"refused.*webshop-rl ui.*tracking=journal"):
         check_tracker(closed)
-    check_tracker(replace(closed, kind="journal"))  # tracking=journal launches all the same
+    check_tracker(
+        replace(closed, config=replace(closed.config, kind="journal"))
+    )  # tracking=journal launches all the same
 
 
 def test_a_port_that_never_answers_and_a_server_that_is_not_mlflow(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(UserError, match="timed out"):
-            check_tracker(TrackingSettings("mlflow", url, "e", tmp_path, timeout_s=0.5))
+            check_tracker(destination(tmp_path, url, timeout_s=0.5))
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as other:
         other.RequestHandlerClass.log_message = lambda *args: None
         threading.Thread(target=other.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{other.server_port}"
         with pytest.raises(UserError, match="HTTP 404"):
-            check_tracker(TrackingSettings("mlflow", url, "e", tmp_path, timeout_s=2.0))
+            check_tracker(destination(tmp_path, url, timeout_s=2.0))
         other.shutdown()
 
 

@@ -8,21 +8,21 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 
 from tests.support.paths import REPOSITORY
+from tests.support.tracking import destination, metric_history
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root, RunFolder
-from webshop_rl.tracking import rows, sync
-from webshop_rl.tracking.config import TrackingSettings, default_uri
+from webshop_rl.tracking import sync
+from webshop_rl.tracking.config import default_uri
 from webshop_rl.tracking.mirror import Mirror, run_id_of
 from webshop_rl.tracking.prepare import (
     check_tracker,
+    ensure_ready,
     finish_parent_run,
     parent_run,
-    prepare_tracker,
 )
 from webshop_rl.tracking.tracker import open_tracker
 
@@ -32,10 +32,10 @@ NUM_STEPS = 60
 PREPARE = """
 import sys
 from pathlib import Path
-from webshop_rl.tracking.config import TrackingSettings, default_uri
-from webshop_rl.tracking.prepare import prepare_tracker
+from tests.support.tracking import destination
+from webshop_rl.tracking.prepare import ensure_ready
 root = Path(sys.argv[1])
-print(prepare_tracker(TrackingSettings("mlflow", default_uri(root), "e", root)).experiment_id)
+print(ensure_ready(destination(root)))
 print("mlflow" in sys.modules)
 """
 
@@ -77,7 +77,7 @@ def root(tmp_path, empty_database):
 
 
 def settings(root, **more):
-    return TrackingSettings("mlflow", default_uri(root), "e", root, sync_every_s=0.2, **more)
+    return destination(root, **{"sync_every_s": 0.2, **more})
 
 
 def query(root, text):
@@ -95,13 +95,13 @@ def doubled(root):
 RUN = """
 import os, signal, sys
 from pathlib import Path
-from webshop_rl.tracking.config import TrackingSettings, default_uri
+from tests.support.tracking import destination
 from webshop_rl.tracking.tracker import open_tracker
 
 root, num_steps, what, at = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
 kind = "mlflow" if what in ("none", "batch", "create") else "journal"
-settings = TrackingSettings(kind, default_uri(root), "e", root, sync_every_s=0.1)
+settings = destination(root, kind=kind, sync_every_s=0.1)
 
 if what == "flush":
     real, seen = os.write, []
@@ -154,7 +154,7 @@ def check_whole(root):
     loss = query(root, "select step, is_nan from metrics where key = 'optim/loss' order by step")
     assert loss == [(step, 1) for step in range(1, NUM_STEPS + 1)]
     assert doubled(root) == []
-    journal = rows.metric_history(Root(root).run("a").journal, "train/score")
+    journal = metric_history(Root(root).run("a").journal, "train/score")
     stamps = query(root, "select timestamp from metrics where key = 'train/score' order by step")
     assert [ts for (ts,) in stamps] == [point.ts_ms for point in journal]
     assert query(root, f"select status from runs where run_uuid = '{run_id}'") == [("FINISHED",)]
@@ -218,10 +218,10 @@ def test_a_fresh_root_is_built_once_for_eight_although_the_first_builder_was_kil
 TRACK = """
 import sys
 from pathlib import Path
-from webshop_rl.tracking.config import TrackingSettings, default_uri
+from tests.support.tracking import destination
 from webshop_rl.tracking.tracker import open_tracker
 root, name = Path(sys.argv[1]), sys.argv[2]
-settings = TrackingSettings("mlflow", default_uri(root), "e", root, sync_every_s=0.1)
+settings = destination(root, sync_every_s=0.1)
 with open_tracker(root / "runs" / name, settings, run_name=name, params={}, tags={}, sweep=None) as tracker:
     tracker.metrics(1, {"train/score": 0.5})
 """
@@ -275,7 +275,7 @@ def test_a_trace_cut_off_while_it_was_sent_is_sent_once(root, monkeypatch):
     ]
     with open_tracker(
         root / "runs" / "a",
-        replace(settings(root, traces=2), kind="journal"),
+        settings(root, traces=2, kind="journal"),
         run_name="a",
         params={},
         tags={},
@@ -335,7 +335,7 @@ def test_a_tracker_that_cannot_be_written_is_refused_at_launch(tmp_path):
         check_tracker(settings(tmp_path / "file"))
     (tmp_path / "mlflow.db").write_text("this is no database")
     with pytest.raises(UserError, match="cannot be used"):
-        prepare_tracker(settings(tmp_path))
+        ensure_ready(settings(tmp_path))
 
 
 def test_sync_tells_what_it_could_not_replay(root, capsys):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.sweep_command import Command, read, wait_until
-from webshop_rl.tracking.rows import last_values, read_rows
+from tests.support.tracking import last_values
+from webshop_rl.tracking.rows import read_rows
 
 SMALL = (
     "model.num_layers=2",

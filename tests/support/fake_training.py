@@ -17,11 +17,11 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import yaml
 
-from webshop_rl.tracking.config import resolve
+from webshop_rl.config.groups import TrackingConfig
+from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.tracker import open_tracker
 from webshop_rl.training.preemption import Preempted, StopRequest
 
@@ -33,9 +33,7 @@ def run_experiment(run_dir: Path) -> float:
     behaviour = json.loads(os.environ.get("FAKE_TRAINING", "{}")).get(str(cfg["seed"]), "")
     if int(os.environ.get("RANK", "0")) > 0:
         return _compute(run_dir, behaviour)
-    settings = resolve(
-        SimpleNamespace(**cfg["tracking"]), root=cfg["root"], experiment=cfg["experiment_name"]
-    )
+    settings = Destination(TrackingConfig(**cfg["tracking"]), Path(cfg["root"]), cfg["experiment_name"])
     identity = json.loads((run_dir / "signature.json").read_text())
     state = run_dir / "checkpoints" / "last"
     state.parent.mkdir(exist_ok=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.support.tracking import destination
 from webshop_rl.launching.recording import record_sweep
 from webshop_rl.storage.folders import Root
 from webshop_rl.storage.run_status import State
-from webshop_rl.tracking.config import TrackingSettings, default_uri
+from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.tracker import open_tracker
 
 NUM_UPDATES = 12
@@ -53,8 +54,8 @@ class Written:
         return self.signature + (f"-r{self.generation}" if self.generation else "")
 
 
-def settings_of(root: Path) -> TrackingSettings:
-    return TrackingSettings("mlflow", default_uri(root), "test", root)
+def settings_of(root: Path) -> Destination:
+    return destination(root, experiment="test")
 
 
 def record(
@@ -62,7 +63,7 @@ def record(
     sweep: str,
     runs: Sequence[Written],
     adopted: Sequence[Written] = (),
-    settings: TrackingSettings | None = None,
+    settings: Destination | None = None,
 ) -> None:
     """Record a sweep as a launch of it would; the adopted runs must have been recorded before."""
     settings = settings or settings_of(root)
@@ -73,7 +74,7 @@ def record(
     record_sweep(settings, sweep, ended)
 
 
-def record_run(root: Path, sweep: str, run: Written, settings: TrackingSettings) -> None:
+def record_run(root: Path, sweep: str, run: Written, settings: Destination) -> None:
     """One run, in its journal alone."""
     folder = root / "runs" / run.name
     folder.mkdir(parents=True)
@@ -103,7 +104,7 @@ def record_run(root: Path, sweep: str, run: Written, settings: TrackingSettings)
         "folder": str(folder),
     }
     # The journal alone: record_sweep replays it, as after a launch whose tracker was away.
-    journal = replace(settings, kind="journal")
+    journal = replace(settings, config=replace(settings.config, kind="journal"))
     tracker = open_tracker(folder, journal, run_name=run.name, params=params, tags=tags, sweep=sweep)
     rng = np.random.default_rng([run.seed, *run.algo.encode()])
     by_product = dict(zip(sorted({g[1] for g in GOALS}), rng.uniform(-0.1, 0.1, NUM_PRODUCTS), strict=True))

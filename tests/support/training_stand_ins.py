@@ -14,7 +14,7 @@ from webshop_rl.envs.types import EndReason, Goal
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Segment, Trajectory, Turn
 from webshop_rl.tracking.journal import Journal
-from webshop_rl.tracking.tracker import NullTracker
+from webshop_rl.tracking.tracker import Tracker
 from webshop_rl.training.learner import UpdateResult
 from webshop_rl.training.preemption import Preempted
 
@@ -128,7 +128,7 @@ class StandInVstar:
         return {goal.id: 0.5 for goal in goals}
 
 
-class JournalTracker(NullTracker):
+class JournalTracker(Tracker):
     """The journal alone, and the risk of dying before and after it is on disk."""
 
     def __init__(self, folder: Path, crashes: Crashes) -> None:

@@ -62,14 +62,14 @@ def _evaluate(word: str, words: Sequence[str], watch: int) -> None:
     # Imported late, torch last: help and bad arguments are answered at once.
     from webshop_rl.evaluate.configuration import configure, root_of, take_request
     from webshop_rl.evaluate.target import find_target
-    from webshop_rl.tracking.config import resolve
+    from webshop_rl.tracking.config import Destination
     from webshop_rl.tracking.prepare import check_tracker
 
     request, overrides = take_request(words)
     target = find_target(word, root_of(overrides))
     configured = configure(target, request, overrides)
     cfg = configured.cfg
-    check_tracker(resolve(cfg.tracking, root=cfg.root, experiment=cfg.experiment_name))
+    check_tracker(Destination.of(cfg))
 
     from rich.console import Console
 

@@ -33,7 +33,7 @@ from webshop_rl.rollout.types import Trajectory
 from webshop_rl.source import code_digest
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
-from webshop_rl.tracking.config import TrackingSettings, resolve
+from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.journal import journalled_end
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import may_write_here
@@ -79,9 +79,9 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     place = RunFolder(_folder(cfg, fields))
     # A network is on record under the split that it plays.
     name = f"baseline/{target.name}" if target.kind is Kind.SCRIPTED else request.split
-    settings = resolve(cfg.tracking, root=cfg.root, experiment=cfg.experiment_name)
+    settings = Destination.of(cfg)
     again = place.result.is_file()
-    traced = not settings.traces or place.traces.is_dir()
+    traced = not settings.config.traces or place.traces.is_dir()
     if again and traced and journalled_end(place)[0] == "FINISHED":
         # It ended when it ended; only a tracker that was away may lack it.
         _replay(place.path, settings)
@@ -206,7 +206,7 @@ def _folder(cfg: RunConfig, fields: Mapping[str, Any]) -> Path:
     return folder
 
 
-def _replay(folder: Path, settings: TrackingSettings) -> None:
+def _replay(folder: Path, settings: Destination) -> None:
     """Send the tracker what it has not taken; one that is away now stops nothing."""
     if settings.mirrored and may_write_here(settings.uri):
         with contextlib.suppress(Exception):

@@ -16,7 +16,7 @@ from webshop_rl.evaluation.records import (
 )
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.storage.folders import RunFolder
-from webshop_rl.tracking.tracker import NullTracker
+from webshop_rl.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Evaluator:
     """
 
     specs: Sequence[EpisodeSpec]
-    tracker: NullTracker
+    tracker: Tracker
     folder: Path
     ranks: Ranks
 

@@ -9,8 +9,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from omegaconf import OmegaConf
-
+from webshop_rl.config.groups import TrackingConfig
 from webshop_rl.config.load import read
 from webshop_rl.launching.progress import read_result
 from webshop_rl.launching.reconcile import settle
@@ -20,7 +19,7 @@ from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import GOING, State
 from webshop_rl.tracking.client import reason
-from webshop_rl.tracking.config import TrackingSettings, resolve
+from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.journal import MLFLOW_STATUS, add_tags, close_journal, journalled_end
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import finish_parent_run, may_write_here, parent_run
@@ -35,7 +34,7 @@ _MAX_CHARS = 7500
 _HEAD = "run | state | test/success | test/score"
 
 
-def record_sweep(settings: TrackingSettings, name: str, states: States, *, whole: bool = True) -> None:
+def record_sweep(settings: Destination, name: str, states: States, *, whole: bool = True) -> None:
     """Bring MLflow to what the launcher knows at the end: every child's state, the parent with its counts.
 
     A run that another sweep trained is tagged `sweep.<name>` too. Whatever the tracker refuses is
@@ -67,7 +66,7 @@ def record_sweep(settings: TrackingSettings, name: str, states: States, *, whole
         log.warning("MLflow has not taken the end of sweep %s: %s", name, reason(error))
 
 
-def is_recorded(settings: TrackingSettings, name: str, states: States) -> bool:
+def is_recorded(settings: Destination, name: str, states: States) -> bool:
     """Whether MLflow has it that the sweep ended so."""
     path = Root(settings.root).sweep(name).recorded
     return path.exists() and path.read_text() == _as_text(states)
@@ -175,11 +174,11 @@ def _replay(behind: Sequence[Mirror]) -> None:
             log.warning("MLflow has not taken all of run %s: %s", mirror.folder.name, reason(error))
 
 
-def _settings(root: Root, folders: Sequence[RunFolder]) -> TrackingSettings | None:
+def _settings(root: Root, folders: Sequence[RunFolder]) -> Destination | None:
     """The tracker of these runs; None if none of them was frozen by this code."""
     for folder in folders:
-        with contextlib.suppress(KeyError, AttributeError):
+        with contextlib.suppress(KeyError, TypeError):
             config = read(folder.config) if folder.config.exists() else {}
-            tracking = OmegaConf.create(config["tracking"])
-            return resolve(tracking, root=root.path, experiment=str(config["experiment_name"]))
+            tracking = TrackingConfig(**config["tracking"])
+            return Destination(tracking, root.path, str(config["experiment_name"]))
     return None

@@ -25,7 +25,7 @@ from webshop_rl.source import SOURCE, code_digest
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import GOING, read_status
-from webshop_rl.tracking.config import TrackingSettings, resolve
+from webshop_rl.tracking.config import Destination
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -43,7 +43,7 @@ class Sweep:
 
     name: str
     config: RunConfig
-    tracking: TrackingSettings
+    tracking: Destination
     executor: str
     source: Path = SOURCE
 
@@ -77,7 +77,7 @@ def sweep_of(runs: Sequence[ComposedRun], name: str = "") -> Sweep:
     return Sweep(
         name=check_name(config.sweep.name or name or sweep_name(runs)),
         config=config,
-        tracking=resolve(config.tracking, root=config.root, experiment=config.experiment_name),
+        tracking=Destination.of(config),
         executor=executor,
     )
 

@@ -34,7 +34,7 @@ class BackgroundMirror:
         return not self._thread.is_alive() and not self._mirror.behind()
 
     def _work(self) -> None:
-        every = self._mirror.settings.sync_every_s
+        every = self._mirror.destination.config.sync_every_s
         pause = every
         while not self._stop.wait(pause):
             pause = every if self._try() else min(2 * pause, max(every, _LONGEST_PAUSE_S))
@@ -53,7 +53,7 @@ class BackgroundMirror:
                 self._away_since = time.monotonic()
                 log.warning(
                     "MLflow at %s does not take rows (%s); the run goes on, its journal keeps them",
-                    self._mirror.settings.uri, reason(error),
+                    self._mirror.destination.uri, reason(error),
                 )  # fmt: skip
             return False
         if self._away_since is not None:

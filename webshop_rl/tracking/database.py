@@ -20,7 +20,7 @@ from webshop_rl.errors import UserError
 from webshop_rl.storage.files import replace_file, replacing
 from webshop_rl.storage.lock import Busy, FolderLock
 from webshop_rl.tracking.client import connect, reason
-from webshop_rl.tracking.config import TrackingSettings, sqlite_path
+from webshop_rl.tracking.config import Destination, sqlite_path
 from webshop_rl.tracking.relocate import artifact_location, has_moved, relocate
 
 if TYPE_CHECKING:
@@ -31,19 +31,19 @@ _BUILD_WAIT_S = 120.0
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
-def ready_experiment(path: Path, settings: TrackingSettings) -> str:
+def ready_experiment(path: Path, destination: Destination) -> str:
     """Id of the experiment in a sqlite file; both are made if need be. Free if they are ready."""
-    found = _ready_note(path).get(settings.experiment)
+    found = _ready_note(path).get(destination.experiment)
     if found is not None:
         return found
     path.parent.mkdir(parents=True, exist_ok=True)
     with being_set_up(path.parent, path.name):
         experiments = _ready_note(path)
-        if settings.experiment not in experiments:
-            experiments[settings.experiment] = _build_sqlite(path, settings)
+        if destination.experiment not in experiments:
+            experiments[destination.experiment] = _build_sqlite(path, destination)
             note = {**_identity(path), "experiments": experiments}
             replace_file(_note_path(path), json.dumps(note))
-        return experiments[settings.experiment]
+        return experiments[destination.experiment]
 
 
 def create_database(path: Path) -> None:
@@ -60,7 +60,7 @@ def create_database(path: Path) -> None:
 
 
 def _build_database(path: Path) -> None:
-    with told_as_user_error(f"sqlite:///{path}"):
+    with as_user_error(f"sqlite:///{path}"):
         if not path.exists():
             # Migrations are no transaction: a kill among them leaves a file that nothing opens again.
             for left in path.parent.glob(f".{path.name}.*.part*"):
@@ -72,12 +72,12 @@ def _build_database(path: Path) -> None:
             relocate(path)
 
 
-def _build_sqlite(path: Path, settings: TrackingSettings) -> str:
+def _build_sqlite(path: Path, destination: Destination) -> str:
     _build_database(path)
-    with told_as_user_error(settings.uri):
-        client = connect(settings.uri, timeout_s=settings.timeout_s)
-        location = artifact_location(path, settings.experiment)
-        return find_or_create_experiment(client, settings.experiment, location=location)
+    with as_user_error(destination.uri):
+        client = connect(destination.uri, timeout_s=destination.config.timeout_s)
+        location = artifact_location(path, destination.experiment)
+        return find_or_create_experiment(client, destination.experiment, location=location)
 
 
 def _dispose(uri: str) -> None:
@@ -160,7 +160,7 @@ def being_set_up(folder: Path, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def told_as_user_error(uri: str) -> Iterator[None]:
+def as_user_error(uri: str) -> Iterator[None]:
     """Turn whatever mlflow raises into one line."""
     try:
         yield

@@ -84,7 +84,7 @@ class Journal:
             sync(folder)
 
     def run(self, **identity: str) -> None:
-        """Who the run is: run_name, experiment, uri, parent_run_id, sweep; appended if it changed."""
+        """Who the run is: run_name, experiment, uri, sweep; appended if it changed."""
         fresh = {"run_uid": self.run_uid, **identity}
         if self._last["run"] != fresh:
             self._append({"kind": "run", "ts_ms": self._now(), **fresh})

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from webshop_rl.storage.files import replace_file
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.client import connect, reason
-from webshop_rl.tracking.config import TrackingSettings, sqlite_path
+from webshop_rl.tracking.config import Destination, sqlite_path
 from webshop_rl.tracking.database import create_database, forget_ready, holds_run
 from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run, stores_here
 from webshop_rl.tracking.rows import Row, scan
@@ -73,12 +73,12 @@ class Mirror:
 
     Args:
         folder: the run's folder, <root>/runs/<signature>.
-        settings: the tracker and its time-outs.
+        destination: the tracker and its time-outs.
     """
 
-    def __init__(self, folder: Path, settings: TrackingSettings) -> None:
+    def __init__(self, folder: Path, destination: Destination) -> None:
         self.folder = folder
-        self.settings = settings
+        self.destination = destination
         self.journal = RunFolder(folder).journal
         self._client: MlflowClient | None = None
         self._parent: tuple[str, str] = ("", "")
@@ -89,11 +89,11 @@ class Mirror:
 
     def target(self) -> Target:
         """How far the tracker has got, from mlflow.json."""
-        return Target(**_read_state(self.folder).get("targets", {}).get(self.settings.uri, {}))
+        return Target(**_read_state(self.folder).get("targets", {}).get(self.destination.uri, {}))
 
     def forget_lost(self) -> None:
         """Start anew if the tracker's sqlite file is gone or another than the one that took the journal."""
-        database = sqlite_path(self.settings.uri)
+        database = sqlite_path(self.destination.uri)
         run_id = self.target().run_id
         if database is not None and run_id and not holds_run(database, run_id):
             with RunFolder(self.folder).mirror_lock.acquire():
@@ -109,16 +109,16 @@ class Mirror:
             return 0
         with RunFolder(self.folder).mirror_lock.acquire(wait_s):
             if self._client is None:
-                if (database := sqlite_path(self.settings.uri)) is not None:
+                if (database := sqlite_path(self.destination.uri)) is not None:
                     create_database(database)  # a client makes it in place, and so do all at once
-                self._client = connect(self.settings.uri, timeout_s=self.settings.timeout_s)
+                self._client = connect(self.destination.uri, timeout_s=self.destination.config.timeout_s)
             try:
                 return self._replay(self._client, self.target())
             except Exception as error:
                 if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
                     raise
                 log.warning("MLflow has lost the run of %s (%s): replayed anew", self.folder, reason(error))
-                forget_ready(self.settings.uri)
+                forget_ready(self.destination.uri)
                 return self._replay(self._client, Target())
 
     def _replay(self, client: MlflowClient, target: Target) -> int:
@@ -146,7 +146,7 @@ class Mirror:
         return sent
 
     def _find_or_create(self, client: MlflowClient, first: Row) -> Target:
-        experiment_id = ensure_ready(self.settings).experiment_id
+        experiment_id = ensure_ready(self.destination)
         run_id = find_run(client, experiment_id, UID_TAG, first["run_uid"])
         if run_id is None:
             tags = {UID_TAG: first["run_uid"]}
@@ -192,7 +192,7 @@ class Mirror:
             elif row["kind"] == "traces":
                 send_traces(
                     client,
-                    self.settings.uri,
+                    self.destination.uri,
                     experiment_id=target.experiment_id,
                     run_id=run_id,
                     path=path,
@@ -204,18 +204,16 @@ class Mirror:
                 log.warning("MLflow keeps files on another machine: %s stays in the run's folder", path)
 
     def _parent_of(self, row: Row) -> str:
-        """The parent run in this tracker: the one given at launch, or the sweep's own."""
-        if row["parent_run_id"] and row["uri"] == self.settings.recorded_uri:
-            return str(row["parent_run_id"])
+        """The sweep's parent run in this tracker."""
         if not row["sweep"]:
             return ""
         if self._parent[0] != row["sweep"]:
-            self._parent = (row["sweep"], parent_run(self.settings, row["sweep"]))
+            self._parent = (row["sweep"], parent_run(self.destination, row["sweep"]))
         return self._parent[1]
 
     def _save(self, target: Target) -> None:
         state = _read_state(self.folder)
-        state["targets"] = {**state.get("targets", {}), self.settings.uri: vars(target)}
+        state["targets"] = {**state.get("targets", {}), self.destination.uri: vars(target)}
         replace_file(RunFolder(self.folder).mirror, json.dumps(state, indent=1))
 
 

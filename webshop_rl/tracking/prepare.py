@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
@@ -14,12 +13,12 @@ from webshop_rl.errors import UserError
 from webshop_rl.storage.files import create_file, read_json, read_original, write_original
 from webshop_rl.storage.folders import Root
 from webshop_rl.tracking.client import connect
-from webshop_rl.tracking.config import TrackingSettings, sqlite_path
+from webshop_rl.tracking.config import Destination, sqlite_path
 from webshop_rl.tracking.database import (
+    as_user_error,
     being_set_up,
     find_or_create_experiment,
     ready_experiment,
-    told_as_user_error,
 )
 from webshop_rl.tracking.reach import check_server
 
@@ -29,34 +28,25 @@ if TYPE_CHECKING:
 PARENT_TAG = "webshop_rl.sweep_uid"
 
 
-@dataclass(frozen=True)
-class TrackerInfo:
-    """A tracker that is ready: absolute sqlite URI or URL, name and id of the experiment."""
-
-    uri: str
-    experiment: str
-    experiment_id: str
-
-
-def check_tracker(settings: TrackingSettings) -> None:
+def check_tracker(destination: Destination) -> None:
     """For the launching process: find out in milliseconds whether the tracker can be used.
 
     A sqlite file is from now on written by this machine alone: network file systems do not lock it.
-    If it is not there yet, `prepare_tracker` or the first run makes it. Does not import mlflow; with
+    If it is not there yet, the first run makes it. Does not import mlflow; with
     tracking=journal nothing is checked, for no tracker is needed.
     Raises: UserError if a server does not answer, or a folder cannot be written.
     """
-    path = sqlite_path(settings.uri)
-    if not settings.mirrored:
+    path = sqlite_path(destination.uri)
+    if not destination.mirrored:
         return
     if path is not None:
-        if path.parent != settings.root and not path.parent.is_dir():
+        if path.parent != destination.root and not path.parent.is_dir():
             raise UserError("no such folder", where=f"tracking.uri: {path.parent}", remedy="make it first")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not os.access(path if path.exists() else path.parent, os.W_OK):
                 raise PermissionError("it is read-only")
-            if writing_host(settings.uri) != socket.gethostname():
+            if writing_host(destination.uri) != socket.gethostname():
                 write_original(_host_path(path), socket.gethostname())
         except OSError as error:
             raise UserError(
@@ -64,28 +54,21 @@ def check_tracker(settings: TrackingSettings) -> None:
                 where=str(path),
                 remedy="set tracking.uri or root, or launch with tracking=journal",
             ) from error
-    elif settings.uri.startswith("http"):
-        check_server(settings.uri, timeout_s=settings.timeout_s)
+    elif destination.uri.startswith("http"):
+        check_server(destination.uri, timeout_s=destination.config.timeout_s)
 
 
-def prepare_tracker(settings: TrackingSettings) -> TrackerInfo:
-    """For the launching process: `check_tracker`, then create database and experiment if need be.
+def ensure_ready(destination: Destination) -> str:
+    """Id of the experiment; database and experiment are created if need be. Free if a sqlite file is ready.
 
     Raises: UserError if the tracker cannot be reached or used.
     """
-    check_tracker(settings)
-    return ensure_ready(settings)
-
-
-def ensure_ready(settings: TrackingSettings) -> TrackerInfo:
-    """For any process: create database and experiment, or find them. Free if a sqlite file is ready."""
-    path = sqlite_path(settings.uri)
+    path = sqlite_path(destination.uri)
     if path is not None:
-        return TrackerInfo(settings.uri, settings.experiment, ready_experiment(path, settings))
-    with told_as_user_error(settings.uri):
-        client = connect(settings.uri, timeout_s=settings.timeout_s)
-        found = find_or_create_experiment(client, settings.experiment, location=None)
-    return TrackerInfo(settings.uri, settings.experiment, found)
+        return ready_experiment(path, destination)
+    with as_user_error(destination.uri):
+        client = connect(destination.uri, timeout_s=destination.config.timeout_s)
+        return find_or_create_experiment(client, destination.experiment, location=None)
 
 
 def may_write_here(uri: str) -> bool:
@@ -99,24 +82,24 @@ def writing_host(uri: str) -> str | None:
     return None if path is None else read_original(_host_path(path))
 
 
-def parent_run(settings: TrackingSettings, sweep: str, tags: dict[str, str] | None = None) -> str:
+def parent_run(destination: Destination, sweep: str, tags: dict[str, str] | None = None) -> str:
     """Id of the sweep's parent run; found if it is there, else created. Needs the tracker."""
-    info = ensure_ready(settings)
-    uid = sweep_uid(settings.root, sweep)
-    with being_set_up(settings.root, "mlflow.parent"), told_as_user_error(settings.uri):
-        client = connect(settings.uri, timeout_s=settings.timeout_s)
-        found = find_run(client, info.experiment_id, PARENT_TAG, uid)
+    experiment_id = ensure_ready(destination)
+    uid = sweep_uid(destination.root, sweep)
+    with being_set_up(destination.root, "mlflow.parent"), as_user_error(destination.uri):
+        client = connect(destination.uri, timeout_s=destination.config.timeout_s)
+        found = find_run(client, experiment_id, PARENT_TAG, uid)
         if found is None:
             marks = {PARENT_TAG: uid, "sweep": sweep, **(tags or {})}
             # A sweep began when it was launched, not when the first of its runs reached the tracker.
-            launched = (read_json(Root(settings.root).sweep(sweep).manifest) or {}).get("created")
+            launched = (read_json(Root(destination.root).sweep(sweep).manifest) or {}).get("created")
             found = client.create_run(
-                info.experiment_id,
+                experiment_id,
                 tags=marks,
                 run_name=sweep,
                 start_time=None if launched is None else int(1000 * launched),
             ).info.run_id
-            store_manifest(client, settings, sweep, found)
+            store_manifest(client, destination, sweep, found)
         elif tags:
             for key, value in tags.items():
                 client.set_tag(found, key, value)
@@ -124,25 +107,25 @@ def parent_run(settings: TrackingSettings, sweep: str, tags: dict[str, str] | No
 
 
 def finish_parent_run(
-    settings: TrackingSettings, sweep: str, run_id: str, status: str, *, ended_ms: int | None = None
+    destination: Destination, sweep: str, run_id: str, status: str, *, ended_ms: int | None = None
 ) -> None:
     """Set the parent's final status, FINISHED, FAILED or KILLED, and store what the sweep lists.
 
     Args:
         ended_ms: when its last run ended, milliseconds since 1970; None for now.
     """
-    with told_as_user_error(settings.uri):
-        client = connect(settings.uri, timeout_s=settings.timeout_s)
-        store_manifest(client, settings, sweep, run_id)
+    with as_user_error(destination.uri):
+        client = connect(destination.uri, timeout_s=destination.config.timeout_s)
+        store_manifest(client, destination, sweep, run_id)
         if ended_ms is not None:
             # All its runs may be older: adopted from other sweeps.
             ended_ms = max(ended_ms, client.get_run(run_id).info.start_time)
         client.set_terminated(run_id, status, end_time=ended_ms)
 
 
-def store_manifest(client: MlflowClient, settings: TrackingSettings, sweep: str, run_id: str) -> None:
+def store_manifest(client: MlflowClient, destination: Destination, sweep: str, run_id: str) -> None:
     """Store what the sweep lists as a file of its parent run, for who reads the tracker from elsewhere."""
-    path = Root(settings.root).sweep(sweep).manifest
+    path = Root(destination.root).sweep(sweep).manifest
     if path.is_file() and stores_here(client.get_run(run_id).info.artifact_uri):
         client.log_artifact(run_id, str(path))
 

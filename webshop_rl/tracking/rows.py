@@ -1,7 +1,7 @@
 """Rows of a run's journal: one JSON object a line, and how to read them.
 
     {"kind": "run", "ts_ms": ..., "run_uid": ..., "run_name": ..., "experiment": ..., "uri": ...,
-     "parent_run_id": "", "sweep": ""}
+     "sweep": ""}
     {"kind": "state", "ts_ms": ..., "status": "RUNNING", "error": ""}
     {"kind": "params", "ts_ms": ..., "params": {"lr": "5e-06", ...}}
     {"kind": "tags", "ts_ms": ..., "tags": {"seed": "0", ...}}
@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +28,6 @@ KINDS = ("run", "state", "params", "tags", "metrics", "artifact", "traces")
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Point:
-    """One value of a metric: update step, milliseconds since 1970, value."""
-
-    step: int
-    ts_ms: int
-    value: float
 
 
 def encode(row: Mapping[str, Any]) -> bytes:
@@ -106,21 +96,3 @@ def _corrupt(path: Path, offset: int, error: ValueError) -> UserError:
 def read_rows(path: Path) -> list[Row]:
     """All complete rows of a journal. Raises: UserError on a damaged line."""
     return [row for _, row in scan(path)]
-
-
-def metric_history(path: Path, key: str) -> list[Point]:
-    """The values of one metric, in the order in which they were logged."""
-    return [
-        Point(row["step"], row["ts_ms"], row["metrics"][key])
-        for _, row in scan(path)
-        if row["kind"] == "metrics" and key in row["metrics"]
-    ]
-
-
-def last_values(path: Path) -> dict[str, Point]:
-    """The newest value of every metric."""
-    newest: dict[str, Point] = {}
-    for _, row in scan(path):
-        if row["kind"] == "metrics":
-            newest |= {k: Point(row["step"], row["ts_ms"], v) for k, v in row["metrics"].items()}
-    return newest

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webshop_rl.cli import command
+from webshop_rl.config.groups import TrackingConfig
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.lock import Busy
 from webshop_rl.tracking.client import reason
-from webshop_rl.tracking.config import TrackingSettings, default_uri, sqlite_path, tracker_uri
+from webshop_rl.tracking.config import Destination, default_uri, sqlite_path, tracker_uri
 from webshop_rl.tracking.database import create_database
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import check_tracker, may_write_here, writing_host
@@ -46,9 +47,9 @@ def sync_run(run_dir: Path, uri: str | None = None, *, timeout_s: float = 30.0) 
     Raises: UserError if the journal is damaged, or the sqlite file is another machine's to write;
         lock.Busy if another process replays this run all the time; what mlflow raises if it is away.
     """
-    settings, status, name = _settings(run_dir, uri, timeout_s)
-    _refuse_foreign(settings.uri)
-    mirror = Mirror(run_dir, settings)
+    destination, status, name = _destination(run_dir, uri, timeout_s)
+    _refuse_foreign(destination.uri)
+    mirror = Mirror(run_dir, destination)
     mirror.forget_lost()
     rows = mirror.sync(wait_s=_WAIT_S)
     return Synced(name, mirror.target().run_id, rows, status)
@@ -69,7 +70,7 @@ def find_runs(folder: Path) -> list[Path]:
     return found
 
 
-def _settings(run_dir: Path, uri: str | None, timeout_s: float) -> tuple[TrackingSettings, str, str]:
+def _destination(run_dir: Path, uri: str | None, timeout_s: float) -> tuple[Destination, str, str]:
     run = RunFolder(run_dir.resolve())
     identity: Row = {}
     status, place = "RUNNING", ""
@@ -87,8 +88,9 @@ def _settings(run_dir: Path, uri: str | None, timeout_s: float) -> tuple[Trackin
     if place and recorded == default_uri(RunFolder(Path(place)).root.path):
         recorded = ""  # the tracker of the root, wherever that is by now
     target = tracker_uri(uri or recorded, root)
-    settings = TrackingSettings("mlflow", target, identity["experiment"], root, timeout_s=timeout_s)
-    return settings, status, str(identity["run_name"])
+    # The command replays at once: of the times, only that of an answer matters.
+    config = TrackingConfig("mlflow", target, timeout_s, timeout_s, timeout_s, traces=0)
+    return Destination(config, root, identity["experiment"]), status, str(identity["run_name"])
 
 
 def _refuse_foreign(uri: str) -> None:
@@ -110,11 +112,11 @@ def sync_all(
     known: dict[str, str] = {}
     for run_dir in folders:
         try:
-            settings = _settings(run_dir, uri, timeout_s)[0]
-            if settings.uri not in known:
-                known[settings.uri] = _problem(settings)
-            if known[settings.uri]:
-                yield run_dir, known[settings.uri]
+            destination = _destination(run_dir, uri, timeout_s)[0]
+            if destination.uri not in known:
+                known[destination.uri] = _problem(destination)
+            if known[destination.uri]:
+                yield run_dir, known[destination.uri]
             else:
                 yield run_dir, sync_run(run_dir, uri, timeout_s=timeout_s)
         except (UserError, Busy) as error:
@@ -123,12 +125,12 @@ def sync_all(
             yield run_dir, f"MLflow: {reason(error)}"
 
 
-def _problem(settings: TrackingSettings) -> str:
+def _problem(destination: Destination) -> str:
     """One line on why this tracker takes nothing, or ""."""
     try:
-        _refuse_foreign(settings.uri)
-        check_tracker(settings)
-        if (database := sqlite_path(settings.uri)) is not None:
+        _refuse_foreign(destination.uri)
+        check_tracker(destination)
+        if (database := sqlite_path(destination.uri)) is not None:
             create_database(database)
     except UserError as error:
         return str(error)

@@ -1,11 +1,11 @@
 """What a run calls to be recorded.
 
-    with open_tracker(folder, settings, run_name=..., params=..., tags=...) as tracker:
+    with open_tracker(folder, destination, run_name=..., params=..., tags=...) as tracker:
         tracker.metrics(step, {"train/score": 0.25})
         tracker.flush()            # once an update, and always before a checkpoint is written
 
-Leaving the block marks the run FINISHED, Ctrl-C KILLED, an exception FAILED, unless its class says
-otherwise in an attribute `run_status` (a preempted run has not failed). Only rank 0 records.
+Leaving the block marks the run FINISHED, Ctrl-C KILLED, an exception FAILED, unless `finish` was called in
+it (a preempted run has not failed). Only rank 0 records.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import os
 import re
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from webshop_rl.errors import UserError
 from webshop_rl.storage.files import replace_file
@@ -28,14 +29,14 @@ from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.lock import STALE_S, Busy, FolderLock
 from webshop_rl.tracking import names
 from webshop_rl.tracking.background import BackgroundMirror
-from webshop_rl.tracking.config import TrackingSettings
+from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.journal import Journal, Mismatch
 from webshop_rl.tracking.mirror import Mirror, run_id_of
 from webshop_rl.tracking.prepare import may_write_here
 
 log = logging.getLogger(__name__)
 
-STATUSES = ("FINISHED", "FAILED", "KILLED", "SCHEDULED")
+STATUSES = ("FINISHED", "FAILED", "KILLED")
 TABLES_TAG = "mlflow.loggedArtifacts"
 # MLflow shows it at the head of a run's page.
 DESCRIPTION_TAG = "mlflow.note.content"
@@ -43,8 +44,8 @@ _STOPPED_WAIT_S = 5.0  # a cluster kills what does not end soon after its signal
 _KEY = re.compile(r"[\w\-. :/]{1,250}")
 
 
-class NullTracker:
-    """A tracker that records nothing: for every rank but the first."""
+class Tracker:
+    """What a run calls to be recorded; this one records nothing: it is that of every rank but the first."""
 
     mismatches: Sequence[Mismatch] = ()
 
@@ -74,7 +75,7 @@ class NullTracker:
         """Id of the MLflow run, once it has one."""
         return None
 
-    def __enter__(self) -> NullTracker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -85,16 +86,15 @@ class NullTracker:
         elif isinstance(error, KeyboardInterrupt):
             self.finish("KILLED")
         else:
-            status = getattr(error, "run_status", "FAILED")
-            self.finish(status, error if status == "FAILED" else None)
+            self.finish("FAILED", error)
 
 
-class Tracker(NullTracker):
+class JournalTracker(Tracker):
     """The record of one run: journal first, MLflow in the background. Made by `open_tracker`."""
 
-    def __init__(self, folder: Path, settings: TrackingSettings, lock: FolderLock) -> None:
+    def __init__(self, folder: Path, destination: Destination, lock: FolderLock) -> None:
         self.folder = folder
-        self.settings = settings
+        self.destination = destination
         self._lock = lock
         self._journal = Journal(folder, may_write=lock.held)
         self._background: BackgroundMirror | None = None
@@ -109,7 +109,7 @@ class Tracker(NullTracker):
     @property
     def run_id(self) -> str | None:
         """Id of the MLflow run, once it has one."""
-        return run_id_of(self.folder, self.settings.uri)
+        return run_id_of(self.folder, self.destination.uri)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Values at an update step; a (name, step) recorded before a resume is compared, not repeated.
@@ -151,14 +151,14 @@ class Tracker(NullTracker):
         self.tags({TABLES_TAG: json.dumps(self._tables)})
 
     def traces(self, name: str, episodes: Iterable[Mapping[str, Any]]) -> None:
-        """Write episodes as traces/<name>.json and have the first `settings.traces` shown in MLflow.
+        """Write episodes as traces/<name>.json and have the first `tracking.traces` shown in MLflow.
 
         Args:
             name: file name without its ending; with the run and the index it identifies a trace.
             episodes: each {"goal": str, "score": float, "turns": [{"page", "reply", "action", "reward"}]};
                 further keys are kept as attributes.
         """
-        chosen = [dict(episode) for _, episode in zip(range(self.settings.traces), episodes, strict=False)]
+        chosen = [dict(episode) for episode in islice(episodes, self.destination.config.traces)]
         if chosen:
             path = RunFolder(self.folder).trace_file(name)
             replace_file(path, json.dumps(chosen, ensure_ascii=False))
@@ -172,9 +172,9 @@ class Tracker(NullTracker):
         self._journal.flush()
 
     def finish(self, status: str = "FINISHED", error: BaseException | None = None) -> None:
-        """End the record: FINISHED, FAILED, KILLED (stopped) or SCHEDULED (will be resumed).
+        """End the record: FINISHED, FAILED, or KILLED, stopped and to be resumed.
 
-        Waits at most settings.final_sync_s for MLflow, 5 s if the run is to be resumed; what it has not
+        Waits at most tracking.final_sync_s for MLflow, 5 s if the run is to be resumed; what it has not
         taken then is left for the resume, or for webshop_rl.tracking.sync. A second call does nothing.
         """
         if not self._open:
@@ -190,8 +190,8 @@ class Tracker(NullTracker):
                 log.warning("resume not exact: %d values differ from those before it", len(self.mismatches))
             self._journal.state(status, "" if error is None else _first_line(error))
             self._journal.close()
-            wait_s = self.settings.final_sync_s
-            if status in ("KILLED", "SCHEDULED"):
+            wait_s = self.destination.config.final_sync_s
+            if status == "KILLED":
                 wait_s = min(wait_s, _STOPPED_WAIT_S)
             if self._background and not self._background.finish(wait_s):
                 root = self.folder.parent
@@ -208,10 +208,10 @@ class Tracker(NullTracker):
         self._journal.params(_as_text(params))
         self._journal.tags(_as_text(tags))
         self._journal.flush()
-        if not self.settings.mirrored:
+        if not self.destination.mirrored:
             return
-        if may_write_here(self.settings.uri):
-            self._background = BackgroundMirror(Mirror(self.folder, self.settings))
+        if may_write_here(self.destination.uri):
+            self._background = BackgroundMirror(Mirror(self.folder, self.destination))
         else:
             log.warning("the sqlite tracker is the launching machine's to write: this run keeps its journal")
 
@@ -228,31 +228,29 @@ class Tracker(NullTracker):
 
 def open_tracker(
     run_dir: Path,
-    settings: TrackingSettings,
+    destination: Destination,
     *,
     run_name: str,
     params: Mapping[str, Any],
     tags: Mapping[str, Any],
-    parent_run_id: str | None = None,
     sweep: str | None = None,
     rank: int = 0,
-) -> NullTracker:
+) -> Tracker:
     """Begin or continue a run's record; call it before the checkpoint is read, for it locks the folder.
 
     Args:
         run_dir: <root>/runs/<signature>.
-        settings: from tracking.config.resolve.
+        destination: where it is recorded.
         run_name: what MLflow shows.
         params: what determines the run, flattened; the same at every attempt.
         tags: what may differ between attempts (host, commit, ...).
-        parent_run_id: the sweep's parent in MLflow, if it was created at launch.
-        sweep: the sweep's name; without parent_run_id the parent is found or created by it.
+        sweep: the sweep's name; its parent run in MLflow is found or created by it.
         rank: of this process; only rank 0 records.
     Raises: UserError if another process is at work on this run, or the journal is damaged;
         ValueError if a param differs from an earlier attempt's, or MLflow would refuse a key.
     """
     if rank != 0:
-        return NullTracker()
+        return Tracker()
     lock = RunFolder(run_dir).record_lock
     try:
         lock.acquire(wait_s=1.5 * STALE_S)
@@ -263,12 +261,11 @@ def open_tracker(
             remedy="wait for it, or end it; the same command resumes the run",
         ) from error
     try:
-        tracker = Tracker(run_dir, settings, lock)
+        tracker = JournalTracker(run_dir, destination, lock)
         identity = {
             "run_name": run_name,
-            "experiment": settings.experiment,
-            "uri": settings.recorded_uri,
-            "parent_run_id": parent_run_id or "",
+            "experiment": destination.experiment,
+            "uri": destination.recorded_uri,
             "sweep": sweep or "",
         }
         tracker.begin(identity, params, tags)

@@ -30,7 +30,7 @@ from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.guided import GuidedCollector
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.folders import RunFolder
-from webshop_rl.tracking.tracker import NullTracker
+from webshop_rl.tracking.tracker import Tracker
 from webshop_rl.training.checkpoint import (
     Checkpoint,
     find_checkpoints,
@@ -111,7 +111,7 @@ class Trainer:
         val_goals: Sequence[Goal],
         vstar: VstarSource | None,
         config: RunConfig,
-        tracker: NullTracker,
+        tracker: Tracker,
         folder: Path,
         group: Processes,
         stop: StopRequest,

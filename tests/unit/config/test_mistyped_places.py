@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from tests.support.tracking import destination
 from webshop_rl.config import register, validate
 from webshop_rl.config.hydra_adapter import CONF
 from webshop_rl.errors import UserError
 from webshop_rl.tracking import serve, sync
-from webshop_rl.tracking.config import TrackingSettings
 from webshop_rl.tracking.prepare import check_tracker
 
 
@@ -24,7 +24,7 @@ def test_an_empty_root_is_refused() -> None:
 
 
 def test_a_database_in_no_folder_makes_none(tmp_path: Path) -> None:
-    settings = TrackingSettings("mlflow", f"sqlite:///{tmp_path}/nowhere/a.db", "e", tmp_path / "runs")
+    settings = destination(tmp_path / "runs", f"sqlite:///{tmp_path}/nowhere/a.db")
     with pytest.raises(UserError, match=r"^tracking\.uri: .*nowhere: no such folder"):
         check_tracker(settings)
     assert list(tmp_path.iterdir()) == []
@@ -32,7 +32,7 @@ def test_a_database_in_no_folder_makes_none(tmp_path: Path) -> None:
 
 def test_a_new_root_is_made(tmp_path: Path) -> None:
     root = tmp_path / "new"
-    check_tracker(TrackingSettings("mlflow", f"sqlite:///{root}/mlflow.db", "e", root))
+    check_tracker(destination(root, f"sqlite:///{root}/mlflow.db"))
     assert root.is_dir()
 
 

@@ -17,7 +17,7 @@ from webshop_rl.evaluation.records import episode_record
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.tracking.names import BASELINES
-from webshop_rl.tracking.tracker import NullTracker
+from webshop_rl.tracking.tracker import Tracker
 from webshop_rl.training.processes import Processes
 
 
@@ -38,7 +38,7 @@ def test_every_scripted_policy_has_metrics() -> None:
     assert set(POLICIES) == set(BASELINES)
 
 
-class Record(NullTracker):
+class Record(Tracker):
     """Remembers what it is given."""
 
     def __init__(self) -> None:

@@ -2,19 +2,18 @@
 
 from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from tests.support.paths import CONF
+from tests.support.tracking import destination
 from webshop_rl.config.fields import facts_on, violation
 from webshop_rl.config.groups import TrackingConfig
 from webshop_rl.errors import UserError
 from webshop_rl.tracking.config import (
-    TrackingSettings,
+    Destination,
     default_uri,
-    resolve,
     sqlite_path,
     tracker_uri,
 )
@@ -27,8 +26,7 @@ def test_config_file_sets_every_field_within_its_range(name, tmp_path):
     assert set(values) == {f.name for f in fields(TrackingConfig)}
     for field in fields(TrackingConfig):
         assert violation(values[field.name], facts_on(field)) is None
-    settings = resolve(SimpleNamespace(**values), root=tmp_path, experiment="x")
-    assert settings.mirrored == (name == "mlflow")
+    assert Destination(TrackingConfig(**values), tmp_path, "x").mirrored == (name == "mlflow")
 
 
 def test_default_tracker_is_an_absolute_sqlite_file_whatever_the_working_directory(tmp_path, monkeypatch):
@@ -48,8 +46,8 @@ def test_a_uri_mlflow_cannot_track_to_is_refused(uri):
 
 
 def test_records_name_the_roots_own_tracker_without_its_place(tmp_path):
-    own = TrackingSettings("mlflow", default_uri(tmp_path), "e", tmp_path)
+    own = destination(tmp_path, default_uri(tmp_path))
     assert own.recorded_uri == ""
     assert tracker_uri(own.recorded_uri, tmp_path / "moved") == default_uri(tmp_path / "moved")
-    other = TrackingSettings("mlflow", "sqlite:////elsewhere/a.db", "e", tmp_path)
+    other = destination(tmp_path, "sqlite:////elsewhere/a.db")
     assert other.recorded_uri == other.uri

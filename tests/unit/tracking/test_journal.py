@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from tests.support.tracking import Point, last_values, metric_history
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking import rows
@@ -42,7 +43,7 @@ def test_special_and_awkward_numbers_come_back_as_they_were(tmp_path):
     for line in journal.path.read_text().splitlines():
         json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     for key, value in values.items():
-        (point,) = rows.metric_history(journal.path, key)
+        (point,) = metric_history(journal.path, key)
         assert point.step == 7
         assert point.value == value or (math.isnan(value) and math.isnan(point.value))
 
@@ -59,7 +60,7 @@ def test_torn_at_every_byte_of_the_last_row(tmp_path):
         journal.metrics(3, {"train/score": 0.3})
         journal.metrics(4, {"train/score": 0.4})
         journal.close()
-        assert [p.step for p in rows.metric_history(path, "train/score")] == [1, 2, 3, 4], length
+        assert [p.step for p in metric_history(path, "train/score")] == [1, 2, 3, 4], length
         assert not journal.mismatches
         torn = whole[len(kept) : length]
         if len(torn) == len(whole) - len(kept) - 1:  # all but the newline: the row was whole
@@ -92,10 +93,10 @@ def test_rows_computed_again_are_compared_not_appended(tmp_path, caplog):
     journal.metrics(3, {"train/score": 0.30000000000000004, "time/learn_s": 9.0, "optim/loss": 1.0})
     journal.metrics(4, {"train/score": 0.4})
     journal.close()
-    history = rows.metric_history(journal.path, "train/score")
+    history = metric_history(journal.path, "train/score")
     assert [(p.step, p.value) for p in history] == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)]
-    assert [p.value for p in rows.metric_history(journal.path, "time/learn_s")] == [1.0, 1.0, 1.0]
-    assert [p.step for p in rows.metric_history(journal.path, "optim/loss")] == [3]
+    assert [p.value for p in metric_history(journal.path, "time/learn_s")] == [1.0, 1.0, 1.0]
+    assert [p.step for p in metric_history(journal.path, "optim/loss")] == [3]
     # Tolerance 0: one bit differs, and the wall-clock metric is let through.
     (mismatch,) = journal.mismatches
     assert (mismatch.key, mismatch.step) == ("train/score", 3)
@@ -113,7 +114,7 @@ def test_the_same_run_keeps_its_uid_and_an_unchanged_tag_is_not_repeated(tmp_pat
     uids = set()
     for _ in range(2):
         journal = Journal(tmp_path)
-        journal.run(run_name="a", experiment="e", uri="u", parent_run_id="", sweep="")
+        journal.run(run_name="a", experiment="e", uri="u", sweep="")
         journal.params({"lr": "1"})
         journal.tags({"seed": "0"})
         journal.close()
@@ -142,7 +143,7 @@ def test_full_disk_leaves_whole_rows_and_loses_none(tmp_path, monkeypatch):
     assert journal.path.read_bytes().endswith(b"}\n")
     monkeypatch.setattr(os, "write", real)
     journal.close()
-    assert [p.step for p in rows.metric_history(journal.path, "train/score")] == [1, 2]
+    assert [p.step for p in metric_history(journal.path, "train/score")] == [1, 2]
 
 
 def test_nothing_is_written_once_another_process_has_taken_over(tmp_path):
@@ -159,4 +160,4 @@ def test_nothing_is_written_once_another_process_has_taken_over(tmp_path):
 
 def test_last_values_are_the_newest(tmp_path):
     path = write(tmp_path, 1, 2, 3).path
-    assert rows.last_values(path)["train/score"] == rows.Point(3, 1_002_000, 0.3)
+    assert last_values(path)["train/score"] == Point(3, 1_002_000, 0.3)

@@ -6,12 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.tracking import destination
 from webshop_rl.storage.lock import Busy, FolderLock
 from webshop_rl.tracking import mirror as mirror_module
-from webshop_rl.tracking.config import TrackingSettings
 from webshop_rl.tracking.journal import Journal
 from webshop_rl.tracking.mirror import Mirror, run_id_of
-from webshop_rl.tracking.prepare import TrackerInfo
 
 
 class Cut(Exception):
@@ -88,18 +87,19 @@ class MemoryTracker:
 def tracker(monkeypatch):
     memory = MemoryTracker()
     monkeypatch.setattr(mirror_module, "connect", lambda uri, timeout_s: memory)
-    monkeypatch.setattr(mirror_module, "ensure_ready", lambda s: TrackerInfo(s.uri, s.experiment, "0"))
+    monkeypatch.setattr(mirror_module, "ensure_ready", lambda destination: "0")
+    monkeypatch.setattr(mirror_module, "parent_run", lambda destination, sweep: {"s": "parent7"}[sweep])
     return memory
 
 
 def settings(root):
-    return TrackingSettings("mlflow", "http://tracker", "e", root)
+    return destination(root, "http://tracker")
 
 
 def record(folder, *, num_steps=30, num_keys=40):
     """A run with 1200 values, 250 params, tags, an artifact and an end: about ten requests."""
     journal = Journal(folder)
-    journal.run(run_name="apo", experiment="e", uri="http://tracker", parent_run_id="parent7", sweep="s")
+    journal.run(run_name="apo", experiment="e", uri="http://tracker", sweep="s")
     journal.state("RUNNING")
     journal.params({f"p{i}": str(i) for i in range(250)})
     journal.tags({"seed": "0"})
@@ -182,7 +182,7 @@ def test_rows_written_since_are_sent_alone(tmp_path, tracker):
 def test_values_over_the_limits_are_cut_and_say_so(tmp_path, tracker):
     folder = tmp_path / "runs" / "a"
     journal = Journal(folder)
-    journal.run(run_name="a", experiment="e", uri="u", parent_run_id="", sweep="")
+    journal.run(run_name="a", experiment="e", uri="u", sweep="")
     journal.params({"long": "x" * 7000, "fits": "y" * 6000})
     journal.tags({f"t{i}": "\u00e9" * 9000 for i in range(120)})
     journal.close()
@@ -199,7 +199,7 @@ def test_another_tracker_is_filled_from_the_beginning(tmp_path, tracker, monkeyp
     record(folder)
     Mirror(folder, settings(tmp_path)).sync()
     tracker.__init__()
-    other = TrackingSettings("mlflow", "http://other", "e", tmp_path)
+    other = destination(tmp_path, "http://other")
     monkeypatch.setattr(mirror_module, "parent_run", lambda s, sweep: f"parent of {sweep}")
     Mirror(folder, other).sync()
     # The parent was made in the first tracker; here it is the sweep's own.

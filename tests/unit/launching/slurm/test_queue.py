@@ -19,7 +19,7 @@ from webshop_rl.launching.slurm.queue import SlurmQueue
 from webshop_rl.launching.sweep import Sweep
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import RunStatus, State, read_status
-from webshop_rl.tracking.config import resolve
+from webshop_rl.tracking.config import Destination
 
 
 class Answers(JobsWatch):
@@ -42,7 +42,7 @@ def _queue(root: Path, status: RunStatus, job: Job) -> tuple[SlurmQueue, RunFold
     words = ("hardware=slurm_cpu", "hardware.threads=null", "hardware.restarts=2", f"root={root}")
     config = as_typed(composed(*words))
     queue = SlurmQueue(
-        Sweep("s", config, resolve(config.tracking, root=root, experiment="e"), "slurm"),
+        Sweep("s", config, Destination(config.tracking, root, "e"), "slurm"),
         [],
         [folder],
         code=root,
