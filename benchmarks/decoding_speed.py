@@ -139,7 +139,8 @@ def _setting(name: str, overrides: Sequence[str], num_episodes: int) -> Setting:
     shop = build_shop(config.env)
     agent = build_agent(config.model, shop, critic=False, device=torch.device("cpu"))
     goals = goals_of(shop.goals("train"), 0, max(1, num_episodes // GROUP_SIZE), 0)
-    return Setting(name, shop, agent, Acting.of(config.rollout, agent), group_specs(goals, GROUP_SIZE, 0, 0))
+    acting = Acting.of(config.rollout, config.view, agent)
+    return Setting(name, shop, agent, acting, group_specs(goals, GROUP_SIZE, 0, 0))
 
 
 def measure(setting: Setting, repeats: int) -> None:

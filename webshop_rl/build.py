@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from webshop_rl.algos.algorithm import Algorithm
-from webshop_rl.config.groups import AlgoConfig, EnvConfig, ModelConfig
+from webshop_rl.config.groups import AlgoConfig, EnvConfig, ModelConfig, ViewConfig
 from webshop_rl.config.schema import RolloutConfig
 from webshop_rl.config.walk import facts_of
 from webshop_rl.construct import construct, construct_shop
@@ -55,8 +55,8 @@ class Acting:
     rollout: RolloutConfig
 
     @staticmethod
-    def of(rollout: RolloutConfig, agent: Agent) -> Acting:
-        """From `rollout` and the agent's codec."""
+    def of(rollout: RolloutConfig, view: ViewConfig, agent: Agent) -> Acting:
+        """From `rollout`, `view` and the agent's codec."""
         prompter = Prompter(
             agent.codec,
             product_labels=agent.product_labels,
@@ -64,6 +64,7 @@ class Acting:
             few_shot=rollout.few_shot,
             list_actions=rollout.list_actions,
             max_page_tokens=agent.max_page_tokens,
+            compact=view if view.pages == "compact" else None,
         )
         return Acting(prompter, rollout)
 

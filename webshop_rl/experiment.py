@@ -154,7 +154,7 @@ def _build(
     agent = build_agent(
         cfg.model, shop, critic=algorithm.needs_critic, device=choose_device(cfg.hardware.device)
     )
-    acting = Acting.of(cfg.rollout, agent)
+    acting = Acting.of(cfg.rollout, cfg.view, agent)
     collector = acting.collector(
         agent,
         shop,

@@ -21,11 +21,13 @@ WAYS = {
     "admissible, think": THINK,
     "admissible, think, segments": (*THINK, *DROP, "rollout.max_reply_tokens=24"),
     "admissible, distractors": ("env.distractors=4", "rollout.max_query_words=3"),
+    "admissible, compact pages": ("view=compact", "env.distractors=4"),
     "free": FREE,
     "free, T .7": (*FREE, "rollout.temperature=0.7"),
     "free, T .7, top_p .9": (*FREE, "rollout.temperature=0.7", "rollout.top_p=0.9"),
     "free, think": (*FREE, *THINK, "rollout.list_actions=true"),
     "free, segments": (*FREE, *DROP),
+    "free, segments, compact pages": (*FREE, *DROP, "view=compact"),
     "free, think, T .7, top_p .9, segments": (
         *FREE, *THINK, *DROP, "rollout.temperature=0.7", "rollout.top_p=0.9",
     ),

@@ -105,7 +105,7 @@ def build(
         agent = build_agent(cfg.model, shop, critic=algorithm.needs_critic, device=CPU)
         if sharpen != 1:
             _sharpen(agent, sharpen)
-    acting = Acting.of(cfg.rollout, agent)
+    acting = Acting.of(cfg.rollout, cfg.view, agent)
     collector = acting.collector(agent, shop, keep_last_page=algorithm.needs_critic)
     return Parts(cfg, shop, agent, acting, algorithm, collector)
 

@@ -93,6 +93,20 @@ class AlgoConfig(ConfigGroup):
 
 
 @dataclass
+class ViewConfig(ConfigGroup):
+    """How the policy is shown a page; schema of conf/view/*.yaml, whose comments explain the keys."""
+
+    pages: str = choice("full", "compact")
+    instruction_tokens: int = ranged(ge=8)
+    result_title_tokens: int = ranged(ge=0)
+    result_prices: bool = ranged()
+    title_tokens: int = ranged(ge=0)
+    option_tokens: int = ranged(ge=1)
+    sub_page_tokens: int = ranged(ge=0)
+    buttons: bool = ranged()
+
+
+@dataclass
 class LoraConfig:
     """Low-rank adapters; the reference policy is then the same weights with the adapter off.
 

@@ -13,6 +13,7 @@ from webshop_rl.config.groups import (
     ModelConfig,
     SweepConfig,
     TrackingConfig,
+    ViewConfig,
 )
 
 EXISTING_RUNS = "it says what becomes of runs that exist"
@@ -87,6 +88,7 @@ class RunConfig:
     env: EnvConfig = ranged(decides=("evaluated", "reference", "scripted"))
     algo: AlgoConfig = ranged()
     model: ModelConfig = ranged(decides=("evaluated", "reference"))
+    view: ViewConfig = ranged(decides=("evaluated", "reference"))
     hardware: HardwareConfig = ranged(
         affects_result=False,
         one_a_sweep="one launcher serves the whole sweep, with one kind of hardware",

@@ -142,7 +142,7 @@ def _play_network(
     agent = build_agent(cfg.model, home, critic=critic, device=choose_device(cfg.hardware.device))
     if checkpoint is not None:
         _load(checkpoint, agent)
-    collector = Acting.of(cfg.rollout, agent).collector(agent, shop, report=report)
+    collector = Acting.of(cfg.rollout, cfg.view, agent).collector(agent, shop, report=report)
     return play_network(collector, specs, cfg.evaluation.temperature, Processes())
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from webshop_rl.config.groups import ViewConfig
 from webshop_rl.envs.types import Goal, Page
 from webshop_rl.models.codec import Codec
+from webshop_rl.models.views import CUT, CompactPages, Shown, View, cut_to, full_text, label_targets
 
 _SYSTEM = (
     "You shop on a web site. Each message shows a page; answer with exactly one action: "
@@ -25,45 +27,7 @@ _EXAMPLES = (
     "Page: a white lamp, the wrong one -> click[back to search]\n"
     "Page: Search -> search[desk lamp black]",
 )
-_CUT = " ..."
-
-
-@dataclass(frozen=True)
-class View:
-    """A page as it is shown to the policy.
-
-    Attributes:
-        text: what the prompt holds.
-        labels: click targets as shown -> as the shop names them.
-        page: the page itself.
-    """
-
-    text: str
-    labels: dict[str, str]
-    page: Page
-
-
-def view_page(page: Page, *, product_labels: str, repeat_instruction: bool, list_actions: bool) -> View:
-    """Render a page for the policy.
-
-    Args:
-        product_labels: "asin" keeps the shop's names of results; "rank" shows "item 1", "item 2", ...
-            which a small model can learn to click without spelling ten letters.
-        repeat_instruction: whether the text holds the instruction (needed only once a transcript).
-        list_actions: append the admissible actions.
-    """
-    text = page.text if repeat_instruction else page.body
-    names = {target: target for target in page.clickables}
-    numbered = all(product == str(rank) for rank, product in enumerate(page.products, start=1))
-    if product_labels == "rank" and not numbered:
-        for rank, product in enumerate(page.products, start=1):
-            names[product] = f"item {rank}"
-            text = text.replace(product.upper(), f"item {rank}").replace(product, f"item {rank}")
-    labels = {shown: target for target, shown in names.items()}
-    if list_actions:
-        actions = [*(["search[words]"] if page.can_search else []), *(f"click[{name}]" for name in labels)]
-        text += "\nActions: " + ", ".join(actions)
-    return View(text, labels, page)
+_COMPACT = " A page that you have seen already is only named: same results, same item."
 
 
 @dataclass(frozen=True)
@@ -72,9 +36,10 @@ class Prompter:
 
     Args:
         codec: the model's tokenizer and transcript frame.
-        product_labels, list_actions: as in view_page.
-        think, few_shot: as the config keys of rollout.
+        product_labels: how results are named, see views.label_targets.
+        think, few_shot, list_actions: as the config keys of rollout.
         max_page_tokens: a longer page is cut at its end and marked "...".
+        compact: the budgets of compact pages, which max_page_tokens does not concern; None for whole pages.
     """
 
     codec: Codec
@@ -83,49 +48,54 @@ class Prompter:
     few_shot: int = 0
     list_actions: bool = False
     max_page_tokens: int = 512
+    compact: ViewConfig | None = None
 
-    def view(self, page: Page, *, first: bool) -> View:
-        """The page as shown at this place of a transcript."""
-        return view_page(
-            page,
-            product_labels=self.product_labels,
-            repeat_instruction=first,
-            list_actions=self.list_actions,
-        )
+    def first_view(self, goal: Goal, page: Page) -> View:
+        """The page as shown where a transcript starts, the instruction before it."""
+        labels = label_targets(page, self.product_labels)
+        if self.compact is None:
+            return self._view(page, labels, full_text(page, labels, with_instruction=True))
+        pages = CompactPages(self.compact, self.codec)
+        text = f"{pages.instruction(goal.instruction)}\n{pages.text(page, labels, {})}"
+        return self._view(page, labels, text)
 
-    def opening(self, goal: Goal, view: View) -> list[int]:
+    def view(self, page: Page, shown: Shown) -> View:
+        """The page as shown further on.
+
+        Args:
+            shown: kind of page -> identity of the last one of that kind in the transcript.
+        """
+        labels = label_targets(page, self.product_labels)
+        if self.compact is None:
+            return self._view(page, labels, full_text(page, labels, with_instruction=False))
+        return self._view(page, labels, CompactPages(self.compact, self.codec).text(page, labels, shown))
+
+    def _view(self, page: Page, labels: dict[str, str], text: str) -> View:
+        if self.list_actions:
+            search = ["search[words]"] if page.can_search else []
+            text += "\nActions: " + ", ".join([*search, *(f"click[{name}]" for name in labels)])
+        if self.compact is None:
+            text = cut_to(text, self.max_page_tokens, self.codec)
+        return View(text, labels, page)
+
+    def opening(self, view: View) -> list[int]:
         """Context tokens up to the first reply."""
         first = "item 1" if self.product_labels == "rank" else "b07xyz1234"
-        system = _SYSTEM + (_THINK if self.think else "")
+        system = _SYSTEM + (_COMPACT if self.compact else "") + (_THINK if self.think else "")
         if self.few_shot:
             system += "\n\nExamples:\n" + "\n\n".join(_EXAMPLES[: self.few_shot]).format(first=first)
-        return self.codec.frame_opening(system, self._fit(view.text))
+        return self.codec.frame_opening(system, view.text)
 
     def page(self, view: View, *, reply_ended: bool) -> list[int]:
         """Context tokens between two replies."""
-        return self.codec.frame_page(self._fit(view.text), reply_ended=reply_ended)
+        return self.codec.frame_page(view.text, reply_ended=reply_ended)
 
     def page_within(self, view: View, room_tokens: int, *, reply_ended: bool) -> list[int]:
         """`page`, its text cut to fit into room_tokens; [] if not even its frame fits."""
         tokens = self.page(view, reply_ended=reply_ended)
         if len(tokens) <= room_tokens:
             return tokens
-        frame = len(self.codec.frame_page(_CUT, reply_ended=reply_ended))
-        cut = replace(self, max_page_tokens=max(0, room_tokens - frame))
-        tokens = cut.page(view, reply_ended=reply_ended)
+        frame = len(self.codec.frame_page(CUT, reply_ended=reply_ended))
+        text = cut_to(view.text, max(0, room_tokens - frame), self.codec)
+        tokens = self.page(replace(view, text=text), reply_ended=reply_ended)
         return tokens if len(tokens) <= room_tokens else []
-
-    def _fit(self, text: str) -> str:
-        # About one token a character at worst: only texts that may be too long are counted.
-        if len(text) <= self.max_page_tokens:
-            return text
-        num_tokens = len(self.codec.encode(text))
-        words = text.split(" ")
-        kept = len(words)
-        while num_tokens > self.max_page_tokens and kept:
-            # In proportion, then a little less: two or three looks instead of one a word.
-            kept = min(kept - 1, kept * self.max_page_tokens // num_tokens)
-            num_tokens = len(self.codec.encode(" ".join(words[:kept])))
-        if kept == len(words):
-            return text
-        return " ".join(words[:kept]) + _CUT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ from webshop_rl.config.schema import RolloutConfig
 from webshop_rl.envs.types import EndReason, Goal, Page, Session, Step, kind_of
 from webshop_rl.models.grammar import Encode, PageGrammar, Unspellable, instruction_words
 from webshop_rl.models.masking import TokenMask
-from webshop_rl.models.prompts import Prompter, View
+from webshop_rl.models.prompts import Prompter
+from webshop_rl.models.views import View, identity
 from webshop_rl.rollout.reply import AdmissibleReply, FreeReply, Reply, ThinkingReply, spell
 from webshop_rl.rollout.types import Label, Segment, Trajectory, Turn
 
@@ -81,7 +82,8 @@ class Episode:
         self.at_page = True  # pending ends with a page: no reply is under way
         self.finished = False
         self._reply_start = 0
-        self._begin_segment(prompter.view(session.reset_to(spec.goal, seed=spec.seed), first=True))
+        self._shown: dict[str, Hashable] = {}  # kind -> the last page of that kind in this segment
+        self._begin_segment(session.reset_to(spec.goal, seed=spec.seed))
 
     @property
     def _segment(self) -> Segment:
@@ -160,12 +162,12 @@ class Episode:
 
     def _read(self, page: Page) -> None:
         """Append the next page, or deal with a transcript that outgrew the context."""
-        view = self._prompter.view(page, first=False)
+        view = self._prompter.view(page, self._shown)
         tokens = self._prompter.page(view, reply_ended=not self._reply.cut)
         reply = self._new_reply(view)
         if len(self._segment.tokens) + len(tokens) + reply.max_tokens > self._context_tokens:
             if self._rollout.context_overflow == "drop_oldest":
-                self._begin_segment(self._prompter.view(page, first=True))
+                self._begin_segment(page)
             else:
                 self._out_of_context(page)
             return
@@ -173,13 +175,15 @@ class Episode:
         self.pending += tokens
         self._begin_reply(view, reply)
 
-    def _begin_segment(self, view: View) -> None:
+    def _begin_segment(self, page: Page) -> None:
         """Start a segment with its own prompt: the goal and the page shown now."""
-        tokens = self._prompter.opening(self.trajectory.goal, view)
+        view = self._prompter.first_view(self.trajectory.goal, page)
+        tokens = self._prompter.opening(view)
         reply = self._new_reply(view)
         if len(tokens) + reply.max_tokens > self._context_tokens:
-            self._out_of_context(view.page)
+            self._out_of_context(page)
             return
+        self._shown = {}
         self.trajectory.segments.append(Segment())
         self.restarted = len(self.trajectory.segments) > 1
         self._segment.append_context(tokens)
@@ -196,12 +200,13 @@ class Episode:
         """The page after a truncation, as far as it fits; the policy never reads it."""
         if not self._keep_last_page:
             return
-        view = self._prompter.view(page, first=False)
+        view = self._prompter.view(page, self._shown)
         room = self._context_tokens - len(self._segment.tokens)
         self._segment.append_context(self._prompter.page_within(view, room, reply_ended=not self._reply.cut))
 
     def _begin_reply(self, view: View, reply: Reply) -> None:
         self._view = view
+        self._shown[view.page.kind] = identity(view.page)
         self._reply = reply
         self.at_page = True
         self._reply_start = len(self._segment.tokens)

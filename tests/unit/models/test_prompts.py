@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.support.small_tokenizer import small_tokenizer
 from webshop_rl.envs.types import Goal, Page
 from webshop_rl.models.chat_codec import ChatCodec
-from webshop_rl.models.prompts import Prompter, view_page
+from webshop_rl.models.prompts import Prompter
+from webshop_rl.models.views import View
 
 PAGE = Page(
     text="Instruction: [SEP] a lamp [SEP] Results [SEP] B07AAA [SEP] lamp [SEP] b07bbb [SEP] desk",
@@ -20,46 +23,56 @@ PAGE = Page(
 GOAL = Goal("g", "b07aaa", "a lamp")
 
 
-def show(product_labels: str = "asin", *, first: bool = False, list_actions: bool = False):  # type: ignore[no-untyped-def]
-    return view_page(PAGE, product_labels=product_labels, repeat_instruction=first, list_actions=list_actions)
+@pytest.fixture(scope="module")
+def codec() -> ChatCodec:
+    return ChatCodec(small_tokenizer())
 
 
-def test_the_instruction_is_shown_where_a_transcript_starts() -> None:
+Show = Callable[..., View]
+
+
+@pytest.fixture
+def show(codec: ChatCodec) -> Show:
+    def show(
+        product_labels: str = "asin", *, page: Page = PAGE, first: bool = False, **options: bool
+    ) -> View:
+        prompter = Prompter(codec, product_labels, **options)
+        return prompter.first_view(GOAL, page) if first else prompter.view(page, {})
+
+    return show
+
+
+def test_the_instruction_is_shown_where_a_transcript_starts(show: Show) -> None:
     assert show(first=True).text == PAGE.text
     assert show().text == PAGE.body
 
 
-def test_products_by_name_or_by_rank() -> None:
+def test_products_by_name_or_by_rank(show: Show) -> None:
     assert show().labels == {name: name for name in PAGE.clickables}
     ranked = show("rank")
     assert ranked.labels == {"back to search": "back to search", "item 1": "b07aaa", "item 2": "b07bbb"}
     assert ranked.text == "Results [SEP] item 1 [SEP] lamp [SEP] item 2 [SEP] desk"
 
 
-def test_results_that_are_numbered_already_keep_their_numbers() -> None:
+def test_results_that_are_numbered_already_keep_their_numbers(show: Show) -> None:
     numbered = Page("1 lamp", "1 lamp", True, ("back to search", "1"), ("1",), (), "results")
-    view = view_page(numbered, product_labels="rank", repeat_instruction=False, list_actions=False)
+    view = show("rank", page=numbered)
     assert view.labels == {"back to search": "back to search", "1": "1"}
     # A product whose name is all digits is no rank.
     digits = Page("0316769487", "0316769487", True, ("0316769487",), ("0316769487",), (), "results")
-    view = view_page(digits, product_labels="rank", repeat_instruction=False, list_actions=False)
+    view = show("rank", page=digits)
     assert view.labels == {"item 1": "0316769487"}
 
 
-def test_admissible_actions_are_listed_if_asked_for() -> None:
+def test_admissible_actions_are_listed_if_asked_for(show: Show) -> None:
     listed = show("rank", list_actions=True).text.splitlines()[-1]
     assert listed == "Actions: search[words], click[back to search], click[item 1], click[item 2]"
-
-
-@pytest.fixture(scope="module")
-def codec() -> ChatCodec:
-    return ChatCodec(small_tokenizer())
 
 
 def test_advice_thinking_and_examples_stand_in_the_opening(codec: ChatCodec) -> None:
     def opening(**options: object) -> str:
         prompter = Prompter(codec, **options)  # type: ignore[arg-type]
-        return codec.decode(prompter.opening(GOAL, prompter.view(PAGE, first=True)))
+        return codec.decode(prompter.opening(prompter.first_view(GOAL, PAGE)))
 
     assert "exactly one action" in opening()
     assert PAGE.text in opening()
@@ -74,22 +87,22 @@ def test_advice_thinking_and_examples_stand_in_the_opening(codec: ChatCodec) -> 
 def test_a_long_page_is_cut_at_its_end_and_says_so(codec: ChatCodec) -> None:
     long = Page("", " ".join(f"w{i:03d}" for i in range(200)), True, ("buy now",), (), (), "item")
     prompter = Prompter(codec, max_page_tokens=50)
-    tokens = prompter.page(prompter.view(long, first=False), reply_ended=True)
+    tokens = prompter.page(prompter.view(long, {}), reply_ended=True)
     text = codec.decode(tokens)
     assert " ..." in text
     assert "w000 w001" in text
-    frame = len(prompter.page(prompter.view(Page("", "", True, ()), first=False), reply_ended=True))
+    frame = len(prompter.page(prompter.view(Page("", "", True, ()), {}), reply_ended=True))
     assert 40 < len(tokens) - frame <= 50 + len(codec.encode(" ..."))
     # What is cut off can still be clicked.
-    assert "buy now" in prompter.view(long, first=False).labels
+    assert "buy now" in prompter.view(long, {}).labels
     short = Prompter(codec, max_page_tokens=10_000)
-    assert "..." not in codec.decode(short.page(short.view(long, first=False), reply_ended=True))
+    assert "..." not in codec.decode(short.page(short.view(long, {}), reply_ended=True))
 
 
 def test_a_page_that_just_fits_is_left_whole(codec: ChatCodec) -> None:
     body = "red lamp " * 5 + "end"
     page = Page("", body, True, ())
     exact = Prompter(codec, max_page_tokens=len(codec.encode(body)))
-    assert "..." not in codec.decode(exact.page(exact.view(page, first=False), reply_ended=True))
+    assert "..." not in codec.decode(exact.page(exact.view(page, {}), reply_ended=True))
     less = Prompter(codec, max_page_tokens=len(codec.encode(body)) - 1)
-    assert "lamp ..." in codec.decode(less.page(less.view(page, first=False), reply_ended=True))
+    assert "lamp ..." in codec.decode(less.page(less.view(page, {}), reply_ended=True))
