@@ -22,13 +22,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from webshop_rl.config.groups import HardwareConfig
-from webshop_rl.errors import UserError
 from webshop_rl.launching.local import local_slots
 from webshop_rl.launching.plan import Entry
 from webshop_rl.launching.slurm.commands import max_array_size
@@ -84,24 +82,6 @@ def estimate(config: Mapping[str, Any]) -> Estimate:
     # The last and the best checkpoint and the one being written, each with the optimiser's state.
     disk = 3 * trained * (trained_number + 8 + copies)
     return Estimate(memory / _GB, disk / _GB)
-
-
-def check_fits(config: Mapping[str, Any]) -> None:
-    """Raises: UserError if the layers' weights alone are more than the memory of this machine.
-
-    What is sure to fail is refused before there is a run; what only may, is tried.
-    """
-    shape = model_shape(config["model"])
-    if shape is None:
-        return
-    weights = shape.layers * shape.layer_parameters * (2 if config["model"]["dtype"] == "bfloat16" else 4)
-    memory = psutil.virtual_memory().total
-    if weights > memory:
-        raise UserError(
-            f"its layers weigh {weights / _GB:,.0f} GB, and this machine's memory is {memory / _GB:,.0f} GB",
-            where="model",
-            remedy="a smaller one",
-        )
 
 
 def print_plan(console: Console, sweep: Sweep, entries: Sequence[Entry]) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from webshop_rl.cli import invocation
 from webshop_rl.duration import duration
 from webshop_rl.launching.compose import ComposedRun
-from webshop_rl.launching.dry_run import check_fits, print_plan
+from webshop_rl.launching.dry_run import print_plan
 from webshop_rl.launching.launchers import StopRequests, alive_as_launcher, lost_launcher, planning
 from webshop_rl.launching.local import LOOK_SHARE, LocalQueue, Queue, local_slots
 from webshop_rl.launching.plan import Action, Entry, latest_folder, plan_launch
@@ -104,9 +104,6 @@ def _outcome(view: RunView, sweep: Sweep, stop: StopRequests) -> Outcome:
 def _plan(sweep: Sweep, composed: Sequence[ComposedRun], stop: StopRequests) -> list[Entry]:
     dry = sweep.config.sweep.dry_run
     folders = [latest_folder(sweep.root, signature) for signature in {run.signature for run in composed}]
-    if sweep.executor == "local":
-        for run in composed:
-            check_fits(run.config)
     if sweep.executor == "slurm" and not dry:
         jobs = answering_controller(stop)
         _withdraw_lost(sweep.root, folders)

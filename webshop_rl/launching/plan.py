@@ -11,6 +11,7 @@ from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import ComposedRun
 from webshop_rl.launching.signature import acting_signature
 from webshop_rl.launching.sweep import Sweep, split_common
+from webshop_rl.models.shape import check_fits
 from webshop_rl.source import acting_code_digest
 from webshop_rl.storage.files import read_json
 from webshop_rl.storage.folders import Root, RunFolder
@@ -116,10 +117,13 @@ def plan(root: Root, signature: str, *, code: str, config: RunConfig, observe: O
 def plan_launch(sweep: Sweep, runs: Sequence[ComposedRun], observe: Observe) -> list[Entry]:
     """Decide about all runs of a launch; one that stands among them twice is one entry.
 
-    Raises: CodeChanged as `plan`, with one error that counts all runs made with other code, and as
-        `check_reference_returns`.
+    Raises: UserError if a model is larger than this machine that is to run it; CodeChanged as `plan`, with
+        one error that counts all runs made with other code, and as `check_reference_returns`.
     """
     distinct = list({run.signature: run for run in runs}.values())
+    if sweep.executor == "local":
+        for run in distinct:
+            check_fits(run.config["model"])
     planned = plan_all(
         sweep.root, [run.signature for run in distinct], code=sweep.code, config=sweep.config, observe=observe
     )

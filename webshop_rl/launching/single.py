@@ -16,8 +16,6 @@ from rich.console import Console
 from webshop_rl.cli import invocation
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import ComposedRun, freeze
-from webshop_rl.launching.dry_run import check_fits
-from webshop_rl.launching.execute import execute_sweep
 from webshop_rl.launching.launchers import planning
 from webshop_rl.launching.local import local_slots
 from webshop_rl.launching.log import logged
@@ -47,7 +45,6 @@ def run_single(cfg: DictConfig, overrides: Sequence[str]) -> float:
     sweep = sweep_of([composed], f"run-{composed.signature}")
     if sweep.executor == "slurm" or sweep.config.sweep.dry_run:
         return _as_sweep_of_one(sweep, composed)
-    check_fits(composed.config)
     check_tracker(sweep.tracking)
     slot = local_slots(sweep.config.hardware, 1)[0]
     with planning(sweep.root):
@@ -110,6 +107,8 @@ def _wait_for_other(planned: Planned, console: Console) -> float:
 
 def _as_sweep_of_one(sweep: Sweep, composed: ComposedRun) -> float:
     """Hand the run to Slurm; nan if it has no objective yet."""
+    from webshop_rl.launching.execute import execute_sweep  # a run in this process needs nothing of it
+
     outcome = execute_sweep(sweep, [composed])[0]
     if outcome.exit_code:
         raise SystemExit(outcome.exit_code)

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
+from webshop_rl.errors import UserError
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -76,3 +80,23 @@ def _published(config: Mapping[str, Any]) -> Shape:
         int(config.get("num_key_value_heads") or heads) * width,
         int(config["vocab_size"]),
     )
+
+
+def check_fits(model: Mapping[str, Any]) -> None:
+    """See that a model may fit on this machine: what is sure to fail is refused before there is a run.
+
+    Args:
+        model: the keys of its group.
+    Raises: UserError if the layers' weights alone are more than the memory.
+    """
+    shape = model_shape(model)
+    if shape is None:
+        return
+    weights = shape.layers * shape.layer_parameters * (2 if model["dtype"] == "bfloat16" else 4)
+    memory = psutil.virtual_memory().total
+    if weights > memory:
+        raise UserError(
+            f"its layers weigh {weights / 1e9:,.0f} GB, and this machine's memory is {memory / 1e9:,.0f} GB",
+            where="model",
+            remedy="a smaller one",
+        )
