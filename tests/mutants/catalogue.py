@@ -12,6 +12,8 @@ VSTAR = (UNIT + "training/test_vstar_source.py",)
 TRAINER = (UNIT + "training/test_trainer.py",)
 CRASHES = (UNIT + "training/test_trainer_crashes.py",)
 LEARNER = (UNIT + "training/test_learner.py",)
+FAULTS = (UNIT + "training/test_learner_faults.py",)
+OPTIMISER = (UNIT + "training/test_optimiser.py",)
 ADVANTAGES = (UNIT + "algos/test_advantages.py",)
 APO = (UNIT + "algos/test_apo.py",)
 PPO = (UNIT + "algos/test_ppo.py",)
@@ -250,20 +252,28 @@ MUTANTS = [
         ("the gradient is not averaged back", "weight * self._group.size).backward", "weight * 2).backward"),
         ("advantages of other rows", "advantages[rows],", "advantages[: len(rows)],"),
         (
-            "lr_scale is lost",
-            "set_lr(self.optimiser, lr * self.agent.lr_scale)",
-            "set_lr(self.optimiser, lr)",
-        ),
-        (
             "the same minibatches in every epoch",
             "default_rng([self._seed, update, epoch])",
             "default_rng([self._seed])",
         ),
-        ("steps on an infinite gradient", "if np.isfinite(grad_norm):", "if not np.isnan(grad_norm):"),
         (
             "gradients pile up",
             "self.optimiser.zero_grad(set_to_none=True)\n        self._network.train()",
             "self._network.train()",
+        ),
+    ),
+    *_of(
+        "training/learner.py",
+        FAULTS,
+        ("steps on an infinite gradient", "if np.isfinite(grad_norm):", "if not np.isnan(grad_norm):"),
+    ),
+    *_of(
+        "training/learner.py",
+        OPTIMISER,
+        (
+            "lr_scale is lost",
+            "set_lr(self.optimiser, lr * self.agent.lr_scale)",
+            "set_lr(self.optimiser, lr)",
         ),
     ),
     *_of(

@@ -1,25 +1,20 @@
-"""One optimiser step: what it depends on, what it does not, and what keeps it from going wrong."""
+"""One optimiser step: what it depends on, and what it does not."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.support.learner_steps import NO_CLIP, step
 from tests.support.shop5_parts import Parts, build
-from webshop_rl.algos.algorithm import LossOutput
 from webshop_rl.envs.types import EndReason
 from webshop_rl.errors import UserError
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.rollout.types import Trajectory
-from webshop_rl.training.learner import Learner, out_of_memory_advice
-from webshop_rl.training.optimiser import build_optimiser, schedule_factor, set_lr
-from webshop_rl.training.reference import Reference
 
 ALGORITHMS = {
     "apo_pg": ("algo=apo_pg",),
@@ -33,24 +28,6 @@ ALGORITHMS = {
     "ppo": ("algo=ppo", "algo.num_epochs=1"),
     "ppo, tokens": ("algo=ppo", "algo.num_epochs=1", "algo.level=token", "algo.bootstrap_truncated=true"),
 }
-NO_CLIP = {"grad_clip": 1e9}
-
-
-def vstar_of(parts: Parts, trajectories: list[Trajectory]) -> list[float] | None:
-    # No multiple of a reward: the sign of R - V* must not hang on rounding.
-    return [0.05 + 0.1 * int(t.goal.asin) for t in trajectories] if parts.algorithm.needs_vstar else None
-
-
-def step(
-    parts: Parts, trajectories: list[Trajectory], **options: Any
-) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Metrics and gradients of one step, taken from the same weights each time."""
-    kept = {k: v.clone() for k, v in parts.agent.network.state_dict().items()}
-    learner = parts.learner(**NO_CLIP, **options)
-    result = next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
-    found = {n: p.grad.clone() for n, p in parts.agent.network.named_parameters() if p.grad is not None}
-    parts.agent.network.load_state_dict(kept)
-    return result.metrics, found
 
 
 def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
@@ -232,90 +209,6 @@ def test_minibatches_are_drawn_anew_in_every_epoch_collection_and_seed() -> None
     assert here[:2] != minibatches(parts, trajectories, 0, seed=2)[:2]
 
 
-def test_an_infinite_gradient_takes_no_step() -> None:
-    parts = build()
-    trajectories = parts.collect(4)
-    learner = parts.learner()
-    plain = learner._group.clip_grad_norm
-    learner._group.clip_grad_norm = lambda *args: (plain(*args), math.inf)[1]  # type: ignore[method-assign]
-    before = [p.clone() for p in parts.agent.network.parameters()]
-    result = next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
-    after = list(parts.agent.network.parameters())
-    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    assert (result.metrics["optim/skipped_steps"], learner.skipped_in_a_row) == (1.0, 1)
-
-
-def test_skipped_in_a_row_goes_on_where_it_was_left() -> None:
-    """After a resume the run is given up no later than without it."""
-    parts = build()
-    trajectories = parts.collect(4)
-    learner = parts.learner(max_skipped_steps=3)
-    learner.skipped_in_a_row = 2
-    poisoned(learner, lambda _call: True)
-    with pytest.raises(UserError, match="not finite for 3 steps"):
-        next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
-
-
-def poisoned(learner: Learner, bad: Callable[[int], bool]) -> None:
-    """Make the loss of some steps not a number."""
-    plain, count = learner.algorithm.loss, [0]
-
-    def loss(*args: Any, **options: Any) -> LossOutput:
-        output = plain(*args, **options)
-        count[0] += 1
-        return replace(output, loss=output.loss * math.nan) if bad(count[0]) else output
-
-    learner.algorithm.loss = loss  # type: ignore[method-assign]
-
-
-def test_a_gradient_that_is_not_finite_skips_the_step_and_is_counted() -> None:
-    parts = build()
-    trajectories = parts.collect(4)
-    learner = parts.learner(micro_batch_tokens=10**6, max_skipped_steps=2)
-    poisoned(learner, lambda call: call in (1, 3))
-    before = [p.clone() for p in parts.agent.network.parameters()]
-    skipped = []
-    for update in range(4):
-        result = next(learner.learn(trajectories, vstar_of(parts, trajectories), update))
-        skipped.append(result.metrics["optim/skipped_steps"])
-        after = list(parts.agent.network.parameters())
-        assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True)) == (update > 0)
-        assert all(torch.isfinite(p).all() for p in after)
-    assert skipped == [1, 1, 2, 2]
-
-
-def test_too_many_skipped_in_a_row_end_the_run_with_advice() -> None:
-    parts = build()
-    trajectories = parts.collect(4)
-    learner = parts.learner(micro_batch_tokens=10**6, max_skipped_steps=3)
-    poisoned(learner, lambda _call: True)
-    taken = [next(learner.learn(trajectories, vstar_of(parts, trajectories), i)) for i in range(2)]
-    assert len(taken) == 2
-    with pytest.raises(UserError, match=r"not finite for 3 steps.*lower lr"):
-        next(learner.learn(trajectories, vstar_of(parts, trajectories), 2))
-
-
-def test_out_of_memory_names_the_keys_to_turn() -> None:
-    with (
-        pytest.raises(UserError, match=r"micro_batch_tokens.*gradient_checkpointing.*lora\.enabled"),
-        out_of_memory_advice(),
-    ):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
-
-
-def test_the_gradient_is_clipped_and_its_norm_before_is_reported() -> None:
-    parts = build()
-    trajectories = parts.collect(6)
-    unclipped, _ = step(parts, trajectories)
-    learner = parts.learner(grad_clip=0.01)
-    metrics = next(learner.learn(trajectories, vstar_of(parts, trajectories), 0)).metrics
-    assert metrics["optim/grad_norm"] == pytest.approx(unclipped["optim/grad_norm"], rel=1e-4)
-    assert metrics["optim/grad_norm"] > 0.1
-    gradients = [p.grad for p in parts.agent.network.parameters() if p.grad is not None]
-    norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
-    assert norm == pytest.approx(0.01, rel=1e-3)
-
-
 def test_learning_draws_no_random_number() -> None:
     """A network that brings dropout of its own, and adapters, learn in any micro-batches what was sampled."""
     parts = build("algo=ppo", "algo.num_epochs=2", "model.lora.enabled=true")
@@ -331,77 +224,3 @@ def test_learning_draws_no_random_number() -> None:
     assert_same(whole, split)
     assert split_metrics == pytest.approx(metrics, rel=1e-4, abs=1e-6)
     assert metrics["algo/kl_behaviour"] == pytest.approx(0, abs=1e-6)
-
-
-def test_the_reference_of_adapters_is_the_policy_without_them() -> None:
-    parts = build("model.lora.enabled=true", "algo.kl_coef=0.1")
-    trajectories = parts.collect(4)
-    learner = parts.learner()
-    batch = learner._prepare(trajectories, vstar_of(parts, trajectories))
-    assert batch.ref_logprobs is not None
-    assert (batch.ref_logprobs - batch.behaviour_logprobs).abs().max() > 1e-3
-    with parts.agent.adapters_off(), torch.no_grad():
-        packed = learner._pack(trajectories, range(4))
-        off = packed.tokens(parts.agent.network(packed.inputs, 1.0).logprobs)
-    torch.testing.assert_close(batch.ref_logprobs, off, rtol=0, atol=1e-5)
-    result = next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
-    assert result.metrics["algo/kl"] > 0
-    trained = {n for n, p in parts.agent.network.named_parameters() if p.requires_grad}
-    assert trained
-    assert all("lora_" in name for name in trained)
-
-
-def test_the_reference_of_full_weights_stays_as_it_was() -> None:
-    parts = build()
-    trajectories = parts.collect(4)
-    learner = parts.learner(lr=1e-3)
-    before = learner._prepare(trajectories, None).ref_logprobs
-    next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
-    after = learner._prepare(trajectories, None).ref_logprobs
-    assert before is not None
-    assert after is not None
-    assert torch.equal(before, after)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "factors"),
-    [
-        # 4 updates of warm-up to 1, then 8 to the end
-        ("constant", {0: 0.25, 3: 1.0, 4: 1.0, 11: 1.0, 12: 1.0}),
-        ("linear", {0: 0.25, 3: 1.0, 4: 1.0, 8: 0.5, 10: 0.25, 12: 0.0, 99: 0.0}),
-        ("cosine", {1: 0.5, 4: 1.0, 6: (1 + math.sqrt(0.5)) / 2, 8: 0.5, 12: 0.0}),
-    ],
-)
-def test_schedule(schedule: str, factors: dict[int, float]) -> None:
-    for update, factor in factors.items():
-        assert schedule_factor(update, 12, 4, schedule) == pytest.approx(factor)
-    assert schedule_factor(0, 0, 0, schedule) == 1.0
-
-
-def test_learning_rates_of_policy_and_critic() -> None:
-    parts = build("algo=ppo", "lr=1e-5", "model.lr_scale=100", "optim.warmup_updates=2")
-    optimiser = build_optimiser(parts.agent.network, 1e-3, parts.cfg.optim, 10.0)
-    assert [len(g["params"]) for g in optimiser.param_groups][1] == 2
-    set_lr(optimiser, 2e-3)
-    assert [g["lr"] for g in optimiser.param_groups] == pytest.approx([2e-3, 2e-2])
-    learner = parts.learner()
-    metrics = next(learner.learn(parts.collect(3), None, 0)).metrics
-    # warm-up 1 of 2
-    assert (metrics["optim/lr"], metrics["optim/lr_effective"]) == pytest.approx((5e-6, 5e-4))
-    assert [g["lr"] for g in learner.optimiser.param_groups] == pytest.approx([5e-4, 5e-3])
-
-
-def test_the_reference_is_renormalised_inside_the_policys_nucleus() -> None:
-    """With top_p near 0 each nucleus is one token, which the reference has to take as well: log-prob 0."""
-    parts = build("algo=apo_pg", sharpen=1.0)
-    reference = Reference(parts.agent)
-    with torch.no_grad():  # the policy moves away from its reference
-        for parameter in parts.agent.network.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    learner = parts.learner()
-    learner._reference = reference
-    for top_p, alike in ((1e-6, True), (1.0, False)):
-        trajectories = parts.collector.collect(parts.specs(4), temperature=1.0, top_p=top_p)
-        batch = learner._prepare(trajectories, [0.0] * 4)
-        assert batch.ref_logprobs is not None
-        assert bool((batch.ref_logprobs[batch.mask] == 0).all()) == alike
