@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from tests.support.paths import REPOSITORY
+from webshop_rl.config import hydra_adapter
 from webshop_rl.config.hydra_adapter import apply_values, chooses_option
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import Composer
 from webshop_rl.launching.plugin import LARGEST_SWEEP, grid
 
-PACKAGE = Path(__file__).resolve().parents[3] / "webshop_rl"
+PACKAGE = REPOSITORY / "webshop_rl"
 
 
 def test_hydras_private_parts_are_used_in_one_module() -> None:
@@ -33,6 +35,12 @@ def test_hydras_private_parts_are_used_in_one_module() -> None:
 def test_overrides_that_choose_an_option_are_known(composer: Composer, override: str, chooses: bool) -> None:
     parsed = OverridesParser.create().parse_override(override)
     assert chooses_option(composer.loader, parsed) == chooses
+
+
+def test_every_option_of_hydra_that_takes_a_word_is_known() -> None:
+    options = get_args_parser()._actions
+    taking = {word for option in options if option.nargs != 0 for word in option.option_strings}
+    assert taking == hydra_adapter._WITH_VALUE
 
 
 def test_values_are_applied_as_hydra_does(composer: Composer) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from submitit import SlurmExecutor
 from submitit.core.job_environment import JobEnvironment
 from submitit.core.logger import get_logger
 from submitit.core.utils import DelayedSubmission, JobPaths
 
+from tests.support.paths import REPOSITORY
 from webshop_rl.launching.slurm import submitit_adapter
 
 
@@ -33,7 +38,19 @@ def job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 def test_a_job_knows_itself(job: str, tmp_path: Path) -> None:
     assert submitit_adapter.job_id() == job == JobEnvironment().job_id
     assert submitit_adapter.rank() == 1
-    assert submitit_adapter.folder() == tmp_path
+
+
+def test_a_job_as_submitit_starts_it_finds_its_folder_and_leaves_its_result(
+    job: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The command is the one of submitit's own scripts."""
+    monkeypatch.delenv("SUBMITIT_FOLDER")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    DelayedSubmission(submitit_adapter.folder).dump(JobPaths(tmp_path, job_id=job).submitted_pickle)
+    (command,) = SlurmExecutor(tmp_path, python=sys.executable)._submitit_command_str.split("\n")
+    subprocess.run(command, shell=True, cwd=REPOSITORY, check=True, timeout=120)
+    with submitit_adapter.result_file(tmp_path, job).open("rb") as file:
+        assert pickle.load(file) == ("success", tmp_path)
 
 
 def test_files_of_a_job_are_where_submitit_has_them(job: str, tmp_path: Path) -> None:
