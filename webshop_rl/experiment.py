@@ -71,6 +71,8 @@ def run_experiment(run_dir: Path) -> float:
         tracker = _open(run_dir, cfg, shop, group)
         try:
             with display:
+                for remark in shop.remarks:
+                    display.say(f"note: {remark}")
                 parts = _build(cfg, run_dir, shop, tracker, group, stop, display)
                 result = _execute(parts)
         except Preempted as preempted:
@@ -131,6 +133,7 @@ def run_tags(folder: Path, cfg: RunConfig, shop: Shop, identity: Mapping[str, An
         "planned_updates": cfg.planned_updates,
         "split_digest": shop.split_digest(),
         "data_digest": shop.digest(),
+        "shop_remarks": "; ".join(shop.remarks),
         "host": platform.node(),
         "folder": str(folder.resolve()),
         # Under these names MLflow's pages show them.

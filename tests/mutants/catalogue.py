@@ -24,6 +24,8 @@ SAMPLING = (UNIT + "models/test_sampling.py",)
 EPISODE = (UNIT + "rollout/test_episode.py",)
 ESTIMATOR = (UNIT + "values/test_estimator.py",)
 GOALS = (UNIT + "training/test_collection.py",)
+LADDER = (UNIT + "envs/ladder/test_generator.py", UNIT + "envs/ladder/test_stages.py")
+DIFFICULTY = (UNIT + "envs/ladder/test_difficulty.py",)
 
 
 @dataclass(frozen=True)
@@ -325,5 +327,40 @@ MUTANTS = [
         "config/validate.py",
         (UNIT + "config/test_data.py",),
         ("data is not looked for", "values := schema.find(tree[name])", "values := {}"),
+    ),
+    *_of(
+        "envs/ladder/generator.py",
+        LADDER,
+        (
+            "two products of a kind alike",
+            "in close if frozenset(each) not in taken",
+            "in close",
+        ),
+        ("held-out frames are trained on", 'home == "train" and frame_home != "train"', "False"),
+        ("held-out products in the first stage", 'split == "instruction" and home != "train"', "False"),
+        ("codes of any split", "or product_split(code) != wanted", ""),
+        ("the shortest frame decides", "max(fitting, key=len)", "min(fitting, key=len)"),
+    ),
+    *_of(
+        "envs/ladder/shop.py",
+        LADDER,
+        (
+            "a short name has a split of its own",
+            "leaders |= {name: code for code, name in shown.items()}",
+            "pass",
+        ),
+        (
+            "twins of the stage's products only",
+            "leaders |= leaders_of(everything)",
+            "leaders |= leaders_of(real)",
+        ),
+        ("stand-ins are not marked", "remarks=remarks", "remarks=()"),
+        ("the hardest first", "[*easiest, *others]", "[*easiest[::-1], *others]"),
+    ),
+    *_of(
+        "envs/ladder/difficulty.py",
+        DIFFICULTY,
+        ("rank counts from 0", "hits.index(product.asin) + 1", "hits.index(product.asin)"),
+        ("the last option group alone counts", "math.prod(", "max("),
     ),
 ]

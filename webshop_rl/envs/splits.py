@@ -5,7 +5,8 @@ Products that share an instruction (twins) go where the one with the smallest AS
 two splits either. About 70 % of the products train, 10 % validate, 20 % test; the share of goals
 differs, for a product may have one goal or hundreds. "published": the literature's, by the place of a
 goal in the shuffled list: 0-499 test, 500-1499 validation, the rest training; products leak between its
-splits. "none": every goal in every split, for shops too small to divide.
+splits. "instruction": by how a goal is asked for, where all products are training products; the shop knows
+which ways are held out. "none": every goal in every split, for shops too small to divide.
 
 Human goals are split by the same rules. The 1,000-product catalogue has 13 of them: under "published"
 all 13 are test goals, under "product" each goes with its product. A split without goals is an error for
@@ -15,14 +16,14 @@ whoever asks for it, never an empty result.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from webshop_rl.envs.types import SPLITS, Goal
 from webshop_rl.errors import UserError
 
-PROTOCOLS = ("product", "published", "none")
+PROTOCOLS = ("product", "published", "instruction", "none")
 SALT = "webshop_rl split 1"
 VAL_SHARE = 0.10
 TEST_SHARE = 0.20
@@ -106,23 +107,33 @@ def published_split(index: int) -> str:
     return "val" if index < PUBLISHED_VAL_END else "train"
 
 
-def assign(goals: Sequence[Goal], protocol: str, leaders: Mapping[str, str] | None = None) -> Split:
+def assign(
+    goals: Sequence[Goal],
+    protocol: str,
+    leaders: Mapping[str, str] | None = None,
+    split_of: Callable[[Goal], str] | None = None,
+) -> Split:
     """Assign goals, in their fixed order, to splits.
 
     Args:
         leaders: which product decides the split of each (twin_leaders); itself where it is not named.
-    Raises: UserError if the protocol is unknown.
+        split_of: the split of a goal under "instruction".
+    Raises: UserError if the protocol is unknown, or it is "instruction" without a rule.
     """
     if protocol not in PROTOCOLS:
         raise UserError(
             f"no split protocol {protocol!r}", where="env.split", remedy=f"one of {', '.join(PROTOCOLS)}"
         )
+    if protocol == "instruction" and split_of is None:
+        raise UserError("this shop holds out no way of asking", where="env.split", remedy="env.split=product")
     members: dict[str, list[str]] = {split: [] for split in SPLITS}
     for index, goal in enumerate(goals):
         if protocol == "none":
             homes: Sequence[str] = SPLITS
         elif protocol == "published":
             homes = (published_split(index),)
+        elif protocol == "instruction" and split_of is not None:
+            homes = (split_of(goal),)
         else:
             homes = (product_split((leaders or {}).get(goal.asin, goal.asin)),)
         for home in homes:

@@ -169,6 +169,11 @@ class Shop(Protocol):
 
     max_steps: int
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a reader of figures from this shop has to know, e.g. that its products stand in for others."""
+        ...
+
     def goals(self, split: str) -> Sequence[Goal]:
         """Goals of "train", "val", "test" or "all", in a fixed order."""
         ...

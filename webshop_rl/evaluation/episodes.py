@@ -71,4 +71,5 @@ def describe_episodes(shop: Shop, split: str, records: Sequence[Mapping[str, Any
     num_goals, num_products = len({record["goal"] for record in records}), len(set(products))
     effective = effective_products(products)
     weights = "" if effective > num_products - 0.5 else f" (in effect {effective:.1f})"
-    return f"{words}, {len(records)} episodes, {num_goals} goals of {num_products} products{weights}"
+    played = f"{words}, {len(records)} episodes, {num_goals} goals of {num_products} products{weights}"
+    return "; ".join([played, *shop.remarks])

@@ -19,6 +19,8 @@ class Shop5:
     Args: as the keys of conf/env/shop5.yaml.
     """
 
+    remarks: Sequence[str] = ()
+
     def __init__(
         self,
         *,

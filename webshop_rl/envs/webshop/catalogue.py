@@ -1,11 +1,14 @@
-"""The products of the original files, cleaned as the original loader cleans them."""
+"""What a shop sells, and the products of the original files, cleaned as the original loader cleans them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from webshop_rl.envs import splits
+from webshop_rl.envs.types import Goal
 from webshop_rl.envs.webshop import files
 from webshop_rl.envs.webshop.product import (
     Product,
@@ -18,6 +21,37 @@ from webshop_rl.envs.webshop.product import (
 from webshop_rl.errors import UserError
 
 MAX_ASIN_LENGTH = 10
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a shop sells, and what is asked for.
+
+    Attributes:
+        products: what can be found and bought.
+        asked: products that goals are made of; one may stand there several times, with other instructions.
+        leaders: which product decides the split of each (splits.twin_leaders).
+        split_of: the split of a goal under env.split=instruction; None where there is no such rule.
+        remarks: what a reader of figures from this shop has to know.
+    """
+
+    products: Sequence[Product]
+    asked: Sequence[Product]
+    leaders: Mapping[str, str]
+    split_of: Callable[[Goal], str] | None = None
+    remarks: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, products: Sequence[Product]) -> Catalogue:
+        """Every product as its records are, each asked for as its own instructions say."""
+        return cls(products, products, leaders_of(products))
+
+
+def leaders_of(products: Sequence[Product]) -> dict[str, str]:
+    """Which product decides the split of each: by instructions of both kinds, whatever env.goals is."""
+    return splits.twin_leaders(
+        (product.asin, text) for product in products for text in product.instructions()
+    )
 
 
 def load_products(folder: Path, *, num_products: int | None) -> list[Product]:

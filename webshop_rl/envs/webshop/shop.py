@@ -10,7 +10,7 @@ from webshop_rl.envs import splits
 from webshop_rl.envs.types import Goal
 from webshop_rl.envs.webshop import files, pages
 from webshop_rl.envs.webshop.answers import WebshopAnswers
-from webshop_rl.envs.webshop.catalogue import load_products
+from webshop_rl.envs.webshop.catalogue import Catalogue, load_products
 from webshop_rl.envs.webshop.goals import SAMPLING_SEED, WebshopGoal, choose_goal, make_goals, sample_prices
 from webshop_rl.envs.webshop.lookup import RESULT_CAP, ProductFinder
 from webshop_rl.envs.webshop.product import Product
@@ -25,6 +25,8 @@ class WebShop:
     The keyword arguments are the fields of WebshopConfig; left out, they are as in the original, with
     splits by product. Immutable after construction.
 
+    Args:
+        catalogue: what it sells, in the place of the files in data_dir.
     Raises: UserError if the data are missing or broken, or there is no goal.
     """
 
@@ -43,30 +45,30 @@ class WebShop:
         shaping_search: float = 0.1,
         shaping_open: float = 0.1,
         show_attributes: bool = False,
+        catalogue: Catalogue | None = None,
     ) -> None:
         self.name = name
         self.max_steps = max_steps
         self.fidelity = fidelity
         self._rules = Rules(reward, mode, max_steps, shaping_search, shaping_open, show_attributes)
-        folder = files.data_folder(data_dir)
-        self.products = load_products(folder, num_products=num_products)
+        if catalogue is None:
+            folder = files.data_folder(data_dir)
+            catalogue = Catalogue.of(load_products(folder, num_products=num_products))
+        self.products = catalogue.products
+        self.remarks: Sequence[str] = catalogue.remarks
         rng = random.Random(SAMPLING_SEED)
         self.prices = sample_prices(self.products, rng, fidelity=fidelity)
-        self._goals = make_goals(self.products, self.prices, rng, kind=goals)
+        self._goals = make_goals(catalogue.asked, self.prices, rng, kind=goals)
         if not self._goals:
             raise UserError(
                 f"no {goals} goal for the first {len(self.products)} products",
-                where=str(folder),
+                where=data_dir or "env",
                 remedy="raise env.num_products, or choose other env.goals",
             )
         self._by_id = {goal.id: goal for goal in self._goals}
         self._by_asin = {product.asin: product for product in self.products}
         self._finder = ProductFinder(self.products)
-        # By the catalogue's instructions of both kinds, so a product is in one split whatever env.goals is.
-        leaders = splits.twin_leaders(
-            (product.asin, text) for product in self.products for text in product.instructions()
-        )
-        self._split = splits.assign(self._goals, split, leaders)
+        self._split = splits.assign(self._goals, split, catalogue.leaders, catalogue.split_of)
 
     def goals(self, split: str) -> Sequence[WebshopGoal]:
         """Goals of "train", "val", "test" or "all", in the original's shuffled order.
