@@ -12,9 +12,8 @@ from webshop_rl.config.hydra_adapter import CONF
 from webshop_rl.envs.scripted import POLICIES
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root, RunFolder
+from webshop_rl.storage.weights import COMPLETE
 
-_WHOLE: Final = "COMPLETE"  # training.checkpoint.COMPLETE, which loads torch
-_SHORTEST_PREFIX: Final = 2
 _LISTED: Final = 5
 
 
@@ -57,15 +56,10 @@ def find_target(word: str, root: Path) -> Target:
         return Target(Kind.MODEL, word)
     if Path(word).expanduser().is_dir():
         return _in_folder(Path(word).expanduser().resolve())
-    known = run_names(root)
-    if word in known:
-        return _in_folder(Root(root).run(word).path.resolve())
-    begun = [name for name in known if len(word) >= _SHORTEST_PREFIX and name.startswith(word)]
-    if len(begun) == 1:
-        return _in_folder(Root(root).run(begun[0]).path.resolve())
-    if begun:
-        raise UserError(f"several runs begin so: {_some(begun)}", where=word, remedy="give more letters")
-    raise _unknown(word, root, known)
+    run = Root(root).find_run(word)
+    if run is not None:
+        return _in_folder(run.path.resolve())
+    raise _unknown(word, root, run_names(root))
 
 
 def model_names() -> list[str]:
@@ -81,7 +75,7 @@ def run_names(root: Path) -> list[str]:
 def _in_folder(folder: Path) -> Target:
     run = RunFolder(folder)
     if run.config.is_file() and run.signature.is_file():
-        if not any(run.checkpoints.glob(f"update_*/{_WHOLE}")):
+        if not any(run.checkpoints.glob(f"update_*/{COMPLETE}")):
             raise UserError(
                 "the run has no checkpoint yet",
                 where=str(folder),
@@ -91,7 +85,7 @@ def _in_folder(folder: Path) -> Target:
     number = folder.name.removeprefix("update_")
     owner = RunFolder.of_checkpoint(folder)
     if folder.parent == owner.checkpoints and number.isdigit():
-        if not (folder / _WHOLE).is_file():
+        if not (folder / COMPLETE).is_file():
             raise UserError("half of a checkpoint", where=str(folder), remedy="name another one beside it")
         return replace(_in_folder(owner.path), update=int(number))
     if (folder / "config.json").is_file() or any(folder.glob("*.gguf")):

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from webshop_rl.errors import UserError
 from webshop_rl.storage.lock import FolderLock
+
+SHORTEST_PREFIX = 2  # letters of a run's name that may stand for it
 
 
 class _Folder(Protocol):
@@ -59,6 +62,20 @@ class Root:
     def all_runs(self) -> list[RunFolder]:
         """The folders of runs that were prepared whole, by name."""
         return [RunFolder(path.parent) for path in sorted(self.runs.glob("*/signature.json"))]
+
+    def find_run(self, word: str) -> RunFolder | None:
+        """The run of that name, or the only one whose name begins so.
+
+        Raises: UserError if several begin so.
+        """
+        names = [run.name for run in self.all_runs()]
+        begun = [name for name in names if len(word) >= SHORTEST_PREFIX and name.startswith(word)]
+        if word in names or len(begun) == 1:
+            return self.run(word if word in names else begun[0])
+        if begun:
+            some = ", ".join(begun[:5]) + (f", and {len(begun) - 5} more" if len(begun) > 5 else "")
+            raise UserError(f"several runs begin so: {some}", where=word, remedy="give more letters")
+        return None
 
     def sweep(self, name: str) -> SweepFolder:
         """The folder of a sweep, whether or not it exists."""

@@ -22,8 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from webshop_rl.storage.files import replace_file, sync
+from webshop_rl.storage.weights import COMPLETE, STATE, WEIGHTS
 
-WEIGHTS, OPTIMISER, STATE, COMPLETE = "weights.safetensors", "optimiser.pt", "state.json", "COMPLETE"
+OPTIMISER = "optimiser.pt"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def write_checkpoint(
     weights: Mapping[str, Tensor],
     optimiser_state: Mapping[str, Any] | None,
     state: Mapping[str, Any],
+    notes: Mapping[str, str] | None = None,
 ) -> Checkpoint:
     """Write one checkpoint durably.
 
@@ -87,13 +89,14 @@ def write_checkpoint(
         weights: tensors by name.
         optimiser_state: as `state_dict` gives it, or None to leave it out.
         state: JSON-able, what else resuming needs.
+        notes: what the file of weights says of them.
     """
     target = folder / f"update_{update:06d}"
     partial = folder / f".partial_{update:06d}_{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     (partial / STATE).write_text(json.dumps(dict(state), indent=1))
-    save_file(dict(weights), partial / WEIGHTS)
+    save_file(dict(weights), partial / WEIGHTS, metadata=dict(notes or {}))
     # safetensors writes for the owner alone, whatever the umask.
     shutil.copymode(partial / STATE, partial / WEIGHTS)
     if optimiser_state is not None:
