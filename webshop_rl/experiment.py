@@ -16,11 +16,14 @@ from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, c
 from webshop_rl.config import RunConfig, load
 from webshop_rl.envs.demonstrators import Demonstrator
 from webshop_rl.envs.types import Shop
+from webshop_rl.errors import UserError
 from webshop_rl.evaluation.episodes import describe_episodes, evaluation_specs
 from webshop_rl.evaluation.evaluator import Evaluation, Evaluator
 from webshop_rl.evaluation.intervals import compare
 from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
 from webshop_rl.evaluation.tables import result_markdown, result_table
+from webshop_rl.models.agent import Agent
+from webshop_rl.models.initial import start_from
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.guided import GuidedCollector
@@ -157,6 +160,8 @@ def _build(
     agent = build_agent(
         cfg.model, shop, critic=algorithm.needs_critic, device=choose_device(cfg.hardware.device)
     )
+    if cfg.init_from is not None:
+        agent = _start_from(agent, Path(cfg.init_from), folder, group)
     acting = Acting.of(cfg.rollout, cfg.view, agent)
     collector = acting.collector(
         agent,
@@ -212,6 +217,24 @@ def _build(
         evaluator=Evaluator(specs, tracker, folder, group),
         vstar=vstar.provenance if vstar else None,
     )
+
+
+def _start_from(agent: Agent, weights: Path, folder: Path, group: Processes) -> Agent:
+    """The agent with the weights of `init_from`, which also make the reference: the same at every attempt.
+
+    Raises: UserError if they do not fit, or are not those of the first attempt.
+    """
+    agent, run = start_from(agent, weights), RunFolder(folder)
+    before = read_json(run.initial)
+    if before is not None and before["fingerprint"] != agent.fingerprint:
+        raise UserError(
+            f"the weights that the run began with have changed: {weights}",
+            where="init_from",
+            remedy="restore them, or rerun=true",
+        )
+    if group.is_main:
+        replace_file(run.initial, json.dumps({"fingerprint": agent.fingerprint}), durable=False)
+    return agent
 
 
 def _guided(collector: Collector, shop: Shop) -> GuidedCollector:

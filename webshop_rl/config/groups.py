@@ -135,6 +135,15 @@ class ModelConfig(ConfigGroup):
     product_labels: str = choice("asin", "rank")
     lora: LoraConfig = section(LoraConfig, decides=("evaluated",))  # the reference has its adapter off
 
+    @staticmethod
+    def misfit(group: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+        """In what way weights of these shapes are not of this model, as far as can be told without it.
+
+        Args:
+            shapes: of the tensors, by name.
+        """
+        return None
+
 
 @dataclass
 class SlurmConfig:

@@ -85,6 +85,7 @@ class RunConfig:
     seed: int = ranged(ge=0, seed=True)
     num_updates: int | None = ranged(ge=0)
     num_episodes: int | None = ranged(ge=0)
+    init_from: str | None = ranged(place="path", decides=("reference",))
     env: EnvConfig = ranged(decides=("evaluated", "reference", "scripted"))
     algo: AlgoConfig = ranged()
     model: ModelConfig = ranged(decides=("evaluated", "reference"))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from omegaconf import DictConfig
 
 from webshop_rl.config.budget import planned_updates_of
 from webshop_rl.config.fields import UNSET, violation
-from webshop_rl.config.groups import ConfigGroup
+from webshop_rl.config.groups import ConfigGroup, ModelConfig
 from webshop_rl.config.hydra_adapter import missing, no_such_key, removed
-from webshop_rl.config.walk import Tree, absent, plain, section_schemas, walk
+from webshop_rl.config.walk import Tree, absent, plain, schema_of, section_schemas, walk
 from webshop_rl.errors import UserError
+from webshop_rl.storage.folders import Root
+from webshop_rl.storage.weights import find_weights, read_header
 
 
 def validate(cfg: DictConfig | Mapping[str, Any]) -> None:
@@ -58,4 +61,24 @@ def with_data(tree: Tree) -> Tree:
     for name, schema in section_schemas(tree):
         if issubclass(schema, ConfigGroup) and (values := schema.find(tree[name])):
             found[name] = {**tree[name], **values}
+    if tree["init_from"]:
+        found["init_from"] = str(_initial_weights(tree))
     return {**tree, **found}
+
+
+def _initial_weights(tree: Tree) -> Path:
+    """The file of weights that a run starts from. Raises: UserError if it is missing or of another model."""
+    model = tree["model"]
+    if model["lora"]["enabled"]:
+        raise UserError(
+            "adapters start at zero, beside a model's own weights",
+            where="init_from",
+            remedy="model.lora.enabled=false, or model.path=FOLDER for other weights of the model",
+        )
+    path = find_weights(str(tree["init_from"]), Root(Path(str(tree["root"])).expanduser()))
+    schema = cast(type[ModelConfig], schema_of(ModelConfig, model["_target_"]) or ModelConfig)
+    if differing := schema.misfit(model, read_header(path).shapes):
+        raise UserError(
+            f"the weights are of another model: {differing}", where="init_from", remedy="model.KEY=..."
+        )
+    return path.resolve()

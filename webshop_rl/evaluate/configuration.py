@@ -164,6 +164,7 @@ def _of_run(target: Target, words: Sequence[str]) -> tuple[DictConfig, DictConfi
     frozen = RunFolder(target.place).config
     cfg = with_schemas(read(frozen), frozen)
     cfg.root = str(RunFolder(target.place).root.path)
+    cfg.init_from = None  # a checkpoint has all weights, whatever they were at the start
     own = [o for o in values if o.key_or_group.startswith("env.") and facts_of(o.key_or_group).place]
     home = cfg.copy()
     if not any(o.key_or_group == "env" for o in groups):

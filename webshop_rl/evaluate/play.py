@@ -33,12 +33,13 @@ from webshop_rl.rollout.types import Trajectory
 from webshop_rl.source import code_digest
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
+from webshop_rl.storage.weights import COMPLETE
 from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.journal import journalled_end
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import may_write_here
 from webshop_rl.tracking.tracker import open_tracker
-from webshop_rl.training.checkpoint import COMPLETE, Checkpoint, find_checkpoints
+from webshop_rl.training.checkpoint import Checkpoint, find_checkpoints
 from webshop_rl.training.processes import Processes
 
 Report = Callable[[int, int, int], None]

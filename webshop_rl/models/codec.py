@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -36,3 +37,11 @@ class Codec(Protocol):
     def frame_page(self, user: str, *, reply_ended: bool) -> list[int]:
         """What stands between a reply and the next: its close if it was cut, the page, a new opening."""
         ...
+
+
+def vocabulary_digest(codec: Codec) -> str:
+    """Digest of what each id stands for: weights learnt with one vocabulary mean nothing with another."""
+    digest = hashlib.sha256()
+    for token in range(codec.vocab_size):
+        digest.update(f"{codec.decode([token])}\0".encode())
+    return digest.hexdigest()[:16]

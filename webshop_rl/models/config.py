@@ -42,6 +42,20 @@ class TinyConfig(ModelConfig):
                 remedy="hidden_size / num_heads must be a whole, even number",
             )
 
+    @staticmethod
+    def misfit(group: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+        """Compares width, number of layers, and which parts there are."""
+        width = next((shape[-1] for name, shape in shapes.items() if "embed_tokens" in name), 0)
+        layers = len({name.partition(".layers.")[2].partition(".")[0] for name in shapes} - {""})
+        found = {
+            "hidden_size": width,
+            "num_layers": layers,
+            "pointer": any(name.startswith("pointer.") for name in shapes),
+            "smear": any(name.startswith("smear.") for name in shapes),
+        }
+        differing = [f"{key}={value}" for key, value in found.items() if group[key] != value]
+        return ", ".join(differing) or None
+
 
 @dataclass
 class PretrainedConfig(ModelConfig):

@@ -37,7 +37,9 @@ def find_weights(word: str, root: Root) -> Path:
         return place
     run = RunFolder(place) if place.is_dir() else root.find_run(word)
     if run is None:
-        raise UserError(f"no such run or folder: {word}", where=_WHERE, remedy="init_from=RUN|CHECKPOINT|FOLDER")
+        raise UserError(
+            f"no such run or folder: {word}", where=_WHERE, remedy="init_from=RUN|CHECKPOINT|FOLDER"
+        )
     if (run.path / WEIGHTS).is_file():
         return run.path / WEIGHTS
     whole = {int(path.parent.name[7:]): path.parent for path in run.checkpoints.glob(f"update_*/{COMPLETE}")}

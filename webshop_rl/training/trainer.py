@@ -25,6 +25,7 @@ from webshop_rl.errors import UserError
 from webshop_rl.evaluation.episodes import evaluation_specs
 from webshop_rl.evaluation.policies import play_network
 from webshop_rl.evaluation.records import episode_record, summarise_evaluation
+from webshop_rl.models.initial import notes_of
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.guided import GuidedCollector
@@ -139,6 +140,7 @@ class Trainer:
         self._warned = set[str]()
         self.progress = Progress()
         self._saved = self._previous = -1
+        self._notes = notes_of(learner.agent)
         self._ticked = time.monotonic()
         self._num_gpus = num_gpus
 
@@ -384,7 +386,9 @@ class Trainer:
         with timed(timings, "time/checkpoint_s"):
             weights, optimiser = self._learner.state()
             if self._group.is_main:
-                write_checkpoint(self._checkpoints, update, weights, optimiser, vars(self.progress))
+                write_checkpoint(
+                    self._checkpoints, update, weights, optimiser, vars(self.progress), self._notes
+                )
             self._group.agree(None)  # nobody looks for a checkpoint before it is there
         self._tracker.metrics(update, timings)
         # The one before stays while the run goes on, should the disk lose the newest.
