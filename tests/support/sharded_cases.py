@@ -25,7 +25,7 @@ from webshop_rl.training.processes import Processes, processes
 
 CASES = {
     "full": ("algo=apo_pg", "algo.entropy_coef=0.05", "algo.kl_coef=0.1", "optim.grad_clip=0.05"),
-    "copying": ("algo=apo_pg", "model.pointer=true", "model.smear=true", "model.init=fan_in"),
+    "copying": ("algo=apo_pg", "model.pointer=true", "model.smear=true"),
     "critic": (
         "algo=ppo",
         "algo.num_epochs=2",
