@@ -33,7 +33,7 @@ def build_algorithm(algo: AlgoConfig) -> Algorithm:
 
 def build_agent(model: ModelConfig, shop: Shop, *, critic: bool, device: torch.device) -> Agent:
     """The agent of `model`, on its device. Raises: UserError if its weights are not there."""
-    agent: Agent = construct(asdict(model), texts=shop.texts(), critic=critic)
+    agent: Agent = construct(asdict(model), texts=shop.texts(), furniture=shop.furniture(), critic=critic)
     agent.network.to(device)
     return agent
 

@@ -133,8 +133,9 @@ def test_killed_and_resumed_is_the_same_run(
             "rollout.max_think_tokens=4", "rollout.top_p=0.9", "model.lora.enabled=true",
             "vstar.adaptive=true", "optim.schedule=cosine",
         ),
+        ("rollout.rename=0.5", "model.pointer=true", "model.smear=true"),
     ],
-    ids=["ppo", "apo_sft, free, LoRA"],
+    ids=["ppo", "apo_sft, free, LoRA", "renamed, pointer"],
 )  # fmt: skip
 def test_other_algorithms_resume_exactly_too(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     calm, root = tmp_path / "calm", tmp_path / "root"

@@ -112,3 +112,19 @@ def test_a_budget_in_episodes_is_the_same_for_every_algorithm(tmp_path: Path) ->
     # Eight reference episodes a goal, two goals a collection, and the second may meet a goal again.
     assert curve(tmp_path / "runs" / "apo_pg", "vstar/episodes")[1] == 16
     assert curve(tmp_path / "runs" / "ppo", "vstar/episodes")[8] == 0
+
+
+def test_training_collections_are_renamed_and_nothing_else_is(tmp_path: Path) -> None:
+    """With a step too small to matter, the policy that is evaluated is the same with and without."""
+    common = (
+        *SMALL,
+        "num_updates=1",
+        "lr=1e-15",
+        "seed=3",
+        "evaluation.test_episodes=20",
+        "env.distractors=2",
+    )
+    folders = {p: run_here(tmp_path, f"rename{p}", *common, f"rollout.rename={p}")[1] for p in (0, 1)}
+    for key in ("test/return_mean", "vstar/mean", "val/return_mean"):
+        assert curve(folders[0], key) == curve(folders[1], key) != {}
+    assert curve(folders[0], "train/tokens") != curve(folders[1], "train/tokens")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -54,9 +55,10 @@ class StandInCollector:
     def __init__(self, network: StandInNetwork, crashes: Crashes) -> None:
         self._network, self._crashes = network, crashes
         self.temperatures: list[float] = []
+        self.prompter = SimpleNamespace(codec=None)
 
     def collect(
-        self, specs: Sequence[EpisodeSpec], *, temperature: float, top_p: float = 1.0
+        self, specs: Sequence[EpisodeSpec], *, temperature: float, top_p: float = 1.0, prompter: Any = None
     ) -> list[Trajectory]:
         self._crashes.may_come(deciding=True)
         self.temperatures.append(temperature)

@@ -14,11 +14,15 @@ from webshop_rl.config.fields import choice, ranged, section
 
 @dataclass
 class ConfigGroup:
-    """A config group; subclasses add keys, and checks by overriding the two functions."""
+    """A config group; subclasses add keys, and checks by overriding the functions."""
 
     @staticmethod
     def check(group: Mapping[str, Any]) -> None:
         """See that the values fit together; looks at nothing else. Raises: UserError if they do not."""
+
+    @staticmethod
+    def check_with(config: Mapping[str, Any]) -> None:
+        """See that the group fits the rest of the configuration. Raises: UserError if it does not."""
 
     @staticmethod
     def find(group: Mapping[str, Any]) -> Mapping[str, Any]:

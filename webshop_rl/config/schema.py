@@ -34,6 +34,7 @@ class RolloutConfig:
     list_actions: bool = ranged()
     invalid_penalty: float = ranged(ge=0)
     context_overflow: str = choice("truncate", "drop_oldest")
+    rename: float = ranged(ge=0, le=1, decides=())
     batch_size: int = ranged(ge=1, decides=())
 
 

@@ -45,6 +45,7 @@ def validate(cfg: DictConfig | Mapping[str, Any]) -> None:
     for name, schema in section_schemas(tree):
         if issubclass(schema, ConfigGroup):
             schema.check(tree[name])
+            schema.check_with(tree)
 
 
 def with_data(tree: Tree) -> Tree:

@@ -192,6 +192,10 @@ class Shop(Protocol):
         """Hex digest of the assignment of goals to splits."""
         ...
 
+    def furniture(self) -> Iterable[str]:
+        """What pages say besides instructions and products: words that a renaming leaves alone."""
+        ...
+
     def texts(self) -> Iterable[str]:
         """All text a page may show: what the vocabulary of the tiny model is made from."""
         ...

@@ -68,6 +68,16 @@ class PretrainedConfig(ModelConfig):
     attention: str = choice("sdpa", "eager", "flash_attention_2")
 
     @staticmethod
+    def check_with(config: Mapping[str, Any]) -> None:
+        """See that nothing is asked for that only the tiny model can. Raises: UserError if it is."""
+        if config["rollout"]["rename"] > 0:
+            raise UserError(
+                f"the words of {config['model']['name']} cannot be renamed: its tokens are pieces of words",
+                where="rollout.rename",
+                remedy="rollout.rename=0, or model=tiny",
+            )
+
+    @staticmethod
     def find(group: Mapping[str, Any]) -> Mapping[str, Any]:
         """See that the weights can be had, and which they are. Raises: UserError if not."""
         commit = check_weights(group["name"], group["path"], group["gguf_file"], group["revision"])

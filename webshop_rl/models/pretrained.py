@@ -25,6 +25,7 @@ BLOCK_BYTES, NUM_BLOCKS = 1 << 18, 512  # at most 128 MiB are read of a file of 
 def load_pretrained(
     *,
     texts: Iterable[str],
+    furniture: Iterable[str],
     critic: bool,
     name: str,
     path: str,
@@ -44,7 +45,7 @@ def load_pretrained(
     """Load a pretrained model; arguments are the keys of conf/model/<name>.yaml.
 
     Args:
-        texts: not used; the vocabulary is the tokenizer's own.
+        texts, furniture: not used; the vocabulary is the tokenizer's own.
         critic: whether the algorithm needs a value head.
         micro_batch_tokens: not used; optim.micro_batch_tokens refers to it.
     Raises: UserError if the weights are not where the configuration says.

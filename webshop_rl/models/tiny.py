@@ -21,6 +21,7 @@ from webshop_rl.models.tiny_codec import TinyCodec
 def load_tiny(
     *,
     texts: Iterable[str],
+    furniture: Iterable[str],
     critic: bool,
     name: str,
     lr_scale: float,
@@ -44,11 +45,12 @@ def load_tiny(
 
     Args:
         texts: every text of the shop, for the vocabulary.
+        furniture: those that are not of products or goals; their words are never renamed.
         critic: whether the algorithm needs a value head.
         micro_batch_tokens: not used; optim.micro_batch_tokens refers to it.
     """
     texts = list(texts)
-    codec = TinyCodec(texts, max_vocabulary)
+    codec = TinyCodec(texts, max_vocabulary, furniture)
     config = LlamaConfig(
         vocab_size=codec.vocab_size,
         hidden_size=hidden_size,

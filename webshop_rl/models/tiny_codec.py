@@ -9,6 +9,7 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 PAD, UNK, BOS, END, PAGE, ACT = "<pad>", "<unk>", "<bos>", "<end>", "<page>", "<act>"
@@ -25,9 +26,13 @@ class TinyCodec:
     Args:
         texts: every text the shop may show.
         max_vocabulary: size limit; the most frequent words are kept whole, ties in word order.
+        furniture: texts whose words keep their names under a renaming: what pages say of themselves.
+
+    Attributes:
+        renameable: sorted ids of the words that a renaming may permute: whole words of letters, two or more.
     """
 
-    def __init__(self, texts: Iterable[str], max_vocabulary: int) -> None:
+    def __init__(self, texts: Iterable[str], max_vocabulary: int, furniture: Iterable[str] = ()) -> None:
         normalizer = normalizers.Sequence(
             [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
         )
@@ -57,6 +62,9 @@ class TinyCodec:
         self.end = ids[END]
         self.pad = ids[PAD]
         self.special = frozenset(ids[token] for token in SPECIAL if token != END)
+        kept = {*self.special, self.end, *self.encode(" ".join([*THINK, *ALWAYS, *furniture]))}
+        renameable = [i for word, i in ids.items() if len(word) > 1 and word.isalpha() and i not in kept]
+        self.renameable = np.array(sorted(renameable), dtype=np.int64)
 
     def encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)

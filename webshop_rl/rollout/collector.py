@@ -52,7 +52,7 @@ class Collector:
     ) -> None:
         self.agent = agent
         self.shop = shop
-        self._prompter = prompter
+        self.prompter = prompter
         self._rollout = rollout
         self._keep_last_page = keep_last_page
         self._interrupted = interrupted
@@ -68,6 +68,7 @@ class Collector:
         top_p: float = 1.0,
         agent: Agent | None = None,
         teacher: Teacher | None = None,
+        prompter: Prompter | None = None,
     ) -> list[Trajectory]:
         """Play the episodes and return their trajectories in the order of specs.
 
@@ -77,6 +78,7 @@ class Collector:
             agent: who plays, e.g. the reference policy; None for the collector's own. It reads the same
                 prompts.
             teacher: who labels the pages that are reached (see Episode).
+            prompter: pages to tokens in this collection; None for the collector's own.
         """
         agent = agent or self.agent
         done: list[Trajectory] = []
@@ -84,18 +86,24 @@ class Collector:
         agent.network.eval()
         size = self._rollout.batch_size
         for start in range(0, len(specs), size):
-            everyone = [self.begin(spec, agent, teacher) for spec in specs[start : start + size]]
+            everyone = [self.begin(spec, agent, teacher, prompter) for spec in specs[start : start + size]]
             self._play(agent.network, everyone, done, len(specs), temperature, top_p)
             done += [episode.trajectory for episode in everyone]
         agent.network.train(was_training)
         return done
 
-    def begin(self, spec: EpisodeSpec, agent: Agent | None = None, teacher: Teacher | None = None) -> Episode:
+    def begin(
+        self,
+        spec: EpisodeSpec,
+        agent: Agent | None = None,
+        teacher: Teacher | None = None,
+        prompter: Prompter | None = None,
+    ) -> Episode:
         """An episode at its first page."""
         return Episode(
             spec,
             self.shop.session(),
-            self._prompter,
+            prompter or self.prompter,
             self._rollout,
             (agent or self.agent).context_tokens,
             keep_last_page=self._keep_last_page,
@@ -142,7 +150,7 @@ class Collector:
                 live[i].restarted = False
             pieces[i], live[i].pending = live[i].pending, []
         with memory_advice("collecting", _MEMORY_REMEDY):
-            cache.feed(pieces, self._prompter.codec.pad)
+            cache.feed(pieces, self.prompter.codec.pad)
             logits = cache.logits(chosen)
         masks = [live[i].mask() for i in chosen]
         uniforms = [live[i].uniform() for i in chosen]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from webshop_rl.envs.types import Goal
 from webshop_rl.evaluation.records import episode_record, summarise
+from webshop_rl.models.codec import Codec
+from webshop_rl.models.prompts import Prompter
+from webshop_rl.models.renaming import RenamedCodec, Renaming
+from webshop_rl.models.tiny_codec import TinyCodec
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
+from webshop_rl.rollout.renaming import rename_trajectory
 from webshop_rl.rollout.types import Trajectory
 
 
@@ -36,6 +42,44 @@ def group_specs(goals: Sequence[Goal], group_size: int, iteration: int, seed: in
         for place, goal in enumerate(goals)
         for sample in range(group_size)
     ]
+
+
+def renamed_prompter(prompter: Prompter, probability: float, iteration: int, seed: int) -> Prompter:
+    """The prompter of a collection: with some probability, its words have other names, drawn for it alone.
+
+    Args:
+        prompter: with the words' own names.
+        probability: `rollout.rename`.
+        iteration: 0-based index of the collection.
+        seed: of the names.
+    """
+    renaming = _drawn(prompter.codec, probability, episode_seed("rename", seed, iteration))
+    return prompter if renaming is None else replace(prompter, codec=RenamedCodec(prompter.codec, renaming))
+
+
+def renamed_transcripts(
+    trajectories: Sequence[Trajectory], codec: Codec, probability: float
+) -> list[Trajectory]:
+    """Finished trajectories, each with some probability under names of its own; see rename_trajectory.
+
+    Args:
+        trajectories: to be cloned.
+        codec: of their tokens.
+        probability: `rollout.rename`.
+    """
+    drawn = [_drawn(codec, probability, episode_seed("rename", t.seed)) for t in trajectories]
+    return [
+        trajectory if renaming is None else rename_trajectory(trajectory, renaming)
+        for trajectory, renaming in zip(trajectories, drawn, strict=True)
+    ]
+
+
+def _drawn(codec: Codec, probability: float, seed: int) -> Renaming | None:
+    rng = np.random.default_rng(seed)
+    if rng.random() >= probability:
+        return None
+    assert isinstance(codec, TinyCodec)  # PretrainedConfig refuses the key
+    return Renaming.draw(codec, rng)
 
 
 def collection_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:

@@ -38,7 +38,13 @@ from webshop_rl.training.checkpoint import (
     sweep_away,
     write_checkpoint,
 )
-from webshop_rl.training.collection import collection_metrics, goals_of, group_specs
+from webshop_rl.training.collection import (
+    collection_metrics,
+    goals_of,
+    group_specs,
+    renamed_prompter,
+    renamed_transcripts,
+)
 from webshop_rl.training.control import permute_rewards
 from webshop_rl.training.health import HealthChecks
 from webshop_rl.training.learner import Learner
@@ -232,7 +238,7 @@ class Trainer:
         specs = group_specs(goals, config.algo.group_size, iteration, config.seed)
         timings: dict[str, float] = {}
         with timed(timings, "time/collect_s"):
-            trajectories = self._collect(specs)
+            trajectories = self._collect(specs, iteration)
         metrics = collection_metrics(trajectories)
         timings["time/episodes_per_s"] = len(trajectories) / timings["time/collect_s"]
         num_tokens = sum(t.num_action_tokens for t in trajectories)
@@ -282,14 +288,22 @@ class Trainer:
             found["system/vstar_episodes_played"] = progress.vstar_played
         return found
 
-    def _collect(self, specs: list[EpisodeSpec]) -> list[Trajectory]:
-        share, rollout = self._group.share(specs), self._config.rollout
-        if self._guided is None:
-            collect = functools.partial(self._collector.collect, share)
-        else:
-            student_share = self._learner.algorithm.student_share_at(self.progress.update / self._num_updates)
-            collect = functools.partial(self._guided.collect, share, student_share=student_share)
-        return self._group.gather_from(lambda: collect(temperature=rollout.temperature, top_p=rollout.top_p))
+    def _collect(self, specs: list[EpisodeSpec], iteration: int) -> list[Trajectory]:
+        share, rollout, guided = self._group.share(specs), self._config.rollout, self._guided
+        if guided is None:
+            prompter = renamed_prompter(
+                self._collector.prompter, rollout.rename, iteration, self._config.seed
+            )
+            play = functools.partial(self._collector.collect, share, prompter=prompter)
+            return self._group.gather_from(lambda: play(temperature=rollout.temperature, top_p=rollout.top_p))
+        student_share = self._learner.algorithm.student_share_at(self.progress.update / self._num_updates)
+        play = functools.partial(guided.collect, share, student_share=student_share)
+        codec = self._collector.prompter.codec
+        return self._group.gather_from(
+            lambda: renamed_transcripts(
+                play(temperature=rollout.temperature, top_p=rollout.top_p), codec, rollout.rename
+            )
+        )
 
     def _vstar_of(self, goals: list[Goal]) -> dict[str, float]:
         vstar, number = self._vstar, self._num_vstar_samples()

@@ -68,6 +68,11 @@ from webshop_rl.config.hydra_adapter import ordered
             "(hidden_size / num_heads must be a whole, even number)",
         ),
         (
+            ["model=smollm2_135m", "rollout.rename=0.5", "sweep.dry_run=true"],
+            "rollout.rename: the words of smollm2_135m cannot be renamed: its tokens are pieces of words "
+            "(rollout.rename=0, or model=tiny)",
+        ),
+        (
             ["hardware.slurm.tasks_per_node=2"],
             "hardware.slurm.tasks_per_node: 2 asked for, but a local run is one process "
             "(hardware.slurm.tasks_per_node=1, or Slurm)",

@@ -100,7 +100,7 @@ def test_each_update_plays_the_next_goals_and_new_episodes(tmp_path: Path) -> No
     played: list[list[EpisodeSpec]] = []
     collect = attempt.collector.collect
 
-    def spied(specs: Any, *, temperature: float, top_p: float = 1.0) -> Any:
+    def spied(specs: Any, *, temperature: float, top_p: float = 1.0, prompter: Any = None) -> Any:
         if temperature > 0:
             played.append(list(specs))
         return collect(specs, temperature=temperature, top_p=top_p)

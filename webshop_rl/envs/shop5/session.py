@@ -148,7 +148,11 @@ class Shop5Session:
         )
 
 
+def furniture() -> list[str]:
+    """What pages say besides instructions and products."""
+    return ["Instruction:", "Search", "Back to Search", "Results: 0 1 2 3 4 5", "Buy Now", "Bought", "[SEP]"]
+
+
 def all_texts() -> list[str]:
-    """Every text this shop can show."""
-    lines = ["Instruction:", "Search", "Back to Search", "Results: 0 1 2 3 4 5", "Buy Now", "Bought", "[SEP]"]
-    return lines + [f"{p.name} ${p.price}" for p in PRODUCTS]
+    """Every text this shop can show, but for instructions."""
+    return furniture() + [f"{p.name} ${p.price}" for p in PRODUCTS]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from webshop_rl.envs.shop5.answers import Shop5Answers
 from webshop_rl.envs.shop5.catalogue import PRODUCTS, make_goals
-from webshop_rl.envs.shop5.session import Shop5Session, all_texts
+from webshop_rl.envs.shop5.session import Shop5Session, all_texts, furniture
 from webshop_rl.envs.types import SPLITS, Goal
 from webshop_rl.errors import UserError
 
@@ -70,6 +70,9 @@ class Shop5:
 
     def split_digest(self) -> str:
         return hashlib.sha256(json.dumps(["none", [g.id for g in self._goals]]).encode()).hexdigest()
+
+    def furniture(self) -> Iterable[str]:
+        return furniture()
 
     def texts(self) -> Iterable[str]:
         return [*all_texts(), *(goal.instruction for goal in self._goals)]

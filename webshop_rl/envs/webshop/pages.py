@@ -43,6 +43,10 @@ class Node:
     clicked: bool = False
 
 
+# Without text: printed in text_rich, these hold the marks of that mode and nothing else.
+EVERY_ROLE = [Node("", role, clicked) for role in Role for clicked in (False, True)]
+
+
 def search_page(instruction: str) -> list[Node]:
     """The page of a new episode: the instruction and the search box."""
     return _nodes(

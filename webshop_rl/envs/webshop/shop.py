@@ -145,12 +145,21 @@ class WebShop:
         """Hex digest of the assignment of goals to splits."""
         return self._split.digest
 
-    def texts(self) -> Iterator[str]:
-        """All text that pages may show: page furniture, instructions, then what products say."""
+    def furniture(self) -> Iterator[str]:
+        """What pages say besides instructions and products, in either mode."""
+        yield from self._page_texts()
+        yield pages.render(pages.EVERY_ROLE, "text_rich")
+
+    @staticmethod
+    def _page_texts() -> Iterator[str]:
         for node in (*pages.search_page(""), *pages.results_page("", (), page=1, total=50, opened=set())):
             yield node.text
         yield from (*pages.SUB_PAGES, pages.BUY_NOW, pages.PREVIOUS_PAGE, "Price:", f"Rating: {pages.RATING}")
         yield from (node.text for node in pages.end_page("", {}, 0.0))
+
+    def texts(self) -> Iterator[str]:
+        """All text that pages may show: page furniture, instructions, then what products say."""
+        yield from self._page_texts()
         yield from (goal.instruction for goal in self._goals)
         for product in self.products:
             yield from (product.asin, product.asin.lower(), product.title, product.price_tag)
