@@ -67,8 +67,8 @@ def test_the_tiny_model_is_counted_as_it_is_built(copying: dict[str, bool]) -> N
     model = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "max_vocabulary": 64}
     model |= {"pointer": False, "smear": False, **copying}
     agent = load_tiny(
-        texts=["red shoes and blue shirts"], critic=False, name="tiny", lr_scale=1.0, init_seed=0,
-        context_tokens=128, max_page_tokens=32, dtype="float32", gradient_checkpointing=False,
+        texts=["red shoes and blue shirts"], furniture=[], critic=False, name="tiny", lr_scale=1.0,
+        init_seed=0, context_tokens=128, max_page_tokens=32, dtype="float32", gradient_checkpointing=False,
         micro_batch_tokens=1, product_labels="rank",
         lora={"enabled": False, "rank": 1, "alpha": 1.0, "target_modules": "all-linear"},
         init="normal", **model,
