@@ -118,7 +118,7 @@ def _shared_references(arms: Sequence[Arm]) -> list[str]:
     users: dict[tuple[tuple[str, str], ...], dict[str, list[Run]]] = {}
     for arm in arms:
         for run in arm.runs:
-            if float(run.params.get("algo.vstar_samples", "0") or 0) > 0:
+            if run.tags.get("vstar_code"):
                 users.setdefault(_reference(run), {}).setdefault(arm.label, []).append(run)
     sentences = []
     for by_arm in users.values():

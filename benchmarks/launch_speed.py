@@ -35,7 +35,7 @@ from webshop_rl.tracking.rows import read_rows
 
 REPOSITORY = Path(__file__).parents[1]
 AIM_S = {4: 3.0, 100: 6.0, 1000: 30.0}
-SMALL = ["debug=quick", "algo.vstar_samples=1"]
+SMALL = ["debug=quick", "vstar.num_samples=1"]
 
 
 def report(what: str, value: float, unit: str, note: str = "") -> None:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from webshop_rl.algos.config import VstarAlgoConfig
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.config import RunConfig, load
 from webshop_rl.envs.demonstrators import Demonstrator
@@ -184,8 +183,8 @@ def _build(
         group=group,
     )
     vstar = None
-    if isinstance(cfg.algo, VstarAlgoConfig) and reference is not None:
-        vstar = _vstar(cfg, cfg.algo, folder, acting.key(agent, shop), collector, reference)
+    if algorithm.needs_vstar and reference is not None:
+        vstar = _vstar(cfg, folder, acting.key(agent, shop), collector, reference)
         _record_provenance(vstar.provenance, folder, tracker, group, display)
     trainer = Trainer(
         collector=collector,
@@ -244,7 +243,6 @@ def _guided(collector: Collector, shop: Shop) -> GuidedCollector:
 
 def _vstar(
     cfg: RunConfig,
-    algo: VstarAlgoConfig,
     folder: Path,
     key: dict[str, str],
     collector: Collector,
@@ -258,12 +256,8 @@ def _vstar(
         collector,
         reference,
         collector.shop.goals("train"),
-        seed=cfg.vstar.seed,
-        temperature=cfg.rollout.temperature,
-        top_p=cfg.rollout.top_p,
-        estimator=algo.vstar_estimator,
-        beta=algo.vstar_beta,
-        num_samples=algo.vstar_samples,
+        vstar=cfg.vstar,
+        rollout=cfg.rollout,
         reuse=cfg.on_code_change == "reuse",
         before=None if before is None else Provenance(**before),
         configuration=identity.get("acting", ""),

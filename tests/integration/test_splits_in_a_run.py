@@ -41,7 +41,7 @@ def overrides(data_dir: Path) -> list[str]:
     return [
         "env=webshop", f"env.data_dir={data_dir}", "env.num_products=null", "env.max_steps=3",
         "model.hidden_size=16", "model.num_layers=1", "model.num_heads=2", "model.context_tokens=1024",
-        "num_updates=3", "algo.goals_per_update=3", "algo.group_size=2", "algo.vstar_samples=2",
+        "num_updates=3", "algo.goals_per_update=3", "algo.group_size=2", "vstar.num_samples=2",
         "rollout.temperature=0.7", "rollout.top_p=0.9",
         "evaluation.every=1", "evaluation.val_episodes=2", "evaluation.test_episodes=3",
     ]  # fmt: skip

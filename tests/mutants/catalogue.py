@@ -62,12 +62,6 @@ MUTANTS = [
             'evaluation_specs(shop.goals("test")',
             'evaluation_specs(shop.goals("val")',
         ),
-        ("V* without top_p", "top_p=cfg.rollout.top_p,\n        estimator", "top_p=1.0,\n        estimator"),
-        (
-            "V* at temperature 1",
-            "temperature=cfg.rollout.temperature,\n        top_p=cfg.rollout.top_p,\n        estimator",
-            "temperature=1.0,\n        top_p=cfg.rollout.top_p,\n        estimator",
-        ),
     ),
     *_of(
         "training/trainer.py",
@@ -125,10 +119,14 @@ MUTANTS = [
             "agent=reference",
             "agent=None",
         ),
-        ("V* is sampled without top_p", "top_p=self._top_p,", "top_p=1.0,"),
-        ("V* is sampled at temperature 1", "temperature=self._temperature,", "temperature=1.0,"),
-        ("one episode for all indices", '"vstar", self._seed, goal, index)', '"vstar", self._seed, goal, 0)'),
-        ("the mean for the soft maximum", "estimator=self._estimator, beta", 'estimator="mean", beta'),
+        ("V* is sampled without top_p", "top_p=self._rollout.top_p,", "top_p=1.0,"),
+        ("V* is sampled at temperature 1", "temperature=self._rollout.temperature,", "temperature=1.0,"),
+        (
+            "one episode for all indices",
+            '"vstar", self._vstar.seed, goal, index)',
+            '"vstar", self._vstar.seed, goal, 0)',
+        ),
+        ("the mean for the soft maximum", "estimator=self._vstar.estimator, beta", 'estimator="mean", beta'),
         (
             "episodes of another goal",
             "EpisodeSpec(self._goals[goal], index",

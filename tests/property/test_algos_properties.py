@@ -29,7 +29,6 @@ COMMON = {
     "loss_divisor_tokens": 7.0,
     "num_minibatches": 1,
 }
-VSTAR = {"vstar_estimator": "soft", "vstar_beta": 0.5, "vstar_samples": 4}
 SFT = {"weight_min": 0.1, "weight_max": 5.0, "awr_beta": 0.5}
 PPO = {"clip_eps": 0.2, "value_coef": 0.5, "critic_lr_scale": 10.0}
 
@@ -63,7 +62,7 @@ def algorithms(draw: st.DrawFn) -> Any:
         return Grpo(name=name, scale=scale, std_eps=1e-4, clip_eps=0.2, **shared)
     if name == "rloo":
         return Rloo(name=name, clip_eps=0.2, **shared)
-    vstar = VSTAR | {"equal_groups": draw(st.sampled_from(["zero", "keep"]))}
+    vstar = {"equal_groups": draw(st.sampled_from(["zero", "keep"]))}
     if name == "apo_pg":
         beta2 = draw(st.sampled_from([0.0, 0.1]))
         return ApoPg(name=name, beta2=beta2, policy_coef=0.5, clip_eps=0.2, **vstar, **shared)

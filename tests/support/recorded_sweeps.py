@@ -82,7 +82,6 @@ def record_run(root: Path, sweep: str, run: Written, settings: Destination) -> N
     params = {
         "algo.name": run.algo,
         "algo._target_": f"somewhere.{run.algo}",
-        "algo.vstar_samples": 0 if run.algo == "ppo" else 8,
         "env.name": "webshop",
         "env.split": run.split,
         "evaluation.test_episodes": 40,
@@ -102,6 +101,7 @@ def record_run(root: Path, sweep: str, run: Written, settings: Destination) -> N
         "seed": run.seed,
         "split_digest": DIGEST,
         "folder": str(folder),
+        **({} if run.algo == "ppo" else {"vstar_code": "c0de"}),
     }
     # The journal alone: record_sweep replays it, as after a launch whose tracker was away.
     journal = replace(settings, config=replace(settings.config, kind="journal"))

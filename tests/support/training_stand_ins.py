@@ -116,7 +116,6 @@ class StandInVstar:
 
     def __init__(self, folder: Path, crashes: Crashes) -> None:
         self._store, self._crashes, self.num_played = folder / "vstar.json", crashes, 0
-        self.num_samples = 8
 
     def of(self, goals: Sequence[Goal], num_samples: int) -> dict[str, float]:
         self._crashes.may_come(deciding=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from webshop_rl.config.fields import UNSET, choice, facts_on, ranged, violation
@@ -14,17 +15,16 @@ class VstarAlgoConfig(AlgoConfig):
     """Fields of the algorithms whose baseline is V*, the soft value of the reference policy.
 
     Attributes:
-        vstar_estimator: soft | max | mean, over the reference samples of a goal.
-        vstar_beta: temperature of the soft maximum, return units; 0 is the max, .inf the mean.
-        vstar_samples: reference samples per goal.
         equal_groups: zero | keep: what a group (two or more) whose returns are all equal contributes
             to the policy term: nothing, or its share by V*.
     """
 
-    vstar_estimator: str = choice("soft", "max", "mean")
-    vstar_beta: float = ranged(ge=0)
-    vstar_samples: int = ranged(ge=1)
     equal_groups: str = choice("zero", "keep")
+
+
+def uses_vstar(config: Mapping[str, object]) -> bool:
+    """Whether a run's algorithm is one of those, by the run's configuration as dotted keys."""
+    return "algo.equal_groups" in config
 
 
 @dataclass

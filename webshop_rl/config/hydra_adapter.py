@@ -87,7 +87,9 @@ def no_such_key(key: str) -> UserError:
         )
     last = key.rpartition(".")[2]
     deeper = [name for name in known if name.startswith(f"{group}.") and name.endswith(f".{last}")]
-    close = deeper or difflib.get_close_matches(key, known, n=1)
+    # "algo.vstar_beta": the word of another section, written with an underscore.
+    other = difflib.get_close_matches(last.replace("_", ".", 1), known, n=1, cutoff=0.8)
+    close = deeper or other or difflib.get_close_matches(key, known, n=1)
     remedy = f"did you mean {close[0]}?" if close else "--cfg job shows all keys of the groups chosen"
     return UserError("there is no such key", where=key, remedy=remedy)
 

@@ -40,8 +40,19 @@ class RolloutConfig:
 
 @dataclass
 class VstarConfig:
-    """The reference returns that V* is estimated from."""
+    """V*, the soft value of the reference policy, and the reference returns it is estimated from.
 
+    Attributes:
+        estimator: soft | max | mean, over the reference samples of a goal.
+        beta: temperature of the soft maximum, return units; 0 is the max, .inf the mean.
+        num_samples: reference samples per goal.
+        adaptive: num_samples, half, a quarter: by thirds of the run.
+        seed: of the reference episodes.
+    """
+
+    estimator: str = choice("soft", "max", "mean")
+    beta: float = ranged(ge=0)
+    num_samples: int = ranged(ge=1)
     adaptive: bool = ranged()
     seed: int = ranged(ge=0, seed=True, decides=("reference",))
 

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from webshop_rl.algos.config import uses_vstar
 from webshop_rl.config.schema import RunConfig
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import ComposedRun
@@ -204,7 +205,7 @@ def check_reference_returns(root: Root, entries: Sequence[Entry], *, code: str) 
     for entry in entries:
         composed, planned = entry.composed, entry.planned
         configuration = acting_signature(composed.fields)
-        if not planned.executes or "algo.vstar_samples" not in composed.fields or configuration in seen:
+        if not planned.executes or not uses_vstar(composed.fields) or configuration in seen:
             continue
         if (read_json(planned.folder.vstar) or {}).get("code") == code:
             continue  # goes on with the samples it began with

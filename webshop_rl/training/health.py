@@ -14,7 +14,7 @@ WINDOW: Final = 10  # updates looked back on
 SPIKE: Final = 10.0  # times the median of the window
 
 ADVICE: Final[Mapping[str, str]] = {
-    "vstar_not_positive": "no reference episode earned anything: raise algo.vstar_samples or ease the task",
+    "vstar_not_positive": "no reference episode earned anything: raise vstar.num_samples or ease the task",
     "vstar_constant": "V* is the same for every goal: the reference tells goals apart no better than chance",
     "advantages_vanish": "all advantages are about 0: every episode of the batch ends alike",
     "advantages_negative": "every advantage was negative over the window: check that actions are valid",

@@ -315,10 +315,10 @@ class Trainer:
         return found
 
     def _num_vstar_samples(self) -> int:
-        assert self._vstar is not None
-        if not self._config.vstar.adaptive:
-            return self._vstar.num_samples
-        return adaptive_samples(self._vstar.num_samples, self.progress.update, self._num_updates)
+        vstar = self._config.vstar
+        if not vstar.adaptive:
+            return vstar.num_samples
+        return adaptive_samples(vstar.num_samples, self.progress.update, self._num_updates)
 
     def _learn(
         self,

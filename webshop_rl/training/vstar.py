@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from webshop_rl.config.schema import RolloutConfig, VstarConfig
 from webshop_rl.envs.types import Goal
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
@@ -81,16 +82,12 @@ class VstarSource:
         collector: plays the episodes.
         reference: the reference policy.
         goals: every goal that may be asked for.
-        seed: of the reference episodes.
-        temperature, top_p: of their sampling.
-        estimator: "soft", "max" or "mean".
-        beta: temperature of the soft maximum, return units.
-        num_samples: reference returns a goal.
+        vstar: the estimator, and the seed of the reference episodes.
+        rollout: temperature and top_p of their sampling are read.
         reuse, before: see open_returns.
         configuration: digest of the run's configuration, so that a launch finds what it would share.
 
     Attributes:
-        num_samples: reference returns a goal that V* is estimated from.
         num_played: reference episodes that this object played; the rest were in the store.
         provenance: which code the reference returns are from.
     """
@@ -103,47 +100,40 @@ class VstarSource:
         reference: Reference,
         goals: Sequence[Goal],
         *,
-        seed: int,
-        temperature: float,
-        top_p: float,
-        estimator: str,
-        beta: float,
-        num_samples: int,
+        vstar: VstarConfig,
+        rollout: RolloutConfig,
         reuse: bool = False,
         before: Provenance | None = None,
         configuration: str = "",
     ) -> None:
-        identity = key | {"seed": str(seed), "temperature": str(temperature), "top_p": str(top_p)}
+        sampling = {"seed": vstar.seed, "temperature": rollout.temperature, "top_p": rollout.top_p}
+        identity = key | {name: str(value) for name, value in sampling.items()}
         self._store, self.provenance = open_returns(root, identity, reuse=reuse, before=before)
         if configuration:
             self._store.note_configuration(configuration)
         self._collector = collector
         self._reference = reference
         self._goals = {goal.id: goal for goal in goals}
-        self._seed = seed
-        self._temperature = temperature
-        self._top_p = top_p
-        self._estimator = estimator
-        self._beta = beta
-        self.num_samples = num_samples
+        self._vstar = vstar
+        self._rollout = rollout
         self.num_played = 0
 
     def of(self, goals: Sequence[Goal], num_samples: int) -> dict[str, float]:
         """V* of each goal from its first num_samples reference returns, return units."""
         returns = ensure_returns(self._store, [goal.id for goal in goals], num_samples, self._sample)
         return {
-            goal: float(estimate(np.asarray(r), estimator=self._estimator, beta=self._beta))
+            goal: float(estimate(np.asarray(r), estimator=self._vstar.estimator, beta=self._vstar.beta))
             for goal, r in returns.items()
         }
 
     def _sample(self, pairs: list[tuple[str, int]]) -> list[Sample]:
         specs = [
-            EpisodeSpec(self._goals[goal], index, episode_seed("vstar", self._seed, goal, index))
+            EpisodeSpec(self._goals[goal], index, episode_seed("vstar", self._vstar.seed, goal, index))
             for goal, index in pairs
         ]
         with self._reference.agent() as reference:
             played = self._collector.collect(
-                specs, temperature=self._temperature, top_p=self._top_p, agent=reference
+                specs, temperature=self._rollout.temperature, top_p=self._rollout.top_p, agent=reference
             )
         self.num_played += len(played)
         return [

@@ -43,7 +43,7 @@ def test_failed_and_untested_runs_stay_in_their_arm_but_do_not_count():
 
 
 def test_what_is_shared_is_said():
-    runs = [make_run(a, seed=s, algo__vstar_samples="8", vstar__seed="3") for a in "ab" for s in (0, 1)]
+    runs = [make_run(a, seed=s, tags={"vstar_code": "c0de"}, vstar__seed="3") for a in "ab" for s in (0, 1)]
     shared = " ".join(shared_by_arms(arms_of(runs)))
     assert "Training seeds 0, 1 are used by every arm" in shared
     assert "model.init_seed=0 for every run" in shared
@@ -53,8 +53,8 @@ def test_what_is_shared_is_said():
 def test_what_is_not_shared_is_not_said():
     # another decoding, another reference; no V*; another start; no seed in common
     runs = [
-        make_run("a", seed=0, algo__vstar_samples="8", rollout__temperature="1.0", model__init_seed="0"),
-        make_run("b", seed=1, algo__vstar_samples="8", rollout__temperature="0.7", model__init_seed="1"),
+        make_run("a", seed=0, tags={"vstar_code": "c0de"}, rollout__temperature="1.0", model__init_seed="0"),
+        make_run("b", seed=1, tags={"vstar_code": "c0de"}, rollout__temperature="0.7", model__init_seed="1"),
         make_run("ppo", seed=2, model__init_seed="2"),
     ]
     assert shared_by_arms(arms_of(runs)) == []

@@ -20,6 +20,11 @@ from webshop_rl.config.hydra_adapter import ordered
         (["num_update=3"], "num_update: there is no such key (did you mean num_updates?)"),
         # Hydra's own hint for the mistake above; the key would be recorded and read by nobody.
         (["+num_update=3"], "num_update: there is no such key (did you mean num_updates?)"),
+        (["algo.vstar_beta=0.1"], "algo.vstar_beta: there is no such key (did you mean vstar.beta?)"),
+        (
+            ["-m", "algo.vstar_samples=4,8"],
+            "algo.vstar_samples: there is no such key (did you mean vstar.num_samples?)",
+        ),
         (["algo.klcoef=0.1"], "algo.klcoef: there is no such key (did you mean algo.kl_coef?)"),
         (["env.data_dir=x"], "env.data_dir: the env chosen has no such key (another does: env=...)"),
         (["algo=dpo"], "algo: there is no dpo (there are apo_pg, apo_sft, bc, grpo, ppo, rloo)"),

@@ -23,7 +23,7 @@ from webshop_rl.models.config import TinyConfig
 
 @pytest.fixture(scope="module")
 def frozen() -> dict[str, Any]:
-    return freeze(composed("algo.vstar_beta=inf", "model.lora.target_modules=[q_proj]")).config
+    return freeze(composed("vstar.beta=inf", "model.lora.target_modules=[q_proj]")).config
 
 
 def written(place: Path, config: dict[str, Any]) -> Path:
@@ -36,7 +36,7 @@ def test_each_group_is_its_variant_and_no_value_changes(tmp_path: Path, frozen: 
     config = load(written(tmp_path, frozen))
     assert isinstance(config.env, Shop5Config)
     assert isinstance(config.algo, VstarAlgoConfig)
-    assert config.algo.vstar_beta == float("inf")
+    assert config.vstar.beta == float("inf")
     assert isinstance(config.model, TinyConfig)
     assert config.model.lora.target_modules == ["q_proj"]
     assert config.planned_updates == 60

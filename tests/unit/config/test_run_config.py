@@ -164,7 +164,7 @@ def test_data_that_is_not_named_is_asked_for(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_v_star_temperatures_of_0_and_infinity_are_values() -> None:
     for beta in ("0", "inf"):
-        validate(composed(f"algo.vstar_beta={beta}"))
+        validate(composed(f"vstar.beta={beta}"))
 
 
 def launch(*arguments: str, python: tuple[str, ...] = ()) -> tuple[int, str, str]:

@@ -98,7 +98,7 @@ def test_wall_times_are_those_of_their_own_update(tmp_path: Path, monkeypatch: p
     )
     collector, trainer = attempt.collector, attempt.trainer
     collector.collect = clock.spend(3.0, collector.collect)  # type: ignore[method-assign]
-    trainer._vstar = SimpleNamespace(num_samples=8)  # type: ignore[assignment]
+    trainer._vstar = SimpleNamespace()  # type: ignore[assignment]
     trainer._vstar_of = clock.spend(5.0, lambda goals: {g.id: 0.0 for g in goals})  # type: ignore[method-assign]
     monkeypatch.setattr(
         "webshop_rl.training.trainer.write_checkpoint", clock.spend(7.0, checkpoint_module.write_checkpoint)

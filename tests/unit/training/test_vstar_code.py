@@ -98,7 +98,7 @@ def test_a_run_goes_on_with_the_samples_it_began_with(tmp_path: Path, code: Any)
 
 
 def run_of(root: Path, action: Action = Action.START, **fields: Any) -> Entry:
-    given = {"algo.vstar_samples": 8, "env.name": "shop5", "vstar.seed": 0, "lr": 1.0, **fields}
+    given = {"algo.equal_groups": "keep", "env.name": "shop5", "vstar.seed": 0, "lr": 1.0, **fields}
     composed = ComposedRun((), {}, given, "run")
     return Entry(composed, Planned(Root(root).run("run"), action))
 
@@ -122,7 +122,7 @@ def test_a_launch_refuses_what_only_other_code_has_sampled(tmp_path: Path, code:
     check(tmp_path, run_of(tmp_path, **{"env.name": "webshop"}))
     check(tmp_path, run_of(tmp_path, Action.SKIP))
     without = run_of(tmp_path)
-    del without.composed.fields["algo.vstar_samples"]
+    del without.composed.fields["algo.equal_groups"]
     check(tmp_path, without)
     # Reused once is not decided for ever; sampled with the new code is.
     code("new")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from webshop_rl.training.reference import Reference
 from webshop_rl.training.vstar import VstarSource
 
 
-def source(parts: Parts, root: Path, **change: Any) -> tuple[VstarSource, list[int]]:
-    """A source, and a list that grows by each batch of reference episodes."""
+def source(
+    parts: Parts, root: Path, *, temperature: float = 1.0, top_p: float = 1.0, **change: Any
+) -> tuple[VstarSource, list[int]]:
+    """A source, and a list that grows by each batch of reference episodes; change: keys of `vstar`."""
     collector = parts.acting.collector(parts.agent, parts.shop)
     played: list[int] = []
     plain = collector.collect
@@ -28,11 +31,12 @@ def source(parts: Parts, root: Path, **change: Any) -> tuple[VstarSource, list[i
         played.append(len(specs)),
         plain(specs, **options),
     )[1]
-    given = {"seed": 0, "temperature": 1.0, "top_p": 1.0, "estimator": "soft", "beta": 0.5, "num_samples": 4}
+    vstar = replace(parts.cfg.vstar, **change)
+    rollout = replace(parts.cfg.rollout, temperature=temperature, top_p=top_p)
     key = parts.acting.key(parts.agent, parts.shop)
     reference = Reference(parts.agent)
     goals = parts.shop.goals("train")
-    return VstarSource(root, key, collector, reference, goals, **{**given, **change}), played
+    return VstarSource(root, key, collector, reference, goals, vstar=vstar, rollout=rollout), played
 
 
 def stored(source: VstarSource, goals: Sequence[Goal], num_samples: int) -> dict[str, list[float]]:
