@@ -35,7 +35,7 @@ from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_chec
 from webshop_rl.training.display import RunDisplay
 from webshop_rl.training.learner import Learner
 from webshop_rl.training.preemption import Preempted, StopRequest
-from webshop_rl.training.processes import Processes, processes
+from webshop_rl.training.ranks import Ranks, join_ranks
 from webshop_rl.training.reference import Reference
 from webshop_rl.training.threads import settle_threads
 from webshop_rl.training.trainer import Trainer
@@ -53,7 +53,7 @@ class RunParts:
     trainer: Trainer
     learner: Learner
     tracker: Tracker
-    group: Processes
+    ranks: Ranks
     display: RunDisplay
     evaluator: Evaluator
     vstar: Provenance | None
@@ -65,17 +65,17 @@ def run_experiment(run_dir: Path) -> float:
     Raises: Preempted if a signal asked it to stop (its state is saved), UserError on bad input.
     """
     cfg = load(RunFolder(run_dir).config)
-    group = processes(cfg.hardware.strategy, cfg.hardware.device)
-    settle_threads(run_dir, cfg.hardware.threads, record=group.is_main)
-    display = RunDisplay(run_dir.name, cfg.planned_updates, silent=not group.is_main)
-    with contextlib.closing(group), StopRequest() as stop:
+    ranks = join_ranks(cfg.hardware.strategy, cfg.hardware.device)
+    settle_threads(run_dir, cfg.hardware.threads, record=ranks.is_main)
+    display = RunDisplay(run_dir.name, cfg.planned_updates, silent=not ranks.is_main)
+    with contextlib.closing(ranks), StopRequest() as stop:
         shop = build_shop(cfg.env)
-        tracker = _open(run_dir, cfg, shop, group)
+        tracker = _open(run_dir, cfg, shop, ranks)
         try:
             with display:
                 for remark in shop.remarks:
                     display.say(f"note: {remark}")
-                parts = _build(cfg, run_dir, shop, tracker, group, stop, display)
+                parts = _build(cfg, run_dir, shop, tracker, ranks, stop, display)
                 result = _execute(parts)
         except Preempted as preempted:
             display.say(f"{preempted}; the same command resumes the run")
@@ -86,13 +86,13 @@ def run_experiment(run_dir: Path) -> float:
             raise
         tracker.tags({"mlflow.note.content": result_markdown(result)})
         tracker.finish("FINISHED")
-        if group.is_main:
+        if ranks.is_main:
             replace_file(RunFolder(run_dir).result, json.dumps(result, indent=1), durable=False)
             display.console.print(result_table(result, width=display.console.width), soft_wrap=False)
     return float(result["objective"])
 
 
-def _open(run_dir: Path, cfg: RunConfig, shop: Shop, group: Processes) -> Tracker:
+def _open(run_dir: Path, cfg: RunConfig, shop: Shop, ranks: Ranks) -> Tracker:
     run = RunFolder(run_dir)
     identity = read_json(run.signature) or {}
     return open_tracker(
@@ -102,7 +102,7 @@ def _open(run_dir: Path, cfg: RunConfig, shop: Shop, group: Processes) -> Tracke
         params=identity.get("fields", {}),
         tags=run_tags(run_dir, cfg, shop, identity),
         sweep=identity.get("sweep"),
-        rank=group.rank,
+        rank=ranks.rank,
     )
 
 
@@ -150,17 +150,17 @@ def _build(
     folder: Path,
     shop: Shop,
     tracker: Tracker,
-    group: Processes,
+    ranks: Ranks,
     stop: StopRequest,
     display: RunDisplay,
 ) -> RunParts:
-    group.check(stop)
+    ranks.check(stop)
     algorithm = build_algorithm(cfg.algo)
     agent = build_agent(
         cfg.model, shop, critic=algorithm.needs_critic, device=choose_device(cfg.hardware.device)
     )
     if cfg.init_from is not None:
-        agent = _start_from(agent, Path(cfg.init_from), folder, group)
+        agent = _start_from(agent, Path(cfg.init_from), folder, ranks)
     acting = Acting.of(cfg.rollout, cfg.view, agent)
     collector = acting.collector(
         agent,
@@ -180,12 +180,12 @@ def _build(
         optim=cfg.optim,
         temperature=cfg.rollout.temperature,
         seed=cfg.seed,
-        group=group,
+        ranks=ranks,
     )
     vstar = None
     if algorithm.needs_vstar and reference is not None:
         vstar = _vstar(cfg, folder, acting.key(agent, shop), collector, reference)
-        _record_provenance(vstar.provenance, folder, tracker, group, display)
+        _record_provenance(vstar.provenance, folder, tracker, ranks, display)
     trainer = Trainer(
         collector=collector,
         learner=learner,
@@ -195,11 +195,11 @@ def _build(
         config=cfg,
         tracker=tracker,
         folder=folder,
-        group=group,
+        ranks=ranks,
         stop=stop,
         report=display.update,
         warn=lambda line: display.say(f"warning: {line}"),
-        num_gpus=group.size if agent.network.device.type == "cuda" else 0,
+        num_gpus=ranks.size if agent.network.device.type == "cuda" else 0,
         guided=_guided(collector, shop) if algorithm.needs_teacher else None,
     )
     specs = evaluation_specs(shop.goals("test"), cfg.evaluation.test_episodes, cfg.evaluation.seed)
@@ -211,14 +211,14 @@ def _build(
         trainer=trainer,
         learner=learner,
         tracker=tracker,
-        group=group,
+        ranks=ranks,
         display=display,
-        evaluator=Evaluator(specs, tracker, folder, group),
+        evaluator=Evaluator(specs, tracker, folder, ranks),
         vstar=vstar.provenance if vstar else None,
     )
 
 
-def _start_from(agent: Agent, weights: Path, folder: Path, group: Processes) -> Agent:
+def _start_from(agent: Agent, weights: Path, folder: Path, ranks: Ranks) -> Agent:
     """The agent with the weights of `init_from`, which also make the reference: the same at every attempt.
 
     Raises: UserError if they do not fit, or are not those of the first attempt.
@@ -231,7 +231,7 @@ def _start_from(agent: Agent, weights: Path, folder: Path, group: Processes) -> 
             where="init_from",
             remedy="restore them, or rerun=true",
         )
-    if group.is_main:
+    if ranks.is_main:
         replace_file(run.initial, json.dumps({"fingerprint": agent.fingerprint}), durable=False)
     return agent
 
@@ -265,10 +265,10 @@ def _vstar(
 
 
 def _record_provenance(
-    provenance: Provenance, folder: Path, tracker: Tracker, group: Processes, display: RunDisplay
+    provenance: Provenance, folder: Path, tracker: Tracker, ranks: Ranks, display: RunDisplay
 ) -> None:
     """Keep which code V*'s samples are from: for the next attempt, and for whoever compares runs."""
-    if group.is_main:
+    if ranks.is_main:
         replace_file(RunFolder(folder).vstar, json.dumps(asdict(provenance)), durable=False)
     tracker.tags({"vstar_code": provenance.code, "vstar_reused_code": provenance.reused_code})
     if provenance.reused_key:
@@ -288,7 +288,7 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     last = parts.trainer.progress.update
     trained = evaluate(_network(parts, "test", "trained policy"), last, traces=True)
     scripted = [evaluate(policy, last) for policy in scripted_policies(parts.shop)]
-    if parts.group.is_main:
+    if parts.ranks.is_main:
         _tidy(parts.folder, best)
     return _result(parts, [trained, untrained, *scripted], best)
 
@@ -298,7 +298,7 @@ def _network(parts: RunParts, name: str, label: str) -> Policy:
 
     def play(specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
         parts.display.phase(f"measuring the {label}", f"on {len(specs)} test episodes")
-        return play_network(parts.collector, specs, parts.cfg.evaluation.temperature, parts.group)
+        return play_network(parts.collector, specs, parts.cfg.evaluation.temperature, parts.ranks)
 
     return Policy(name, label, play)
 

@@ -249,7 +249,7 @@ MUTANTS = [
     *_of(
         "training/learner.py",
         LEARNER,
-        ("the gradient is not averaged back", "weight * self._group.size).backward", "weight * 2).backward"),
+        ("the gradient is not averaged back", "weight * self._ranks.size).backward", "weight * 2).backward"),
         ("advantages of other rows", "advantages[rows],", "advantages[: len(rows)],"),
         (
             "the same minibatches in every epoch",

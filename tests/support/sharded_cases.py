@@ -1,6 +1,6 @@
-"""Learning on shards compared with learning in one process, case by case, by two processes.
+"""Learning on shards compared with learning in one process, case by case, by two ranks.
 
-Both processes hold the same agents and trajectories. Each case takes the steps of a collection in one
+Both ranks hold the same agents and trajectories. Each case takes the steps of a collection in one
 process and on shards, then goes on from each other's checkpoints.
 """
 
@@ -21,7 +21,7 @@ from webshop_rl.algos.algorithm import LossOutput
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.checkpoint import Checkpoint, write_checkpoint
 from webshop_rl.training.learner import Learner
-from webshop_rl.training.processes import Processes, processes
+from webshop_rl.training.ranks import Ranks, join_ranks
 
 CASES = {
     "full": ("algo=apo_pg", "algo.entropy_coef=0.05", "algo.kl_coef=0.1", "optim.grad_clip=0.05"),
@@ -65,17 +65,17 @@ def chat_model(folder: Path) -> None:
 
 @dataclass
 class Setting:
-    """A case's parts, its trajectories, and the group."""
+    """A case's parts, its trajectories, and the ranks."""
 
     parts: Parts
     trajectories: list[Trajectory]
-    group: Processes
+    ranks: Ranks
 
-    def learner(self, group: Processes) -> Learner:
+    def learner(self, ranks: Ranks) -> Learner:
         """A learner with an agent of its own, as the case begins."""
         network = copy.deepcopy(self.parts.agent.network)
         parts = replace(self.parts, agent=replace(self.parts.agent, network=network))
-        return parts.learner(group=group, lr=3e-3 / self.parts.agent.lr_scale, micro_batch_tokens=400)
+        return parts.learner(ranks=ranks, lr=3e-3 / self.parts.agent.lr_scale, micro_batch_tokens=400)
 
     def learn(self, learner: Learner, update: int) -> list[dict[str, float]]:
         needs_vstar = self.parts.algorithm.needs_vstar
@@ -83,23 +83,23 @@ class Setting:
         return [dict(result.metrics) for result in learner.learn(self.trajectories, vstar, update)]
 
     def saved(self, learner: Learner, folder: Path) -> Checkpoint:
-        """What the main process writes; a learner on shards is asked in both."""
+        """What rank 0 writes; a learner on shards is asked in both."""
         weights, optimiser = learner.state()
-        if self.group.is_main:
+        if self.ranks.is_main:
             write_checkpoint(folder, 0, weights, optimiser, {})
-        self.group.agree(None)
+        self.ranks.agree(None)
         return Checkpoint(folder / "update_000000", 0)
 
-    def resumed(self, group: Processes, checkpoint: Checkpoint) -> Learner:
-        learner = self.learner(group)
+    def resumed(self, ranks: Ranks, checkpoint: Checkpoint) -> Learner:
+        learner = self.learner(ranks)
         learner.restore(checkpoint)
         return learner
 
 
 def compare(setting: Setting, folder: Path) -> dict[str, float]:
     """Largest differences between one process and shards, before and after a resume."""
-    group, single = setting.group, Processes()
-    alone, shared = setting.learner(single), setting.learner(group)
+    ranks, single = setting.ranks, Ranks()
+    alone, shared = setting.learner(single), setting.learner(ranks)
     steps = alone.updates_per_collection
     expected, found = setting.learn(alone, 0), setting.learn(shared, 0)
     of_alone, of_shared = setting.saved(alone, folder / "alone"), setting.saved(shared, folder / "shared")
@@ -112,8 +112,8 @@ def compare(setting: Setting, folder: Path) -> dict[str, float]:
         "held_frac": held / sum(p.numel() for p in alone.agent.network.parameters()),
         "moved": weight_difference(setting.learner(single), alone),
     }
-    again = setting.resumed(group, of_shared)
-    from_alone, from_shared = setting.resumed(group, of_alone), setting.resumed(single, of_shared)
+    again = setting.resumed(ranks, of_shared)
+    from_alone, from_shared = setting.resumed(ranks, of_alone), setting.resumed(single, of_shared)
     last, last_shared = setting.learn(alone, steps), setting.learn(shared, steps)
     result["resumed"] = difference(last_shared, setting.learn(again, steps))
     result["resumed"] = max(result["resumed"], weight_difference(shared, again))
@@ -125,14 +125,14 @@ def compare(setting: Setting, folder: Path) -> dict[str, float]:
 
 
 def skip_together(setting: Setting) -> dict[str, float]:
-    """The gradient of one process is not a number: no process takes the step, and all take the next."""
-    learner = setting.learner(setting.group)
+    """The gradient of one rank is not a number: no rank takes the step, and all take the next."""
+    learner = setting.learner(setting.ranks)
     before = copy.deepcopy(learner.agent.network.state_dict())
     plain = learner.algorithm.loss
 
     def loss(*args: Any, **options: Any) -> LossOutput:
         output = plain(*args, **options)
-        return replace(output, loss=output.loss * (float("nan") if setting.group.rank else 1.0))
+        return replace(output, loss=output.loss * (float("nan") if setting.ranks.rank else 1.0))
 
     learner.algorithm.loss = loss  # type: ignore[method-assign]
     setting.learn(learner, 0)
@@ -140,7 +140,7 @@ def skip_together(setting: Setting) -> dict[str, float]:
     moved = max(float((v - before[k]).abs().max()) for k, v in learner.agent.network.state_dict().items())
     learner.algorithm.loss = plain  # type: ignore[method-assign]
     setting.learn(learner, 1)
-    counts = setting.group.total({"skipped": float(skipped), "moved": moved})
+    counts = setting.ranks.total({"skipped": float(skipped), "moved": moved})
     return counts | {"skipped_later": float(learner.num_skipped - skipped)}
 
 
@@ -169,12 +169,12 @@ def state_difference(one: Any, other: Any) -> float:
 
 
 def find_differences(folder: Path) -> None:
-    """Called in both processes; the first writes found.json: what was found, by case."""
+    """Called in both ranks; the first writes found.json: what was found, by case."""
     torch.set_num_threads(1)
-    group = processes("fsdp", "cpu")
-    if group.is_main:
+    ranks = join_ranks("fsdp", "cpu")
+    if ranks.is_main:
         chat_model(folder / "chat")
-    group.agree(None)
+    ranks.agree(None)
     found = {}
     for name, overrides in CASES.items():
         given = [o.replace("model=CHAT", "model=qwen2_5_0_5b") for o in overrides]
@@ -183,14 +183,14 @@ def find_differences(folder: Path) -> None:
             parts = build(*given, sharpen=1.0, small=("env.max_steps=1", f"model.path={folder / 'chat'}"))
         else:
             parts = build(*given, sharpen=3.0)
-        # An odd number: one process has a micro-batch more than the other.
-        trajectories = group.agree(parts.collect(3 if chat else 7))
+        # An odd number: one rank has a micro-batch more than the other.
+        trajectories = ranks.agree(parts.collect(3 if chat else 7))
         for i, trajectory in enumerate(trajectories):
             trajectory.turns[-1].reward = 0.2 * i * i  # something to learn, whatever was done
-        setting = Setting(parts, trajectories, group)
+        setting = Setting(parts, trajectories, ranks)
         found[name] = compare(setting, folder / name)
         if name == "full":
             found["skip"] = skip_together(setting)
-    if group.is_main:
+    if ranks.is_main:
         (folder / "found.json").write_text(json.dumps(found))
-    group.close()
+    ranks.close()

@@ -26,7 +26,7 @@ from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.tracking.rows import read_rows
 from webshop_rl.training.learner import Learner
-from webshop_rl.training.processes import Processes
+from webshop_rl.training.ranks import Ranks
 from webshop_rl.training.reference import Reference
 
 SMALL = ("model.hidden_size=32", "model.num_layers=2", "model.num_heads=2", "env.max_steps=4")
@@ -82,7 +82,7 @@ class Parts:
             "optim": replace(cfg.optim, **optim),
             "temperature": cfg.rollout.temperature,
             "seed": cfg.seed,
-            "group": Processes(),
+            "ranks": Ranks(),
         }
         reference = Reference(self.agent) if needs_reference else None
         return Learner(self.agent, reference, self.algorithm, **{**given, **options})

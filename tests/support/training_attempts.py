@@ -23,7 +23,7 @@ from webshop_rl.tracking.names import is_wall_clock
 from webshop_rl.tracking.rows import read_rows
 from webshop_rl.training.checkpoint import find_checkpoints
 from webshop_rl.training.preemption import StopRequest
-from webshop_rl.training.processes import Processes
+from webshop_rl.training.ranks import Ranks
 from webshop_rl.training.trainer import Trainer
 
 NUM_UPDATES = 10
@@ -85,7 +85,7 @@ class Attempt:
             config=run_config(**settings),
             tracker=self.tracker,
             folder=folder,
-            group=Processes(),
+            ranks=Ranks(),
             stop=StopRequest(),
             report=lambda update, metrics: None,
             warn=self.said.append,

@@ -40,7 +40,7 @@ from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import may_write_here
 from webshop_rl.tracking.tracker import open_tracker
 from webshop_rl.training.checkpoint import Checkpoint, find_checkpoints
-from webshop_rl.training.processes import Processes
+from webshop_rl.training.ranks import Ranks
 
 Report = Callable[[int, int, int], None]
 
@@ -107,7 +107,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
 
         scripted = {policy.name: policy for policy in scripted_policies(shop)}
         asked = scripted.pop(name, Policy(name, label, play))
-        evaluator = Evaluator(specs, tracker, place.path, Processes())
+        evaluator = Evaluator(specs, tracker, place.path, Ranks())
         main = evaluator.evaluate(asked, step, traces=True)
         others = [evaluator.evaluate(policy, step) for policy in scripted.values()]
         played = describe_episodes(shop, request.split, main.records)
@@ -144,7 +144,7 @@ def _play_network(
     if checkpoint is not None:
         _load(checkpoint, agent)
     collector = Acting.of(cfg.rollout, cfg.view, agent).collector(agent, shop, report=report)
-    return play_network(collector, specs, cfg.evaluation.temperature, Processes())
+    return play_network(collector, specs, cfg.evaluation.temperature, Ranks())
 
 
 def _load(checkpoint: Checkpoint, agent: Agent) -> None:

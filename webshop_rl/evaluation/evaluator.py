@@ -41,7 +41,7 @@ class Evaluator:
         specs: the episodes.
         tracker: of the run.
         folder: of the run.
-        ranks: the processes of the run.
+        ranks: of the run.
     """
 
     specs: Sequence[EpisodeSpec]
@@ -52,7 +52,7 @@ class Evaluator:
     def evaluate(self, policy: Policy, step: int, *, traces: bool = False) -> Evaluation:
         """Play a policy, or read back what an attempt before played; metrics, table and JSONL.
 
-        Every process of the run calls it.
+        Every rank calls it.
 
         Args:
             step: updates done.

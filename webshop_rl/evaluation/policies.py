@@ -19,20 +19,20 @@ _LABELS: Final = {"random": "random admissible", "first": "first result"}
 
 
 class Ranks(Protocol):
-    """The processes of a run, as far as an evaluation needs them (training.processes)."""
+    """The ranks of a run, as far as an evaluation needs them (training.ranks)."""
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files."""
+        """Whether this rank writes files."""
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """This process's share of a list."""
+        """This rank's share of a list."""
 
     def gather_from(self, work: Callable[[], list[T]]) -> list[T]:
-        """The whole list of what work gives in every process, in the order that `share` took it apart."""
+        """The whole list of what work gives in every rank, in the order that `share` took it apart."""
 
     def agree(self, value: T) -> T:
-        """The main process's value, in every process."""
+        """Rank 0's value, in every rank."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Policy:
     Attributes:
         name: under which it is on record, the prefix of its metrics: "test", "untrained", "baseline/rule".
         label: what tables call it.
-        play: plays episodes; the trajectories in their order, in every process.
+        play: plays episodes; the trajectories in their order, in every rank.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Policy:
 def play_network(
     collector: Collector, specs: Sequence[EpisodeSpec], temperature: float, ranks: Ranks
 ) -> list[Trajectory]:
-    """Episodes of the network that a collector samples from, each process a share of them."""
+    """Episodes of the network that a collector samples from, each rank a share of them."""
     share = ranks.share(specs)
     return ranks.gather_from(lambda: collector.collect(share, temperature=temperature))
 

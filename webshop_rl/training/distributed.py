@@ -1,4 +1,4 @@
-"""Several processes training one run, through accelerate: one process a GPU (or CPU task)."""
+"""Several ranks training one run, through accelerate: one process a GPU (or CPU task)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.training import sharded
 from webshop_rl.training.checkpoint import Checkpoint, trained_tensors
 from webshop_rl.training.preemption import Preempted, StopRequest
-from webshop_rl.training.processes import Processes
+from webshop_rl.training.ranks import Ranks
 
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)  # a rank may play long episodes while others wait for it
 
 
-class ProcessGroup(Processes):
-    """Data parallel training (DDP); the environment names rank, size and master (see processes.py).
+class DistributedRanks(Ranks):
+    """Data parallel training (DDP); the environment names rank, size and master (see ranks.py).
 
     Args:
         device: "cpu" trains on gloo, anything else on the GPUs accelerate finds.
@@ -99,16 +99,16 @@ class ProcessGroup(Processes):
         return values
 
 
-class ShardedProcessGroup(ProcessGroup):
-    """Weights, gradients and optimiser state of learning are shared out over the processes (FSDP).
+class ShardedRanks(DistributedRanks):
+    """Weights, gradients and optimiser state of learning are shared out over the ranks (FSDP).
 
-    Sampling and scoring use a whole copy in each process (see sharded.py).
+    Sampling and scoring use a whole copy in each rank (see sharded.py).
     """
 
     def prepare(self, network: PolicyNetwork) -> torch.nn.Module:
         with torch.no_grad():
             for parameter in network.parameters():
-                distributed.broadcast(parameter, src=0)  # as DDP does: the same start in every process
+                distributed.broadcast(parameter, src=0)  # as DDP does: the same start in every rank
         mesh = init_device_mesh(self._accelerator.device.type, (self.size,))
         return sharded.sharded_copy(network, mesh)
 
@@ -117,7 +117,7 @@ class ShardedProcessGroup(ProcessGroup):
 
     @contextlib.contextmanager
     def accumulate(self, network: torch.nn.Module, *, last: bool) -> Iterator[None]:
-        # Gradients meet at every micro-batch: kept back, they would be whole in every process.
+        # Gradients meet at every micro-batch: kept back, they would be whole in every rank.
         yield
 
     def full_state(
@@ -140,7 +140,7 @@ class ShardedProcessGroup(ProcessGroup):
             optimiser.load_state_dict(sharded.sharded_state(state, optimiser))
 
     def clip_grad_norm(self, network: torch.nn.Module, largest: float) -> float:
-        # Summed in the same order everywhere: all processes find the same norm, so all step or none.
+        # Summed in the same order everywhere: all ranks find the same norm, so all step or none.
         norm = math.sqrt(self.total({"squares": sharded.grad_norm_squares(network)})["squares"])
         sharded.scale_grads(network, min(1.0, largest / (norm + 1e-6)))
         return norm

@@ -22,7 +22,7 @@ from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.batching import action_batch, batch_shape, micro_batches, norm_of
 from webshop_rl.training.checkpoint import Checkpoint
 from webshop_rl.training.optimiser import build_optimiser, schedule_factor, set_lr
-from webshop_rl.training.processes import Processes
+from webshop_rl.training.ranks import Ranks
 from webshop_rl.training.reference import Reference
 
 
@@ -45,7 +45,7 @@ class Learner:
         optim: of the optimiser, of micro-batches, and of the steps skipped in a row before it is given up.
         temperature: of sampling; log-probs are taken at the same.
         seed: of the order of minibatches.
-        group: the processes that train together.
+        ranks: that train together.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class Learner:
         optim: OptimConfig,
         temperature: float,
         seed: int,
-        group: Processes,
+        ranks: Ranks,
     ) -> None:
         self.agent = agent
         self._reference = reference
         self.algorithm = algorithm
-        self._group = group
+        self._ranks = ranks
         self._lr = lr
         self._num_updates = num_updates
         self._optim = optim
         self._temperature = temperature
         self._seed = seed
-        self._network = group.prepare(agent.network)
+        self._network = ranks.prepare(agent.network)
         self.optimiser = build_optimiser(
             self._network, lr * agent.lr_scale, optim, getattr(algorithm, "critic_lr_scale", 1.0)
         )
@@ -82,12 +82,12 @@ class Learner:
         return self.algorithm.num_epochs * self.algorithm.num_minibatches
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights and optimiser state, for a checkpoint; called by every process of the group."""
-        return self._group.full_state(self._network, self.agent.network, self.optimiser)
+        """Weights and optimiser state, for a checkpoint; called by every rank."""
+        return self._ranks.full_state(self._network, self.agent.network, self.optimiser)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint; called by every process of the group."""
-        self._group.load(checkpoint, self._network, self.agent.network, self.optimiser)
+        """Continue from a checkpoint; called by every rank."""
+        self._ranks.load(checkpoint, self._network, self.agent.network, self.optimiser)
 
     def learn(
         self, trajectories: Sequence[Trajectory], vstar: Sequence[float] | None, update: int
@@ -95,7 +95,7 @@ class Learner:
         """Take the optimiser steps of one collection, one a yield.
 
         Args:
-            trajectories: the whole collection, the same in every process, each with a turn at least.
+            trajectories: the whole collection, the same in every rank, each with a turn at least.
             vstar: V* of each trajectory's goal, if the algorithm needs it.
             update: 0-based index of the first step.
         Raises: UserError if there are fewer trajectories than minibatches.
@@ -136,8 +136,8 @@ class Learner:
     def _score(
         self, network: PolicyNetwork, trajectories: Sequence[Trajectory]
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Log-probs [B, T], values and last values of all trajectories, each process doing a share."""
-        mine = self._group.share(range(len(trajectories)))
+        """Log-probs [B, T], values and last values of all trajectories, each rank doing a share."""
+        mine = self._ranks.share(range(len(trajectories)))
         rows: dict[int, tuple[Tensor, Tensor | None, Tensor | None]] = {}
         network.eval()
         for part in micro_batches(trajectories, mine, self._optim.micro_batch_tokens):
@@ -152,7 +152,7 @@ class Learner:
                     None if values is None else values[row].cpu(),
                     None if last is None else last[row].cpu(),
                 )
-        whole = self._group.gather([rows[i] for i in mine])
+        whole = self._ranks.gather([rows[i] for i in mine])
         columns = list(zip(*whole, strict=True))
         stacked = [None if column[0] is None else torch.stack(list(column)) for column in columns]
         assert stacked[0] is not None
@@ -180,7 +180,7 @@ class Learner:
     ) -> dict[str, float]:
         """One optimiser step on some of the trajectories."""
         norm = norm_of(batch.select(torch.tensor(indices)))
-        parts = micro_batches(trajectories, self._group.share(indices), self._optim.micro_batch_tokens)
+        parts = micro_batches(trajectories, self._ranks.share(indices), self._optim.micro_batch_tokens)
         lr = self._lr * schedule_factor(
             update, self._num_updates, self._optim.warmup_updates, self._optim.schedule
         )
@@ -188,16 +188,16 @@ class Learner:
         self.optimiser.zero_grad(set_to_none=True)
         self._network.train()
         sums: dict[str, float] = {}
-        # Every process takes part in as many passes as the one with most; idle passes weigh nothing.
-        num_passes = self._group.largest(len(parts))
+        # Every rank takes part in as many passes as the one with most; idle passes weigh nothing.
+        num_passes = self._ranks.largest(len(parts))
         for i in range(num_passes):
             part, weight = (parts[i], 1.0) if i < len(parts) else (indices[:1], 0.0)
-            with self._group.accumulate(self._network, last=i + 1 == num_passes), out_of_memory_advice():
+            with self._ranks.accumulate(self._network, last=i + 1 == num_passes), out_of_memory_advice():
                 terms = self._backward(trajectories, batch, advantages, value_targets, part, norm, weight)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value
-        metrics = {f"algo/{name}": value for name, value in self._group.total(sums).items()}
-        grad_norm = self._group.clip_grad_norm(self._network, self._optim.grad_clip)
+        metrics = {f"algo/{name}": value for name, value in self._ranks.total(sums).items()}
+        grad_norm = self._ranks.clip_grad_norm(self._network, self._optim.grad_clip)
         with out_of_memory_advice():
             self._apply(grad_norm)
         loss = metrics.pop("algo/loss")
@@ -240,14 +240,14 @@ class Learner:
         result = self.algorithm.loss(inputs)
 
         # Ranks average their gradients; the losses are shares of one sum.
-        (result.loss * weight * self._group.size).backward()  # type: ignore[no-untyped-call]
+        (result.loss * weight * self._ranks.size).backward()  # type: ignore[no-untyped-call]
         return {name: float(value) * weight for name, value in result.metrics.items()}
 
     def _apply(self, grad_norm: float) -> None:
         """Step, unless the gradient is not finite; too many of those in a row end the run."""
         if np.isfinite(grad_norm):
             self.optimiser.step()
-            self._group.publish(self._network, self.agent.network)
+            self._ranks.publish(self._network, self.agent.network)
             self.skipped_in_a_row = 0
             return
         self.num_skipped += 1

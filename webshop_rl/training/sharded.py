@@ -1,8 +1,8 @@
-"""A network whose weights are shared out over processes, and the ways between whole and shard.
+"""A network whose weights are shared out over ranks, and the ways between whole and shard.
 
-Only the optimiser step works on shards. Sampling cannot: each process decodes as many tokens as its
-episodes take, and every call of a sharded network waits for all processes. So the network that samples
-stays whole in every process, and gets the new weights after each step.
+Only the optimiser step works on shards. Sampling cannot: each rank decodes as many tokens as its
+episodes take, and every call of a sharded network waits for all ranks. So the network that samples
+stays whole in every rank, and gets the new weights after each step.
 
 Shards are torch's fully_shard (FSDP2), as accelerate applies it too; done here unit by unit because of a
 critic (float32 beside a narrower model) and so that no second whole copy is ever in memory.
@@ -27,13 +27,13 @@ from webshop_rl.training.master_weights import COPIES, MasterAdamW
 
 
 def sharded_copy(network: PolicyNetwork, mesh: DeviceMesh) -> PolicyNetwork:
-    """A copy for learning, each process holding one part in `mesh.size()` of each parameter (rows).
+    """A copy for learning, each rank holding one part in `mesh.size()` of each parameter (rows).
 
     Units, whose weights are whole only while they compute: each transformer block, the value head, the
-    rest. Gradients are averaged over the processes in float32.
+    rest. Gradients are averaged over the ranks in float32.
 
     Args:
-        network: whole, and the same in every process.
+        network: whole, and the same in every rank.
         mesh: of one dimension.
     Raises: UserError if two units share a parameter (embedding and output layer are one unit).
     """
@@ -84,14 +84,14 @@ def _fill(unit: nn.Module, source: dict[int, nn.Parameter]) -> None:
 
 @torch.no_grad()
 def publish(sharded: nn.Module, network: nn.Module) -> None:
-    """Trained weights from the shards into the whole network; every process must call it."""
+    """Trained weights from the shards into the whole network; every rank must call it."""
     for shard, weight in _pairs(sharded, network):
         weight.copy_(shard.full_tensor())
 
 
 @torch.no_grad()
 def adopt(sharded: nn.Module, network: nn.Module) -> None:
-    """Trained weights from the whole network into the shards; no process waits for another."""
+    """Trained weights from the whole network into the shards; no rank waits for another."""
     for shard, weight in _pairs(sharded, network):
         _part(shard, weight, into=shard)
 
@@ -104,7 +104,7 @@ def _pairs(sharded: nn.Module, network: nn.Module) -> Iterator[tuple[DTensor, nn
 
 
 def grad_norm_squares(sharded: nn.Module) -> float:
-    """Sum of squares of this process's part of the gradient."""
+    """Sum of squares of this rank's part of the gradient."""
     grads = [p.grad.to_local() for p in sharded.parameters() if isinstance(p.grad, DTensor)]
     norms = [torch.linalg.vector_norm(grad, dtype=torch.float32) for grad in grads]
     return float(torch.stack(norms).double().square().sum()) if norms else 0.0
@@ -112,18 +112,18 @@ def grad_norm_squares(sharded: nn.Module) -> float:
 
 @torch.no_grad()
 def scale_grads(sharded: nn.Module, factor: float) -> None:
-    """Multiply this process's part of the gradient."""
+    """Multiply this rank's part of the gradient."""
     for parameter in sharded.parameters():
         if isinstance(parameter.grad, DTensor):
             parameter.grad.to_local().mul_(factor)
 
 
 def whole_state(state: Any, *, keep: bool) -> Any:
-    """An optimiser's state with whole tensors, on the CPU; every process must call it.
+    """An optimiser's state with whole tensors, on the CPU; every rank must call it.
 
     Args:
         state: as `state_dict` gives it on shards.
-        keep: whether this process wants it; the others help, one tensor at a time.
+        keep: whether this rank wants it; the others help, one tensor at a time.
     """
     if isinstance(state, DTensor):
         whole = state.full_tensor()
@@ -136,10 +136,10 @@ def whole_state(state: Any, *, keep: bool) -> Any:
 
 
 def sharded_state(state: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """This process's shards of a whole optimiser state; none waits for another.
+    """This rank's shards of a whole optimiser state; none waits for another.
 
     Args:
-        state: as `state_dict` gives it in one process.
+        state: as `state_dict` gives it to a single rank.
         optimiser: on shards; nothing in it is changed.
     """
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
@@ -161,7 +161,7 @@ def _shard(like: Tensor, value: Any) -> Any:
 
 
 def _part(like: DTensor, whole: Tensor, *, into: Any) -> Any:
-    """Copy this process's rows of a whole tensor; fully_shard deals them out as chunk does."""
+    """Copy this rank's rows of a whole tensor; fully_shard deals them out as chunk does."""
     mesh = like.device_mesh
     chunks = torch.chunk(whole, mesh.size(), dim=0)
     rank = mesh.get_local_rank()

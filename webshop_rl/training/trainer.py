@@ -49,7 +49,7 @@ from webshop_rl.training.control import permute_rewards
 from webshop_rl.training.health import HealthChecks
 from webshop_rl.training.learner import Learner
 from webshop_rl.training.preemption import Preempted, StopRequest
-from webshop_rl.training.processes import Processes
+from webshop_rl.training.ranks import Ranks
 from webshop_rl.training.vstar import VstarSource, adaptive_samples
 
 
@@ -101,11 +101,11 @@ class Trainer:
         config: of the run.
         tracker: where metrics go.
         folder: the run's folder.
-        group: the processes that train together.
+        ranks: that train together.
         stop: tells whether the run was asked to stop.
         report: called after each update with its number and metrics, for a progress display.
         warn: called with a line for people.
-        num_gpus: that the run trains on, in all processes.
+        num_gpus: that the run trains on, in all ranks.
         guided: collects episodes with a demonstrator's labels; None if the algorithm learns from rewards.
     """
 
@@ -120,7 +120,7 @@ class Trainer:
         config: RunConfig,
         tracker: Tracker,
         folder: Path,
-        group: Processes,
+        ranks: Ranks,
         stop: StopRequest,
         report: Callable[[int, dict[str, float]], None],
         warn: Callable[[str], None],
@@ -137,7 +137,7 @@ class Trainer:
         self._config = config
         self._num_updates = config.planned_updates
         self._checkpoints = RunFolder(folder).checkpoints
-        self._group = group
+        self._ranks = ranks
         self._stop = stop
         self._updates_log = RunFolder(folder).updates_log
         self._report = report
@@ -152,10 +152,10 @@ class Trainer:
 
     def resume(self) -> bool:
         """Continue from the last complete checkpoint, if there is one."""
-        whole = find_checkpoints(self._checkpoints) if self._group.is_main else []
-        if self._group.is_main:
+        whole = find_checkpoints(self._checkpoints) if self._ranks.is_main else []
+        if self._ranks.is_main:
             self._warn_of_damage(whole)
-        last = self._group.agree(whole[-1] if whole else None)
+        last = self._ranks.agree(whole[-1] if whole else None)
         if last is None:
             return False
         state = last.state()
@@ -181,7 +181,7 @@ class Trainer:
 
         Raises: Preempted after saving, if asked to stop.
         """
-        if self._group.is_main:
+        if self._ranks.is_main:
             sweep_away(self._checkpoints, self._kept())
         self._ticked = time.monotonic()
         every = self._config.evaluation.every
@@ -196,7 +196,7 @@ class Trainer:
                 self._iterate()
         except Preempted:
             # Raised between decisions of a collection: the weights are those of the last update. The
-            # processes of a group raise it together (Processes.gather_from), so they can save together.
+            # ranks raise it together (Ranks.gather_from), so they can save together.
             self._save()
             raise
         self._save()
@@ -210,8 +210,8 @@ class Trainer:
         self._ticked = now
 
     def _best(self) -> Checkpoint:
-        found = find_checkpoints(self._checkpoints) if self._group.is_main else []
-        by_update = self._group.agree({checkpoint.update: checkpoint for checkpoint in found})
+        found = find_checkpoints(self._checkpoints) if self._ranks.is_main else []
+        by_update = self._ranks.agree({checkpoint.update: checkpoint for checkpoint in found})
         if self.progress.best_update in by_update:
             return by_update[self.progress.best_update]
         raise UserError(
@@ -259,7 +259,7 @@ class Trainer:
         if config.control == "permuted_rewards":
             played = permute_rewards(played, [config.seed, iteration])
         # From here on the collection is used: the last moment at which it may be given up.
-        self._group.check(self._stop)
+        self._ranks.check(self._stop)
         self._count(trajectories, goals)
         self._learn(played, vstar, metrics, timings, began)
 
@@ -289,17 +289,17 @@ class Trainer:
         return found
 
     def _collect(self, specs: list[EpisodeSpec], iteration: int) -> list[Trajectory]:
-        share, rollout, guided = self._group.share(specs), self._config.rollout, self._guided
+        share, rollout, guided = self._ranks.share(specs), self._config.rollout, self._guided
         if guided is None:
             prompter = renamed_prompter(
                 self._collector.prompter, rollout.rename, iteration, self._config.seed
             )
             play = functools.partial(self._collector.collect, share, prompter=prompter)
-            return self._group.gather_from(lambda: play(temperature=rollout.temperature, top_p=rollout.top_p))
+            return self._ranks.gather_from(lambda: play(temperature=rollout.temperature, top_p=rollout.top_p))
         student_share = self._learner.algorithm.student_share_at(self.progress.update / self._num_updates)
         play = functools.partial(guided.collect, share, student_share=student_share)
         codec = self._collector.prompter.codec
-        return self._group.gather_from(
+        return self._ranks.gather_from(
             lambda: renamed_transcripts(
                 play(temperature=rollout.temperature, top_p=rollout.top_p), codec, rollout.rename
             )
@@ -309,8 +309,8 @@ class Trainer:
         vstar, number = self._vstar, self._num_vstar_samples()
         assert vstar is not None
         before = vstar.num_played
-        # The main process alone samples; the store has room for one writer a goal.
-        (found,) = self._group.gather_from(lambda: [vstar.of(goals, number)] if self._group.is_main else [])
+        # Rank 0 alone samples; the store has room for one writer a goal.
+        (found,) = self._ranks.gather_from(lambda: [vstar.of(goals, number)] if self._ranks.is_main else [])
         self.progress.vstar_played += vstar.num_played - before
         return found
 
@@ -361,7 +361,7 @@ class Trainer:
             update, metrics | flags | timings | self._consumed() | {"time/train_s": self.progress.train_s}
         )
         self._tracker.flush()
-        if self._group.is_main:
+        if self._ranks.is_main:
             with self._updates_log.open("a") as log:
                 log.write(f"{update}\n")
         for name in sorted(set(failed) - self._warned):
@@ -375,7 +375,7 @@ class Trainer:
         specs = evaluation_specs(self._val_goals, config.val_episodes, config.seed)
         timings: dict[str, float] = {}
         with timed(timings, "time/eval_s"):
-            played = play_network(self._collector, specs, config.temperature, self._group)
+            played = play_network(self._collector, specs, config.temperature, self._ranks)
             means = summarise_evaluation([episode_record(t) for t in played])
         metrics = {f"val/{name}": value for name, value in means.items()}
         self._tracker.metrics(update, metrics | timings)
@@ -389,7 +389,7 @@ class Trainer:
             self._save()
 
     def _save(self) -> None:
-        """Write a checkpoint of this update, unless there is one; every process of the group calls it."""
+        """Write a checkpoint of this update, unless there is one; every rank calls it."""
         update = self.progress.update
         if self._saved == update:
             return
@@ -399,15 +399,15 @@ class Trainer:
         timings: dict[str, float] = {}
         with timed(timings, "time/checkpoint_s"):
             weights, optimiser = self._learner.state()
-            if self._group.is_main:
+            if self._ranks.is_main:
                 write_checkpoint(
                     self._checkpoints, update, weights, optimiser, vars(self.progress), self._notes
                 )
-            self._group.agree(None)  # nobody looks for a checkpoint before it is there
+            self._ranks.agree(None)  # nobody looks for a checkpoint before it is there
         self._tracker.metrics(update, timings)
         # The one before stays while the run goes on, should the disk lose the newest.
         self._previous, self._saved = self._saved, update
-        if self._group.is_main:
+        if self._ranks.is_main:
             sweep_away(self._checkpoints, self._kept())
 
     def _kept(self) -> set[int]:

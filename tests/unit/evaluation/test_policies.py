@@ -18,7 +18,7 @@ from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.tracking.names import BASELINES
 from webshop_rl.tracking.tracker import Tracker
-from webshop_rl.training.processes import Processes
+from webshop_rl.training.ranks import Ranks
 
 
 def test_scripted_policies_play_the_same_episodes() -> None:
@@ -70,7 +70,7 @@ def test_a_policy_is_played_once_and_read_back_by_a_later_attempt(tmp_path: Path
     found = []
     for _ in range(2):
         tracker = Record()
-        evaluator = Evaluator(specs, tracker, tmp_path, Processes())
+        evaluator = Evaluator(specs, tracker, tmp_path, Ranks())
         found.append(evaluator.evaluate(Policy("baseline/rule", "the rule", play), 12, traces=True))
         assert tracker.values["baseline/rule/success@12"] == 1.0
         name = "baseline_rule"
@@ -85,7 +85,7 @@ def test_a_rank_that_is_not_the_main_one_takes_its_records_and_writes_nothing(tm
     rule, specs = scripted_policy("rule", shop), evaluation_specs(shop.goals("test"), 2, seed=3)
     of_main = [episode_record(trajectory) for trajectory in rule.play(specs)]
 
-    class SecondRank(Processes):
+    class SecondRank(Ranks):
         rank = 1
         agreed = iter([None, of_main])  # nothing on record, then what the main one wrote
 

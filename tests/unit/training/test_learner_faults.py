@@ -21,8 +21,8 @@ def test_an_infinite_gradient_takes_no_step() -> None:
     parts = build()
     trajectories = parts.collect(4)
     learner = parts.learner()
-    plain = learner._group.clip_grad_norm
-    learner._group.clip_grad_norm = lambda *args: (plain(*args), math.inf)[1]  # type: ignore[method-assign]
+    plain = learner._ranks.clip_grad_norm
+    learner._ranks.clip_grad_norm = lambda *args: (plain(*args), math.inf)[1]  # type: ignore[method-assign]
     before = [p.clone() for p in parts.agent.network.parameters()]
     result = next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
     after = list(parts.agent.network.parameters())

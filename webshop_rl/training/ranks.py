@@ -1,6 +1,6 @@
-"""The processes that train one run together; one process is the common case.
+"""The ranks of a run, processes that train it together; one rank is the common case.
 
-Each process collects and learns a share of the trajectories; what an algorithm needs of the whole
+Each rank collects and learns a share of the trajectories; what an algorithm needs of the whole
 batch is gathered. Losses are divided by the sizes of the whole batch (algos.algorithm.Norm), so the
 gradient is the same however the batch is shared.
 """
@@ -21,47 +21,47 @@ from webshop_rl.training.preemption import StopRequest
 T = TypeVar("T")
 
 
-class Processes:
-    """A single process; the interface of a group."""
+class Ranks:
+    """A run of one rank; and the interface of several."""
 
     rank = 0
     size = 1
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files."""
+        """Whether this rank writes files."""
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """This process's share of a list, every size-th item."""
+        """This rank's share of a list, every size-th item."""
         return list(items[self.rank :: self.size])
 
     def gather(self, share: list[T]) -> list[T]:
-        """The whole list from every process's share, in the order `share` took it apart."""
+        """The whole list from every rank's share, in the order `share` took it apart."""
         return share
 
     def gather_from(self, work: Callable[[], list[T]]) -> list[T]:
-        """`gather` of what work gives in every process; the work may be asked to stop.
+        """`gather` of what work gives in every rank; the work may be asked to stop.
 
-        Raises: Preempted, in every process and at this same point, if it was raised in one of them: a
+        Raises: Preempted, in every rank and at this same point, if it was raised in one of them: a
             signal need not reach all, and none is left waiting for another.
         """
         return self.gather(work())
 
     def check(self, stop: StopRequest) -> None:
-        """Raises: Preempted in every process if one of them was asked to stop."""
+        """Raises: Preempted in every rank if one of them was asked to stop."""
         stop.check()
 
     def largest(self, number: int) -> int:
-        """The largest of the processes' numbers."""
+        """The largest of the ranks' numbers."""
         return number
 
     def total(self, numbers: dict[str, float]) -> dict[str, float]:
-        """Sum of each number over the processes."""
+        """Sum of each number over the ranks."""
         return numbers
 
     def agree(self, value: T) -> T:
-        """The main process's value, in every process."""
+        """Rank 0's value, in every rank."""
         return value
 
     def prepare(self, network: PolicyNetwork) -> torch.nn.Module:
@@ -69,7 +69,7 @@ class Processes:
         return network
 
     def publish(self, wrapped: torch.nn.Module, network: PolicyNetwork) -> None:
-        """After a step: the new weights into the network that samples; every process must call it."""
+        """After a step: the new weights into the network that samples; every rank must call it."""
 
     @contextlib.contextmanager
     def accumulate(self, network: torch.nn.Module, *, last: bool) -> Iterator[None]:
@@ -79,9 +79,9 @@ class Processes:
     def full_state(
         self, wrapped: torch.nn.Module, network: torch.nn.Module, optimiser: torch.optim.Optimizer
     ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Weights that training changes, and the optimiser's state, whole; every process must call it.
+        """Weights that training changes, and the optimiser's state, whole; every rank must call it.
 
-        Returns: both as one process has them, on the main process; empty on the others.
+        Returns: both as a single rank has them, on rank 0; empty on the others.
         """
         return (trained_tensors(network), optimiser.state_dict()) if self.is_main else ({}, {})
 
@@ -92,7 +92,7 @@ class Processes:
         network: torch.nn.Module,
         optimiser: torch.optim.Optimizer | None,
     ) -> None:
-        """Put a checkpoint back; every process must call it."""
+        """Put a checkpoint back; every rank must call it."""
         checkpoint.load(network, optimiser)
 
     def clip_grad_norm(self, network: torch.nn.Module, largest: float) -> float:
@@ -101,18 +101,18 @@ class Processes:
         return float(torch.nn.utils.clip_grad_norm_(trained, largest))
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the others."""
 
 
-def processes(strategy: str = "ddp", device: str = "cpu") -> Processes:
-    """The group this process belongs to, by the environment its launcher set (WORLD_SIZE).
+def join_ranks(strategy: str = "ddp", device: str = "cpu") -> Ranks:
+    """The ranks of the run that this process belongs to, by the environment its launcher set (WORLD_SIZE).
 
     Args:
-        strategy: "ddp": each process trains a whole copy | "fsdp": each trains a shard.
+        strategy: "ddp": each rank trains a whole copy | "fsdp": each trains a shard.
         device: "cpu" trains on gloo, anything else on the GPUs accelerate finds.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from webshop_rl.training.distributed import ProcessGroup, ShardedProcessGroup
+        from webshop_rl.training.distributed import DistributedRanks, ShardedRanks
 
-        return ShardedProcessGroup(device) if strategy == "fsdp" else ProcessGroup(device)
-    return Processes()
+        return ShardedRanks(device) if strategy == "fsdp" else DistributedRanks(device)
+    return Ranks()
