@@ -22,7 +22,7 @@ from webshop_rl.evaluation.intervals import compare
 from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
 from webshop_rl.evaluation.tables import result_markdown, result_table
 from webshop_rl.models.agent import Agent
-from webshop_rl.models.initial import start_from
+from webshop_rl.models.initial import notes_of, start_from
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.guided import GuidedCollector
@@ -199,6 +199,7 @@ def _build(
         stop=stop,
         report=display.update,
         warn=lambda line: display.say(f"warning: {line}"),
+        notes=notes_of(agent),
         num_gpus=ranks.size if agent.network.device.type == "cuda" else 0,
         guided=_guided(collector, shop) if algorithm.needs_teacher else None,
     )

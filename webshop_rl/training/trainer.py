@@ -6,18 +6,12 @@ checkpoint computes the same numbers as one that was never stopped.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
-import torch
 
 from webshop_rl.config.schema import RunConfig
 from webshop_rl.envs.types import Goal
@@ -25,19 +19,13 @@ from webshop_rl.errors import UserError
 from webshop_rl.evaluation.episodes import evaluation_specs
 from webshop_rl.evaluation.policies import play_network
 from webshop_rl.evaluation.records import episode_record, summarise_evaluation
-from webshop_rl.models.initial import notes_of
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.guided import GuidedCollector
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.tracker import Tracker
-from webshop_rl.training.checkpoint import (
-    Checkpoint,
-    find_checkpoints,
-    sweep_away,
-    write_checkpoint,
-)
+from webshop_rl.training.checkpoint import Checkpoint
 from webshop_rl.training.collection import (
     collection_metrics,
     goals_of,
@@ -47,47 +35,13 @@ from webshop_rl.training.collection import (
 )
 from webshop_rl.training.control import permute_rewards
 from webshop_rl.training.health import HealthChecks
+from webshop_rl.training.keeper import CheckpointKeeper
 from webshop_rl.training.learner import Learner
+from webshop_rl.training.measures import memory, timed
 from webshop_rl.training.preemption import Preempted, StopRequest
+from webshop_rl.training.progress import Progress
 from webshop_rl.training.ranks import Ranks
 from webshop_rl.training.vstar import VstarSource, adaptive_samples
-
-
-@dataclass
-class Progress:
-    """What a checkpoint remembers besides tensors.
-
-    Attributes:
-        update: optimiser steps done.
-        evaluated: last update that was evaluated, -1 for none.
-        best_update, best: of the best evaluation: its update, and (success, score, return).
-        num_skipped: optimiser steps skipped.
-        skipped_in_a_row: of these, the last without a step in between; a checkpoint of before it was
-            kept counts as 0.
-        train_s: wall time spent in the loop, all attempts together.
-        gpu_s: the same times the GPUs of each attempt; 0 on a CPU.
-        episodes, env_steps, tokens: that the updates so far were learnt from: episodes, turns taken, and
-            tokens of replies (those that the grammar left no choice about included).
-        vstar_samples: reference episodes that V* of each goal was estimated from, by goal id.
-        vstar_played: reference episodes that this run played itself, as far as checkpoints know: those that
-            an interrupted collection added to the store are not among them.
-        health: state of the health checks.
-    """
-
-    update: int = 0
-    evaluated: int = -1
-    best_update: int = -1
-    best: tuple[float, ...] = ()
-    num_skipped: int = 0
-    skipped_in_a_row: int = 0
-    train_s: float = 0.0
-    gpu_s: float = 0.0
-    episodes: int = 0
-    env_steps: int = 0
-    tokens: int = 0
-    vstar_samples: dict[str, int] = field(default_factory=dict)
-    vstar_played: int = 0
-    health: list[dict[str, float]] = field(default_factory=list)
 
 
 class Trainer:
@@ -106,6 +60,7 @@ class Trainer:
         report: called after each update with its number and metrics, for a progress display.
         warn: called with a line for people.
         num_gpus: that the run trains on, in all ranks.
+        notes: what a file of the weights says of them.
         guided: collects episodes with a demonstrator's labels; None if the algorithm learns from rewards.
     """
 
@@ -126,6 +81,7 @@ class Trainer:
         warn: Callable[[str], None],
         num_gpus: int = 0,
         guided: GuidedCollector | None = None,
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         self._collector = collector
         self._guided = guided
@@ -136,7 +92,7 @@ class Trainer:
         self._val_goals = val_goals
         self._config = config
         self._num_updates = config.planned_updates
-        self._checkpoints = RunFolder(folder).checkpoints
+        self._keeper = CheckpointKeeper(folder, learner, ranks, tracker, warn, notes or {})
         self._ranks = ranks
         self._stop = stop
         self._updates_log = RunFolder(folder).updates_log
@@ -145,17 +101,12 @@ class Trainer:
         self._health = HealthChecks()
         self._warned = set[str]()
         self.progress = Progress()
-        self._saved = self._previous = -1
-        self._notes = notes_of(learner.agent)
         self._ticked = time.monotonic()
         self._num_gpus = num_gpus
 
     def resume(self) -> bool:
         """Continue from the last complete checkpoint, if there is one."""
-        whole = find_checkpoints(self._checkpoints) if self._ranks.is_main else []
-        if self._ranks.is_main:
-            self._warn_of_damage(whole)
-        last = self._ranks.agree(whole[-1] if whole else None)
+        last = self._keeper.newest()
         if last is None:
             return False
         state = last.state()
@@ -164,25 +115,14 @@ class Trainer:
         self._learner.num_skipped = self.progress.num_skipped
         self._learner.skipped_in_a_row = self.progress.skipped_in_a_row
         self._health.restore(self.progress.health)
-        self._saved = last.update
         return True
-
-    def _warn_of_damage(self, whole: Sequence[Checkpoint]) -> None:
-        # Found by their names: digests of large weights are not computed a second time.
-        complete = {checkpoint.path.name for checkpoint in whole}
-        names = {path.name for path in self._checkpoints.glob("update_*")}
-        damaged = ", ".join(sorted(names - complete))
-        if damaged:
-            whence = f"from {whole[-1].path.name}" if whole else "at update 0: no other is whole"
-            self._warn(f"damaged checkpoint, left out: {damaged}; going on {whence}")
 
     def run(self) -> Checkpoint:
         """Train to the end; the best checkpoint by validation.
 
         Raises: Preempted after saving, if asked to stop.
         """
-        if self._ranks.is_main:
-            sweep_away(self._checkpoints, self._kept())
+        self._keeper.sweep(self.progress.best_update)
         self._ticked = time.monotonic()
         every = self._config.evaluation.every
         try:
@@ -200,7 +140,7 @@ class Trainer:
             self._save()
             raise
         self._save()
-        return self._best()
+        return self._keeper.best(self.progress.best_update)
 
     def _tick(self) -> None:
         """Bring train_s and gpu_s up to now, a collection that is cut off included."""
@@ -209,26 +149,16 @@ class Trainer:
         self.progress.gpu_s += self._num_gpus * (now - self._ticked)
         self._ticked = now
 
-    def _best(self) -> Checkpoint:
-        found = find_checkpoints(self._checkpoints) if self._ranks.is_main else []
-        by_update = self._ranks.agree({checkpoint.update: checkpoint for checkpoint in found})
-        if self.progress.best_update in by_update:
-            return by_update[self.progress.best_update]
-        raise UserError(
-            f"the best checkpoint (update {self.progress.best_update}) is damaged or gone",
-            where=str(self._checkpoints),
-            remedy="restore it, or delete the run's folder and start anew",
-        )
-
     def _due(self, every: int) -> bool:
         """Whether a boundary of `every` updates was reached or passed since the last collection."""
         update, step = self.progress.update, self._learner.updates_per_collection
         return update >= self._num_updates or update // every > (update - step) // every
 
     def _save_due(self) -> bool:
-        """Whether one more collection would leave more than checkpoint_every updates to a kill."""
-        update, step = self.progress.update, self._learner.updates_per_collection
-        return update >= self._num_updates or update + step > self._saved + self._config.checkpoint.every
+        """Whether one more collection would leave more than checkpoint.every updates to a kill."""
+        update, every = self.progress.update, self._config.checkpoint.every
+        unsaved = update + self._learner.updates_per_collection - self._keeper.saved
+        return update >= self._num_updates or unsaved > every
 
     def _iterate(self) -> None:
         """One collection and its updates."""
@@ -260,33 +190,10 @@ class Trainer:
             played = permute_rewards(played, [config.seed, iteration])
         # From here on the collection is used: the last moment at which it may be given up.
         self._ranks.check(self._stop)
-        self._count(trajectories, goals)
+        self.progress.count(trajectories)
+        if self._vstar is not None:
+            self.progress.count_vstar(goals, self._num_vstar_samples())
         self._learn(played, vstar, metrics, timings, began)
-
-    def _count(self, trajectories: Sequence[Trajectory], goals: Sequence[Goal]) -> None:
-        """Add a collection to what the run has learnt from."""
-        progress = self.progress
-        progress.episodes += len(trajectories)
-        progress.env_steps += sum(len(t.turns) for t in trajectories)
-        progress.tokens += sum(t.num_action_tokens for t in trajectories)
-        if self._vstar is not None:
-            number = self._num_vstar_samples()
-            for goal in goals:
-                progress.vstar_samples[goal.id] = max(number, progress.vstar_samples.get(goal.id, 0))
-
-    def _consumed(self) -> dict[str, float]:
-        """What the run has learnt from so far, as metrics."""
-        progress = self.progress
-        found: dict[str, float] = {
-            "train/episodes": progress.episodes,
-            "train/env_steps": progress.env_steps,
-            "train/tokens": progress.tokens,
-            "vstar/episodes": sum(progress.vstar_samples.values()),
-            "time/gpu_hours": progress.gpu_s / 3600,
-        }
-        if self._vstar is not None:
-            found["system/vstar_episodes_played"] = progress.vstar_played
-        return found
 
     def _collect(self, specs: list[EpisodeSpec], iteration: int) -> list[Trajectory]:
         share, rollout, guided = self._ranks.share(specs), self._config.rollout, self._guided
@@ -358,7 +265,7 @@ class Trainer:
         self.progress.health = self._health.state()
         flags = {f"health/{name}": 1.0 for name in failed}
         self._tracker.metrics(
-            update, metrics | flags | timings | self._consumed() | {"time/train_s": self.progress.train_s}
+            update, metrics | flags | timings | self.progress.consumed(with_vstar=self._vstar is not None)
         )
         self._tracker.flush()
         if self._ranks.is_main:
@@ -390,45 +297,9 @@ class Trainer:
 
     def _save(self) -> None:
         """Write a checkpoint of this update, unless there is one; every rank calls it."""
-        update = self.progress.update
-        if self._saved == update:
+        if self._keeper.saved == self.progress.update:
             return
         # The journal is on disk first: a checkpoint must never know more than the record.
         self._tracker.flush()
         self._tick()
-        timings: dict[str, float] = {}
-        with timed(timings, "time/checkpoint_s"):
-            weights, optimiser = self._learner.state()
-            if self._ranks.is_main:
-                write_checkpoint(
-                    self._checkpoints, update, weights, optimiser, vars(self.progress), self._notes
-                )
-            self._ranks.agree(None)  # nobody looks for a checkpoint before it is there
-        self._tracker.metrics(update, timings)
-        # The one before stays while the run goes on, should the disk lose the newest.
-        self._previous, self._saved = self._saved, update
-        if self._ranks.is_main:
-            sweep_away(self._checkpoints, self._kept())
-
-    def _kept(self) -> set[int]:
-        return {self._previous, self._saved, self.progress.best_update}
-
-
-@contextlib.contextmanager
-def timed(into: dict[str, float], name: str) -> Iterator[None]:
-    """Add the wall time of a block, in seconds, under a name."""
-    started = time.monotonic()
-    yield
-    into[name] = time.monotonic() - started
-
-
-def memory() -> dict[str, float]:
-    """Resident memory of the process, now and at its peak; with a GPU, the peak there since the last call."""
-    found: dict[str, Any] = {
-        "system/rss_mb": psutil.Process().memory_info().rss / 2**20,
-        "system/rss_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    if torch.cuda.is_available():
-        found["system/gpu_mem_mb"] = torch.cuda.max_memory_allocated() / 2**20
-        torch.cuda.reset_peak_memory_stats()
-    return found
+        self._keeper.save(self.progress)

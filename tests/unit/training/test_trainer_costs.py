@@ -16,8 +16,8 @@ from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training import checkpoint as checkpoint_module
 from webshop_rl.training.checkpoint import find_checkpoints
+from webshop_rl.training.measures import memory
 from webshop_rl.training.preemption import Preempted
-from webshop_rl.training.trainer import memory
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -101,7 +101,7 @@ def test_wall_times_are_those_of_their_own_update(tmp_path: Path, monkeypatch: p
     trainer._vstar = SimpleNamespace()  # type: ignore[assignment]
     trainer._vstar_of = clock.spend(5.0, lambda goals: {g.id: 0.0 for g in goals})  # type: ignore[method-assign]
     monkeypatch.setattr(
-        "webshop_rl.training.trainer.write_checkpoint", clock.spend(7.0, checkpoint_module.write_checkpoint)
+        "webshop_rl.training.keeper.write_checkpoint", clock.spend(7.0, checkpoint_module.write_checkpoint)
     )
     attempt.run()
     assert series(tmp_path, "time/collect_s") == {1: 3.0, 2: 3.0, 3: 3.0}

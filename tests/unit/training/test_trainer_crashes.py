@@ -26,7 +26,7 @@ def test_a_kill_costs_no_more_than_the_interval(
     saved: list[int] = []
     plain = checkpoint_module.write_checkpoint
     monkeypatch.setattr(
-        "webshop_rl.training.trainer.write_checkpoint",
+        "webshop_rl.training.keeper.write_checkpoint",
         lambda folder, update, *rest: (saved.append(update), plain(folder, update, *rest))[1],
     )
     settings = {"num_updates": 40, "evaluation__every": 100, "checkpoint__every": 10}

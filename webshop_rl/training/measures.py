@@ -1,0 +1,32 @@
+"""What a run costs the machine: wall time of its parts, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import torch
+
+
+@contextlib.contextmanager
+def timed(into: dict[str, float], name: str) -> Iterator[None]:
+    """Add the wall time of a block, in seconds, under a name."""
+    started = time.monotonic()
+    yield
+    into[name] = time.monotonic() - started
+
+
+def memory() -> dict[str, float]:
+    """Resident memory of the process, now and at its peak; with a GPU, the peak there since the last call."""
+    found: dict[str, Any] = {
+        "system/rss_mb": psutil.Process().memory_info().rss / 2**20,
+        "system/rss_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    if torch.cuda.is_available():
+        found["system/gpu_mem_mb"] = torch.cuda.max_memory_allocated() / 2**20
+        torch.cuda.reset_peak_memory_stats()
+    return found

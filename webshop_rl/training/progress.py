@@ -1,0 +1,71 @@
+"""How far a run has come: what a checkpoint remembers besides tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from webshop_rl.envs.types import Goal
+from webshop_rl.rollout.types import Trajectory
+
+
+@dataclass
+class Progress:
+    """What a checkpoint remembers besides tensors.
+
+    Attributes:
+        update: optimiser steps done.
+        evaluated: last update that was evaluated, -1 for none.
+        best_update, best: of the best evaluation: its update, and (success, score, return).
+        num_skipped: optimiser steps skipped.
+        skipped_in_a_row: of these, the last without a step in between; a checkpoint of before it was
+            kept counts as 0.
+        train_s: wall time spent in the loop, all attempts together.
+        gpu_s: the same times the GPUs of each attempt; 0 on a CPU.
+        episodes, env_steps, tokens: that the updates so far were learnt from: episodes, turns taken, and
+            tokens of replies (those that the grammar left no choice about included).
+        vstar_samples: reference episodes that V* of each goal was estimated from, by goal id.
+        vstar_played: reference episodes that this run played itself, as far as checkpoints know: those that
+            an interrupted collection added to the store are not among them.
+        health: state of the health checks.
+    """
+
+    update: int = 0
+    evaluated: int = -1
+    best_update: int = -1
+    best: tuple[float, ...] = ()
+    num_skipped: int = 0
+    skipped_in_a_row: int = 0
+    train_s: float = 0.0
+    gpu_s: float = 0.0
+    episodes: int = 0
+    env_steps: int = 0
+    tokens: int = 0
+    vstar_samples: dict[str, int] = field(default_factory=dict)
+    vstar_played: int = 0
+    health: list[dict[str, float]] = field(default_factory=list)
+
+    def count(self, trajectories: Sequence[Trajectory]) -> None:
+        """Add a collection to what the run has learnt from."""
+        self.episodes += len(trajectories)
+        self.env_steps += sum(len(t.turns) for t in trajectories)
+        self.tokens += sum(t.num_action_tokens for t in trajectories)
+
+    def count_vstar(self, goals: Sequence[Goal], num_samples: int) -> None:
+        """Note how many reference episodes V* of a collection's goals was estimated from."""
+        for goal in goals:
+            self.vstar_samples[goal.id] = max(num_samples, self.vstar_samples.get(goal.id, 0))
+
+    def consumed(self, *, with_vstar: bool) -> dict[str, float]:
+        """What the run has learnt from so far, and what it took, as metrics."""
+        found: dict[str, float] = {
+            "train/episodes": self.episodes,
+            "train/env_steps": self.env_steps,
+            "train/tokens": self.tokens,
+            "vstar/episodes": sum(self.vstar_samples.values()),
+            "time/train_s": self.train_s,
+            "time/gpu_hours": self.gpu_s / 3600,
+        }
+        if with_vstar:
+            found["system/vstar_episodes_played"] = self.vstar_played
+        return found
