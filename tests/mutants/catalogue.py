@@ -361,4 +361,11 @@ MUTANTS = [
         ("rank counts from 0", "hits.index(product.asin) + 1", "hits.index(product.asin)"),
         ("the last option group alone counts", "math.prod(", "max("),
     ),
+    *_of(
+        "envs/play.py",
+        (UNIT + "envs/test_play.py",),
+        ("results count from 0", "return products[int(word) - 1]", "return products[int(word) - 2]"),
+        ("the end is not final", "if self._ended:", "if False:"),
+        ("what was earned on the way is not explained", "if step.reward:", "if step.terminated:"),
+    ),
 ]
