@@ -83,8 +83,8 @@ MUTANTS = [
         ),
         (
             "the same goals in every update",
-            "goals_of(self._train_goals, iteration,",
-            "goals_of(self._train_goals, 0,",
+            "self._train_goals, iteration, config.algo.goals_per_update",
+            "self._train_goals, 0, config.algo.goals_per_update",
         ),
         (
             "the same episodes in every update",

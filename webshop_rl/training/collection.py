@@ -18,20 +18,31 @@ from webshop_rl.rollout.renaming import rename_trajectory
 from webshop_rl.rollout.types import Trajectory
 
 
-def goals_of(goals: Sequence[Goal], iteration: int, num_goals: int, seed: int) -> list[Goal]:
-    """The goals of a collection: each pass over all goals is a new permutation.
+def goals_of(
+    goals: Sequence[Goal], iteration: int, num_goals: int, seed: int, *, by: str = "goal"
+) -> list[Goal]:
+    """The goals of a collection: each pass over all goals, or over all products, is a new permutation.
 
     Args:
         goals: the training split.
         iteration: 0-based index of the collection.
         num_goals: goals in a collection.
         seed: of the permutations.
+        by: "goal": all goals weigh alike | "product": all products do, and within one all its goals.
     """
+    members: dict[str, list[Goal]] = {}
+    for goal in goals:
+        members.setdefault(goal.asin if by == "product" else goal.id, []).append(goal)
+    units = list(members.values())
     chosen = []
     for place in range(iteration * num_goals, (iteration + 1) * num_goals):
-        passes, index = divmod(place, len(goals))
-        order = np.random.default_rng([seed, passes]).permutation(len(goals))
-        chosen.append(goals[order[index]])
+        passes, index = divmod(place, len(units))
+        number = int(np.random.default_rng([seed, passes]).permutation(len(units))[index])
+        own = units[number]
+        # Its goals in turn, in a new order each time that all had theirs.
+        rounds, turn = divmod(passes, len(own))
+        order = np.random.default_rng([seed, rounds, number]).permutation(len(own)) if len(own) > 1 else [0]
+        chosen.append(own[order[turn]])
     return chosen
 
 

@@ -164,7 +164,9 @@ class Trainer:
         """One collection and its updates."""
         began, config, update = time.monotonic(), self._config, self.progress.update
         iteration = update // self._learner.updates_per_collection
-        goals = goals_of(self._train_goals, iteration, config.algo.goals_per_update, config.seed)
+        goals = goals_of(
+            self._train_goals, iteration, config.algo.goals_per_update, config.seed, by=config.goals_by
+        )
         specs = group_specs(goals, config.algo.group_size, iteration, config.seed)
         timings: dict[str, float] = {}
         with timed(timings, "time/collect_s"):

@@ -22,6 +22,17 @@ def test_every_pass_asks_for_every_goal_once_in_a_new_order() -> None:
     assert len({tuple(p) for p in passes}) > 4
 
 
+def test_by_product_every_pass_asks_for_every_product_once_and_each_of_its_goals_in_turn() -> None:
+    goals = [Goal(f"g{i}", f"a{min(i, 3)}", "") for i in range(8)]  # a3 has five of the eight
+    drawn = [goal for iteration in range(20) for goal in goals_of(goals, iteration, 2, seed=3, by="product")]
+    passes = [[goal.asin for goal in drawn[i : i + 4]] for i in range(0, 40, 4)]
+    assert all(sorted(p) == ["a0", "a1", "a2", "a3"] for p in passes)
+    assert len({tuple(p) for p in passes}) > 4
+    many = [goal.id for goal in drawn if goal.asin == "a3"]
+    assert [sorted(many[i : i + 5]) for i in (0, 5)] == [["g3", "g4", "g5", "g6", "g7"]] * 2
+    assert many[:5] != many[5:]
+
+
 def test_a_collection_is_a_function_of_seed_and_index() -> None:
     assert goals_of(GOALS, 7, 4, seed=3) == goals_of(GOALS, 7, 4, seed=3)
     several = [[g.id for g in goals_of(GOALS, 0, 4, seed=s)] for s in range(6)]

@@ -19,6 +19,7 @@ class WebshopConfig(EnvConfig):
         data_dir: folder of the original data files.
         num_products: the first so many products of the catalogue; None for all.
         goals: "synthetic" (made from product attributes and options) or "human" (written by people).
+        train_goals: "given", or "generated": in training, goals for products that have none beside them.
         split: "product" (no product in two splits), "published" (the literature's) or "none" (every goal
             in every split).
         reward: what a step pays. "score": WebShop's score at the purchase; "binary": 1 if it is 1, else
@@ -34,6 +35,7 @@ class WebshopConfig(EnvConfig):
     data_dir: str | None = ranged(place="folder")
     num_products: int | None = ranged(ge=1)
     goals: str = choice("synthetic", "human")
+    train_goals: str = choice("given", "generated")
     split: str = choice("product", "published", "none")
     reward: str = choice("score", "binary", "shaped")
     fidelity: str = choice("original", "fixed")

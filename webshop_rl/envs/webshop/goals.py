@@ -129,7 +129,7 @@ def _synthetic(products: Sequence[Product], prices: Mapping[str, float], rng: ra
     for product in products:
         if product.instruction is None:
             continue
-        limit, limit_text = _price_limit(prices[product.asin], rng)
+        limit, limit_text = price_limit(prices[product.asin], rng)
         names = sorted(product.options)
         for values in itertools.product(*(product.options[name] for name in names)):
             options = tuple(zip(names, values, strict=True))
@@ -145,14 +145,14 @@ def _human(products: Sequence[Product], prices: Mapping[str, float], rng: random
         for wish in product.human_instructions:
             if not wish.attributes:
                 continue
-            limit, limit_text = _price_limit(prices[product.asin], rng)
+            limit, limit_text = price_limit(prices[product.asin], rng)
             text = wish.text.strip(".") + limit_text
             options = tuple((None, value) for value in wish.options)
             drafts.append(_Draft(product, text, wish.attributes, options, limit))
     return drafts
 
 
-def _price_limit(price: float, rng: random.Random) -> tuple[float, str]:
+def price_limit(price: float, rng: random.Random) -> tuple[float, str]:
     """The larger of two samples from the next four tens above the price, and how it is said.
 
     Above 980 dollars fewer than two tens are left: no limit, and nothing is said.

@@ -11,6 +11,7 @@ from webshop_rl.envs.types import Goal
 from webshop_rl.envs.webshop import files, pages
 from webshop_rl.envs.webshop.answers import WebshopAnswers
 from webshop_rl.envs.webshop.catalogue import Catalogue, load_products
+from webshop_rl.envs.webshop.generated import generated_goals
 from webshop_rl.envs.webshop.goals import SAMPLING_SEED, WebshopGoal, choose_goal, make_goals, sample_prices
 from webshop_rl.envs.webshop.lookup import RESULT_CAP, ProductFinder
 from webshop_rl.envs.webshop.product import Product
@@ -37,6 +38,7 @@ class WebShop:
         data_dir: str | None = None,
         num_products: int | None = 1000,
         goals: str = "synthetic",
+        train_goals: str = "given",
         split: str = "product",
         reward: str = "score",
         fidelity: str = "original",
@@ -65,17 +67,30 @@ class WebShop:
                 where=data_dir or "env",
                 remedy="raise env.num_products, or choose other env.goals",
             )
-        self._by_id = {goal.id: goal for goal in self._goals}
         self._by_asin = {product.asin: product for product in self.products}
         self._finder = ProductFinder(self.products)
         self._split = splits.assign(self._goals, split, catalogue.leaders, catalogue.split_of)
+        self._generated: Sequence[WebshopGoal] = ()
+        if train_goals == "generated":
+            training = self._training_products(split, catalogue.leaders)
+            self._generated = generated_goals(self.products, self.prices, training)
+        self._by_id: Mapping[str, WebshopGoal] = {goal.id: goal for goal in (*self._goals, *self._generated)}
+
+    def _training_products(self, split: str, leaders: Mapping[str, str]) -> set[str]:
+        """The products that no goal is of, and that would be training products if there were one."""
+        without = {product.asin for product in self.products} - {goal.asin for goal in self._goals}
+        if split != "product":
+            return without
+        return {asin for asin in without if splits.product_split(leaders.get(asin, asin)) == "train"}
 
     def goals(self, split: str) -> Sequence[WebshopGoal]:
-        """Goals of "train", "val", "test" or "all", in the original's shuffled order.
+        """Goals of "train", "val", "test" or "all", in the original's shuffled order; of "train" the
+        generated ones come after them.
 
         Raises: UserError if the split is unknown or contains no goal.
         """
-        return self._split.select(self._goals, split)
+        given = self._split.select(self._goals, split)
+        return [*given, *self._generated] if split == "train" and self._generated else given
 
     def session(self) -> WebshopSession:
         """A new browser for this shop."""
@@ -136,7 +151,7 @@ class WebShop:
         digest = hashlib.sha256()
         for product in self.products:
             digest.update(repr(product).encode())
-        for goal in self._goals:
+        for goal in (*self._goals, *self._generated):
             digest.update(repr(goal).encode())
         digest.update(repr((self.fidelity, self._rules, sorted(self.prices.items()))).encode())
         return digest.hexdigest()
@@ -160,7 +175,7 @@ class WebShop:
     def texts(self) -> Iterator[str]:
         """All text that pages may show: page furniture, instructions, then what products say."""
         yield from self._page_texts()
-        yield from (goal.instruction for goal in self._goals)
+        yield from (goal.instruction for goal in (*self._goals, *self._generated))
         for product in self.products:
             yield from (product.asin, product.asin.lower(), product.title, product.price_tag)
             for option, values in product.options.items():
