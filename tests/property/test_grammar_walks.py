@@ -46,6 +46,11 @@ def allowed(mask: TokenMask) -> list[int]:
     return [int(i) for i in mask.ids]
 
 
+def is_window(query: list[str], from_words: list[str]) -> bool:
+    """Whether the query's words stand in from_words side by side."""
+    return any(from_words[at : at + len(query)] == query for at in range(len(from_words)))
+
+
 def is_choice(query: list[str], from_words: list[str]) -> bool:
     """Whether the query's words stand in from_words in this order."""
     rest = iter(from_words)
@@ -53,17 +58,27 @@ def is_choice(query: list[str], from_words: list[str]) -> bool:
 
 
 @settings(max_examples=150, deadline=None)
-@given(words, targets, st.booleans(), st.integers(1, 4), st.sampled_from(ENCODERS), st.integers(0, 2**32))
+@given(
+    words,
+    targets,
+    st.booleans(),
+    st.none() | st.integers(1, 4),
+    st.booleans(),
+    st.sampled_from(ENCODERS),
+    st.integers(0, 2**32),
+)
 def test_every_walk_ends_in_an_action_of_the_page(
     chosen: list[str],
     clicks: list[str],
     search: bool,
-    most: int,
+    most: int | None,
+    window: bool,
     encode: Callable[[str], list[int]],
     seed: int,
 ) -> None:
     from_words = list(instruction_words(" ".join(chosen)))
-    grammar = PageGrammar(encode, END, words=from_words, targets=clicks, can_search=search, max_words=most)
+    given_ = {"words": from_words, "targets": clicks, "can_search": search}
+    grammar = PageGrammar(encode, END, **given_, max_words=most, window=window)
     walk = random.Random(seed)
     state, length = grammar.start, 0
     while True:
@@ -82,8 +97,8 @@ def test_every_walk_ends_in_an_action_of_the_page(
     else:
         query = action.removeprefix("search[").removesuffix("]").split(" ")
         assert search
-        assert 1 <= len(query) <= most
-        assert is_choice(query, from_words)
+        assert 1 <= len(query) <= (most or len(from_words))
+        assert (is_window if window else is_choice)(query, from_words)
 
 
 @settings(max_examples=60, deadline=None)
@@ -105,3 +120,19 @@ def test_every_action_of_the_page_can_be_said(
             state = grammar.advance(state, token)
         assert END in allowed(grammar.mask(state))
         assert grammar.action(state) is not None
+
+
+@settings(max_examples=60, deadline=None)
+@given(words, st.sampled_from([letters, greedy]))
+def test_every_window_can_be_said(chosen: list[str], encode: Callable[[str], list[int]]) -> None:
+    from_words = list(instruction_words(" ".join(chosen)))
+    options = {"targets": (), "can_search": True, "max_words": None, "window": True}
+    grammar = PageGrammar(encode, END, words=from_words, **options)
+    for start, end in itertools.combinations(range(len(from_words) + 1), 2):
+        query = f"search[{' '.join(from_words[start:end])}]"
+        state = grammar.start
+        for token in grammar.spelling(query)[:-1]:
+            assert token in allowed(grammar.mask(state))
+            state = grammar.advance(state, token)
+        assert END in allowed(grammar.mask(state))
+        assert grammar.action(state) == query

@@ -22,6 +22,7 @@ WAYS = {
     "admissible, think, segments": (*THINK, *DROP, "rollout.max_reply_tokens=24"),
     "admissible, distractors": ("env.distractors=4", "rollout.max_query_words=3"),
     "admissible, compact pages": ("view=compact", "env.distractors=4"),
+    "admissible, window": ("rollout.queries=window", "rollout.max_query_words=null", "env.distractors=4"),
     "free": FREE,
     "free, T .7": (*FREE, "rollout.temperature=0.7"),
     "free, T .7, top_p .9": (*FREE, "rollout.temperature=0.7", "rollout.top_p=0.9"),

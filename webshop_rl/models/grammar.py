@@ -1,8 +1,8 @@
 """The grammar of a page, over tokens: `search[` words of the instruction `]`, `click[` a target `]`.
 
-A query is an order-preserving choice of the instruction's words, without repeats: the masked policy
-can say anything worth searching, cannot loop, and ends by itself. The same masks are recorded with
-the sampled tokens and applied in learning.
+A query is an order-preserving choice of the instruction's words, without repeats, or a window of them
+(words that stand side by side): the masked policy can say anything worth searching, cannot loop, and ends
+by itself. The same masks are recorded with the sampled tokens and applied in learning.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class PageGrammar:
         words: words a query may use, in order.
         targets: what may be clicked, as shown to the policy, e.g. "buy now".
         can_search: whether the page has a search box.
-        max_words: most words in a query.
+        max_words: most words in a query; None for no limit.
+        window: whether the words of a query stand side by side in `words`; else any may be left out.
 
     Attributes:
         max_tokens: no reply is longer, its end token included.
@@ -66,12 +67,14 @@ class PageGrammar:
         words: Sequence[str],
         targets: Sequence[str],
         can_search: bool,
-        max_words: int,
+        max_words: int | None,
+        window: bool = False,
     ) -> None:
         words = [word for word in words if encode(word)]  # a tokenizer may know none of its characters
         self._end = end
         self._words = words
-        self._max_words = max_words
+        self._max_words = len(words) if max_words is None else max_words
+        self._window = window
         self._first = [tuple(encode(word)) for word in words]
         self._later = [tuple(encode(" " + word)) for word in words]
         self._close = tuple(encode("]"))
@@ -83,9 +86,13 @@ class PageGrammar:
         self._masks: dict[State, TokenMask] = {}
 
     def _longest_query(self) -> int:
-        spelled = (max(len(a), len(b)) for a, b in zip(self._first, self._later, strict=True))
-        longest = sorted(spelled, reverse=True)[: self._max_words]
-        return sum(len(path.literal) for path in self.start if path.query) + sum(longest) + len(self._close)
+        spelled = [max(len(a), len(b)) for a, b in zip(self._first, self._later, strict=True)]
+        most = self._max_words
+        if self._window:
+            longest = max((sum(spelled[at : at + most]) for at in range(len(spelled))), default=0)
+        else:
+            longest = sum(sorted(spelled, reverse=True)[:most])
+        return sum(len(path.literal) for path in self.start if path.query) + longest + len(self._close)
 
     def _expand(self, path: Path) -> list[Path]:
         """Replace a path at a choice point by the paths it may go on with."""
@@ -95,7 +102,9 @@ class PageGrammar:
         spelling = self._later if begun else self._first
         paths = []
         if len(begun) < self._max_words:
-            following = range(begun[-1] + 1 if begun else 0, len(self._words))
+            first = begun[-1] + 1 if begun else 0
+            last = first + 1 if begun and self._window else len(self._words)
+            following = range(first, min(last, len(self._words)))
             paths = [Path(spelling[j], (*begun, j), query=True) for j in following]
         if begun:
             text = " ".join(self._words[j] for j in begun)

@@ -239,6 +239,7 @@ class Episode:
                 tuple(view.labels),
                 view.page.can_search,
                 rollout.max_query_words,
+                rollout.queries == "window",
             )
             reply = AdmissibleReply(codec, grammar, view)
         else:
@@ -253,7 +254,8 @@ def _grammar(
     words: tuple[str, ...],
     labels: tuple[str, ...],
     can_search: bool,
-    max_words: int,
+    max_words: int | None,
+    window: bool,
 ) -> PageGrammar:
     """Pages recur (groups share a goal), and building their automata is most of the decoding's Python."""
     return PageGrammar(
@@ -263,4 +265,5 @@ def _grammar(
         targets=labels,
         can_search=can_search,
         max_words=max_words,
+        window=window,
     )

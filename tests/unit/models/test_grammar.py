@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webshop_rl.models.grammar import PageGrammar, instruction_words
+from webshop_rl.models.grammar import PageGrammar, Unspellable, instruction_words
 
 END = 0
 
@@ -14,9 +14,15 @@ def letters(text: str) -> list[int]:
 
 
 def grammar(
-    words: str = "", targets: tuple[str, ...] = (), *, search: bool = True, most: int = 8
+    words: str = "",
+    targets: tuple[str, ...] = (),
+    *,
+    search: bool = True,
+    most: int | None = 8,
+    window: bool = False,
 ) -> PageGrammar:
-    return PageGrammar(letters, END, words=words.split(), targets=targets, can_search=search, max_words=most)
+    given = {"words": words.split(), "targets": targets, "can_search": search}
+    return PageGrammar(letters, END, **given, max_words=most, window=window)
 
 
 def after(g: PageGrammar, text: str) -> str:
@@ -72,6 +78,29 @@ def test_no_more_words_than_allowed() -> None:
     assert after(g, "search[a") == " ]"
 
 
+def test_a_window_is_of_words_side_by_side() -> None:
+    g = grammar("red or red shoes now", window=True, most=3)
+    assert after(g, "search[") == "nors"
+    assert after(g, "search[or ") == "r"
+    assert after(g, "search[shoes now") == "]"
+    # Either "red" may be meant until the next word tells.
+    assert after(g, "search[red ") == "os"
+    assert after(g, "search[red shoes") == " ]"
+    assert after(g, "search[or red shoes") == "]"  # three words
+    assert spelled(g, "search[or red]") == "search[or red]"
+    assert g.spelling("search[red shoes]") == [*letters("search[red shoes]"), END]
+    with pytest.raises(Unspellable):
+        g.spelling("search[or shoes]")
+
+
+@pytest.mark.parametrize("window", [False, True])
+def test_without_a_limit_all_words_may_be_said(window: bool) -> None:
+    words = "a b c d e f g h i j k"
+    g = grammar(words, most=None, window=window)
+    assert spelled(g, f"search[{words}]") == f"search[{words}]"
+    assert g.max_tokens == len(f"search[ {words}]") + 1
+
+
 def test_clicks_are_what_the_page_offers() -> None:
     g = grammar("red", ("1", "12", "buy now", "size [l]"))
     assert after(g, "") == "cs"
@@ -102,6 +131,7 @@ def test_a_page_that_offers_nothing_is_answered_by_nothing() -> None:
 def test_longest_reply_is_known_beforehand() -> None:
     # "search[" 7, the two longest words with a blank each 5 + 4, "]" 1, end 1
     assert grammar("aaaa bb ccc", ("1",), most=2).max_tokens == 18
+    assert grammar("aaaa bb ccc", ("1",), most=2, window=True).max_tokens == 17  # aaaa bb, or bb ccc
     # "click[" 6, "buy now" 7, "]", end
     assert grammar("", ("buy now",)).max_tokens == 15
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from webshop_rl.envs.webshop.search import SearchIndex, coded_length
+from webshop_rl.envs.webshop.shop import WebShop
+from webshop_rl.envs.words import instruction_words
 
 DOCUMENTS = [("a", "red shoe red"), ("b", "red hat"), ("c", "green coat with green buttons")]
 
@@ -54,3 +57,13 @@ def test_equal_scores_in_key_order_and_at_most_the_limit() -> None:
 def test_keys_must_rise() -> None:
     with pytest.raises(ValueError, match="does not come after"):
         SearchIndex([("b", "x"), ("a", "y")])
+
+
+@pytest.mark.parametrize("kind", ["synthetic", "human"])
+def test_words_find_what_the_text_they_are_taken_from_finds(webshop_data_dir: Path, kind: str) -> None:
+    """Punctuation, which queries of an agent do not have, is nothing to the search."""
+    shop = WebShop(data_dir=str(webshop_data_dir), goals=kind)
+    for goal in shop.goals("all")[::60]:
+        for last in (12, 99):
+            text = " ".join(goal.instruction.split()[-last:])
+            assert shop.hits(" ".join(instruction_words(text))) == shop.hits(text)
