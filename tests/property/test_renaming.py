@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import string
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from tests.support.agreement import BEHAVIOUR_ATOL, assert_agreement, learnt
 from tests.support.shop5_parts import Parts, build
 from webshop_rl.models.grammar import PageGrammar, instruction_words
 from webshop_rl.models.masking import everything_but
+from webshop_rl.models.prompts import FURNITURE
 from webshop_rl.models.renaming import RenamedCodec, Renaming
-from webshop_rl.models.tiny_codec import ALWAYS, SPECIAL, THINK, TinyCodec
+from webshop_rl.models.tiny_codec import ALWAYS, SEPARATOR, SPECIAL, THINK, TinyCodec
 from webshop_rl.rollout.renaming import rename_trajectory
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.batching import action_batch
@@ -118,6 +120,10 @@ COPY = ("model.pointer=true", "model.smear=true")
 SHOPS = {
     "shop5": ("env.distractors=2", *COPY),
     "webshop": ("env=webshop", *COPY, "model.max_page_tokens=200", "rollout.max_query_words=4"),
+    "webshop, compact pages": (
+        "env=webshop", "view.pages=compact", "view.option_tokens=1", "rollout.list_actions=true",
+        "env.max_steps=12",
+    ),
     "webshop, marks, free": (
         "env=webshop", "env.mode=text_rich", "rollout.decoding=free", "rollout.max_reply_tokens=12",
         "rollout.context_overflow=drop_oldest", "model.context_tokens=200",
@@ -197,11 +203,27 @@ def test_a_policy_that_does_not_know_the_names_is_sampled_and_learnt_alike(parts
 
 def test_no_word_of_a_page_alone_can_be_renamed(parts: Parts) -> None:
     codec = codec_of(parts)
-    pages = " ".join(parts.shop.furniture())
+    pages = " ".join([*parts.shop.furniture(), *FURNITURE])
     assert not {*codec.encode(pages)} & {*codec.renameable.tolist()}
     words = spelled(codec, codec.renameable)
     assert len(words) > 5
     assert all(word.isalpha() and len(word) > 1 and word[0] not in string.punctuation for word in words)
+
+
+def words_of(text: str) -> set[str]:
+    return {*re.findall("[a-z]+", text.lower())}
+
+
+def test_every_word_that_is_shown_is_of_the_goal_of_a_product_or_of_the_furniture(parts: Parts) -> None:
+    """A view that says something new must say it in its furniture, or its words would be renamed."""
+    furniture = words_of(" ".join([*parts.shop.furniture(), *FURNITURE, *ALWAYS, SEPARATOR]))
+    others = words_of(" ".join(s for s in parts.shop.texts() if s not in {*parts.shop.furniture()}))
+    said = {word for t in parts.collect(30) for turn in t.turns for word in words_of(turn.page)}
+    products = words_of(" ".join(goal.instruction for goal in parts.shop.goals("all"))) | others
+    assert said - furniture <= products
+    if parts.cfg.view.pages == "compact":
+        assert {"same", "chosen", "cut", "actions"} <= said
+        assert not {"same", "chosen", "cut", "actions"} & products
 
 
 def test_a_collection_is_renamed_as_often_as_asked_and_always_alike(parts: Parts) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from webshop_rl.config.groups import ViewConfig
 from webshop_rl.envs.types import Goal, Page
+from webshop_rl.models import views
 from webshop_rl.models.codec import Codec
 from webshop_rl.models.views import CUT, CompactPages, Shown, View, cut_to, full_text, label_targets
 
@@ -27,6 +28,10 @@ _EXAMPLES = (
     "Page: a white lamp, the wrong one -> click[back to search]\n"
     "Page: Search -> search[desk lamp black]",
 )
+_ACTIONS = "\nActions: {}"
+_SEARCH = "search[words]"
+# What prompts say that is of no goal and no product; renaming leaves these words alone.
+FURNITURE = (*views.FURNITURE, _ACTIONS, _SEARCH)
 _COMPACT = " A page that you have seen already is only named: same results, same item."
 
 
@@ -72,8 +77,8 @@ class Prompter:
 
     def _view(self, page: Page, labels: dict[str, str], text: str) -> View:
         if self.list_actions:
-            search = ["search[words]"] if page.can_search else []
-            text += "\nActions: " + ", ".join([*search, *(f"click[{name}]" for name in labels)])
+            search = [_SEARCH] if page.can_search else []
+            text += _ACTIONS.format(", ".join([*search, *(f"click[{name}]" for name in labels)]))
         if self.compact is None:
             text = cut_to(text, self.max_page_tokens, self.codec)
         return View(text, labels, page)

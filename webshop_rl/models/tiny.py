@@ -15,6 +15,7 @@ from webshop_rl.models.agent import Agent, add_lora
 from webshop_rl.models.memory import memory_advice
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.models.pointer import Pointer, Smear
+from webshop_rl.models.prompts import FURNITURE
 from webshop_rl.models.tiny_codec import TinyCodec
 
 
@@ -45,12 +46,12 @@ def load_tiny(
 
     Args:
         texts: every text of the shop, for the vocabulary.
-        furniture: those that are not of products or goals; their words are never renamed.
+        furniture: what pages say besides instructions and products; its words are never renamed.
         critic: whether the algorithm needs a value head.
         micro_batch_tokens: not used; optim.micro_batch_tokens refers to it.
     """
     texts = list(texts)
-    codec = TinyCodec(texts, max_vocabulary, furniture)
+    codec = TinyCodec(texts, max_vocabulary, [*furniture, *FURNITURE])
     config = LlamaConfig(
         vocab_size=codec.vocab_size,
         hidden_size=hidden_size,

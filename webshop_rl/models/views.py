@@ -24,6 +24,15 @@ _MARKS = re.compile(r"\[/?(?:clicked )?button_?\]")
 _PUNCTUATION = ".,;:!?\"'()[]|-&"
 # What a reference calls a page, for the kinds of page that are longer than a reference.
 _NAMES = {"results": "results", "item": "item", "sub": "page"}
+_RANK = "item {}"
+_INSTRUCTION = "instruction: {}"
+_SAME = "same {}"
+_NO_RESULTS = "no results"
+_CHOSEN = "chosen: {}"
+_CUT_LINE = "{} (cut): {}"
+_MORE = "+{} more"
+# All that views say of themselves; the words of it that renaming leaves alone.
+FURNITURE = (*_NAMES.values(), _RANK, _INSTRUCTION, _SAME, _NO_RESULTS, _CHOSEN, _CUT_LINE, _MORE)
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ def label_targets(page: Page, product_labels: str) -> dict[str, str]:
     names = {target: target for target in page.clickables}
     # Results that are numbered already keep their numbers.
     if product_labels == "rank" and any(p != str(rank) for rank, p in enumerate(page.products, start=1)):
-        names |= {product: f"item {rank}" for rank, product in enumerate(page.products, start=1)}
+        names |= {product: _RANK.format(rank) for rank, product in enumerate(page.products, start=1)}
     return {shown: target for target, shown in names.items()}
 
 
@@ -107,7 +116,7 @@ class CompactPages:
             shown: kind -> identity of the last page of that kind in the transcript.
         """
         if page.kind in _NAMES and shown.get(page.kind) == identity(page):
-            lines = [f"same {_NAMES[page.kind]}", *_chosen(page)]
+            lines = [_SAME.format(_NAMES[page.kind]), *_chosen(page)]
         else:
             lines = [*self._parts(page, labels), *self._buttons(page)]
         return "\n".join(lines)
@@ -119,11 +128,11 @@ class CompactPages:
         while kept and len(self.codec.encode(text)) > limit:
             kept -= 1
             text = " ".join([*words[: kept // 2], CUT.strip(), *words[len(words) - (kept - kept // 2) :]])
-        return f"instruction: {text}"
+        return _INSTRUCTION.format(text)
 
     def _parts(self, page: Page, labels: Mapping[str, str]) -> Iterator[str]:
         if page.kind == "results":
-            yield from self._results(page, labels) if page.results else ("no results",)
+            yield from self._results(page, labels) if page.results else (_NO_RESULTS,)
         elif page.kind == "item":
             yield from self._options(page.option_groups)
             yield from _chosen(page)
@@ -208,12 +217,12 @@ def _num_tokens(encode: Callable[[str], list[int]], word: str) -> int:
 
 def _cut_line(name: str, values: Sequence[str], kept: int | None = None) -> str:
     shown = values[:kept]
-    left_out = [f"+{len(values) - len(shown)} more"] if len(shown) < len(values) else []
-    return f"{name} (cut): {'; '.join([*shown, *left_out])}"
+    left_out = [_MORE.format(len(values) - len(shown))] if len(shown) < len(values) else []
+    return _CUT_LINE.format(name, "; ".join([*shown, *left_out]))
 
 
 def _chosen(page: Page) -> list[str]:
-    return [f"chosen: {'; '.join(page.chosen.values())}"] if page.chosen else []
+    return [_CHOSEN.format("; ".join(page.chosen.values()))] if page.chosen else []
 
 
 def _price(text: str) -> str:
