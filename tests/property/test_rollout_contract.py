@@ -13,6 +13,7 @@ from webshop_rl.rollout.types import Segment, Trajectory
 FREE = ("rollout.decoding=free", "rollout.max_reply_tokens=8", "rollout.invalid_penalty=0.1")
 THINK = ("rollout.think=true", "rollout.max_think_tokens=6")
 DROP = ("rollout.context_overflow=drop_oldest", "model.context_tokens=64", "env.max_steps=6")
+WINDOW = ("rollout.history=window:2", "env.max_steps=6")
 COPY = ("model.pointer=true", "model.smear=true")
 WAYS = {
     "admissible": (),
@@ -35,6 +36,10 @@ WAYS = {
     "admissible, LoRA": ("model.lora.enabled=true",),
     "free, LoRA, T .7": (*FREE, "model.lora.enabled=true", "rollout.temperature=0.7"),
     "critic": ("algo=ppo", "algo.level=token"),
+    "window": (*WINDOW, "env.distractors=4"),
+    "window, critic": (*WINDOW, "algo=ppo", "algo.level=token"),
+    "window, compact pages, pointer and smear": (*WINDOW, *COPY, "view=compact"),
+    "window, free, think, critic": (*WINDOW, *FREE, *THINK, "algo=ppo"),
     "pointer and smear": (*COPY, "rollout.temperature=0.7"),
     "pointer, fan-in weights, top_p .9": ("model.pointer=true", "model.init=fan_in", "rollout.top_p=0.9"),
     "smear, critic": ("model.smear=true", "algo=ppo"),
@@ -126,4 +131,17 @@ def test_the_record_is_whole(played: tuple[Parts, list[Trajectory]]) -> None:
     else:
         assert 0 < decisions < tokens
     segments = max(len(t.segments) for t in trajectories)
-    assert (segments > 1) == (parts.cfg.rollout.context_overflow == "drop_oldest")
+    windows = parts.cfg.rollout.past_turns is not None
+    assert (segments > 1) == (windows or parts.cfg.rollout.context_overflow == "drop_oldest")
+
+
+def test_a_window_gives_every_turn_a_segment_of_its_own(played: tuple[Parts, list[Trajectory]]) -> None:
+    parts, trajectories = played
+    if parts.cfg.rollout.past_turns is None:
+        return
+    for trajectory in trajectories:
+        carried = [sorted({turn for turn in segment.turns if turn >= 0}) for segment in trajectory.segments]
+        # Behind a truncation there may be the page that a critic goes on from.
+        if parts.algorithm.needs_critic and not trajectory.terminated:
+            assert carried.pop() == []
+        assert carried == [[turn] for turn in range(len(trajectory.turns))]

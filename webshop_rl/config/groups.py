@@ -13,12 +13,17 @@ from webshop_rl.config.fields import choice, ranged, section
 
 
 @dataclass
-class ConfigGroup:
-    """A config group; subclasses add keys, and checks by overriding the functions."""
+class Section:
+    """Keys that stand together; subclasses add keys, and a check by overriding the function."""
 
     @staticmethod
     def check(group: Mapping[str, Any]) -> None:
         """See that the values fit together; looks at nothing else. Raises: UserError if they do not."""
+
+
+@dataclass
+class ConfigGroup(Section):
+    """A section that a file of conf/<group>/ fills; subclasses may override further checks."""
 
     @staticmethod
     def check_with(config: Mapping[str, Any]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from webshop_rl.config.budget import planned_updates
 from webshop_rl.config.fields import choice, ranged, section
@@ -11,16 +14,20 @@ from webshop_rl.config.groups import (
     EnvConfig,
     HardwareConfig,
     ModelConfig,
+    Section,
     SweepConfig,
     TrackingConfig,
     ViewConfig,
 )
+from webshop_rl.errors import UserError
 
+TRANSCRIPT = "transcript"
+_WINDOW = "window:"
 EXISTING_RUNS = "it says what becomes of runs that exist"
 
 
 @dataclass
-class RolloutConfig:
+class RolloutConfig(Section):
     """How the policy acts; keys are explained in conf/config.yaml."""
 
     decoding: str = choice("admissible", "free")
@@ -34,9 +41,26 @@ class RolloutConfig:
     few_shot: int = ranged(ge=0, le=2)
     list_actions: bool = ranged()
     invalid_penalty: float = ranged(ge=0)
+    history: str = ranged()
     context_overflow: str = choice("truncate", "drop_oldest")
     rename: float = ranged(ge=0, le=1, decides=())
     batch_size: int = ranged(ge=1, decides=())
+
+    @property
+    def past_turns(self) -> int | None:
+        """Turns that the policy is reminded of, where each is a segment of its own; None for transcripts."""
+        return None if self.history == TRANSCRIPT else int(self.history.removeprefix(_WINDOW))
+
+    @staticmethod
+    def check(group: Mapping[str, Any]) -> None:
+        """See that `history` is "transcript" or "window:K"."""
+        history = str(group["history"])
+        if history != TRANSCRIPT and not re.fullmatch(rf"{_WINDOW}\d{{1,4}}", history):
+            raise UserError(
+                f"{history!r} is out of range",
+                where="rollout.history",
+                remedy=f"must be {TRANSCRIPT} or {_WINDOW}K, K turns",
+            )
 
 
 @dataclass

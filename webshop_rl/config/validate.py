@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from webshop_rl.config.budget import planned_updates_of
 from webshop_rl.config.fields import UNSET, violation
-from webshop_rl.config.groups import ConfigGroup, ModelConfig
+from webshop_rl.config.groups import ConfigGroup, ModelConfig, Section
 from webshop_rl.config.hydra_adapter import missing, no_such_key, removed
 from webshop_rl.config.walk import Tree, absent, plain, schema_of, section_schemas, walk
 from webshop_rl.errors import UserError
@@ -43,8 +43,9 @@ def validate(cfg: DictConfig | Mapping[str, Any]) -> None:
         raise UserError("is empty", where="root", remedy="root=FOLDER; a shell variable may be unset")
     planned_updates_of(tree)
     for name, schema in section_schemas(tree):
-        if issubclass(schema, ConfigGroup):
+        if issubclass(schema, Section):
             schema.check(tree[name])
+        if issubclass(schema, ConfigGroup):
             schema.check_with(tree)
 
 

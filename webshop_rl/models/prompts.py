@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from webshop_rl.config.groups import ViewConfig
 from webshop_rl.envs.types import Goal, Page
 from webshop_rl.models import views
 from webshop_rl.models.codec import Codec
-from webshop_rl.models.views import CUT, CompactPages, Shown, View, cut_to, full_text, label_targets
+from webshop_rl.models.views import (
+    CUT,
+    CompactPages,
+    Shown,
+    View,
+    cut_to,
+    full_text,
+    label_targets,
+    past_line,
+)
 
 _SYSTEM = (
     "You shop on a web site. Each message shows a page; answer with exactly one action: "
@@ -55,14 +65,29 @@ class Prompter:
     max_page_tokens: int = 512
     compact: ViewConfig | None = None
 
-    def first_view(self, goal: Goal, page: Page) -> View:
-        """The page as shown where a transcript starts, the instruction before it."""
+    def first_view(self, goal: Goal, page: Page, past: Sequence[str] = ()) -> View:
+        """The page as shown where a segment starts, the instruction before it.
+
+        Args:
+            past: lines on what was done before (see past_line).
+        """
         labels = label_targets(page, self.product_labels)
         if self.compact is None:
-            return self._view(page, labels, full_text(page, labels, with_instruction=True))
+            view = self._view(page, labels, full_text(page, labels, with_instruction=page.kind == "search"))
+            # A page in the middle of an episode may be cut; the instruction before it is not.
+            before = "" if page.kind == "search" else f"Instruction: [SEP] {goal.instruction} [SEP] "
+            return replace(view, text="\n".join([*past, before + view.text]))
         pages = CompactPages(self.compact, self.codec)
-        text = f"{pages.instruction(goal.instruction)}\n{pages.text(page, labels, {})}"
-        return self._view(page, labels, text)
+        lines = [pages.instruction(goal.instruction), *past, pages.text(page, labels, {})]
+        return self._view(page, labels, "\n".join(lines))
+
+    def past_line(self, view: View, action: str) -> str:
+        """A page that was shown and what was done there, as later segments are reminded of it.
+
+        Args:
+            action: the shop's, "search[words]" or "click[target]"; "" if the reply asked for none.
+        """
+        return past_line(view, action, self.codec)
 
     def view(self, page: Page, shown: Shown) -> View:
         """The page as shown further on.

@@ -19,6 +19,7 @@ Shown = Mapping[str, Hashable]
 
 CUT = " ..."
 WORDS_KEPT = 1 << 16
+REFERENCE_TOKENS = 6  # of the title of a product, in a reference to its page
 _NODES = re.compile(r"\s*\[SEP\]\s*|\n")
 _MARKS = re.compile(r"\[/?(?:clicked )?button_?\]")
 _PUNCTUATION = ".,;:!?\"'()[]|-&"
@@ -84,6 +85,18 @@ def cut_to(text: str, limit: int, codec: Codec, mark: str = CUT) -> str:
         kept = min(kept - 1, kept * limit // num_tokens)
         num_tokens = len(codec.encode(" ".join(words[:kept])))
     return text if kept == len(words) else " ".join(words[:kept]) + mark
+
+
+def past_line(view: View, action: str, codec: Codec) -> str:
+    """A page and what was done there, in few words.
+
+    Args:
+        action: the shop's, "search[words]" or "click[target]"; "" if the reply asked for none.
+    """
+    page = view.page
+    title = _words_within(REFERENCE_TOKENS, _words(page.title), codec)
+    shown = {f"click[{target}]": f"click[{label}]" for label, target in view.labels.items()}
+    return f"{' '.join([page.kind, *title])}: {shown.get(action, action) or 'no action'}"
 
 
 def full_text(page: Page, labels: Mapping[str, str], *, with_instruction: bool) -> str:

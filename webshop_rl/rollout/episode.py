@@ -83,6 +83,7 @@ class Episode:
         self.finished = False
         self._reply_start = 0
         self._shown: dict[str, Hashable] = {}  # kind -> the last page of that kind in this segment
+        self._past: list[str] = []  # what was done on each page, for segments of one turn
         self._begin_segment(session.reset_to(spec.goal, seed=spec.seed))
 
     @property
@@ -147,6 +148,7 @@ class Episode:
                 kind=kind_of(action, self._view.page),
             )
         )
+        self._past.append(self._prompter.past_line(self._view, action))
         self.trajectory.num_replies_cut += self._reply.cut
         self.trajectory.score = step.score
         if step.terminated or step.truncated:
@@ -162,6 +164,9 @@ class Episode:
 
     def _read(self, page: Page) -> None:
         """Append the next page, or deal with a transcript that outgrew the context."""
+        if self._rollout.past_turns is not None:
+            self._begin_segment(page)
+            return
         view = self._prompter.view(page, self._shown)
         tokens = self._prompter.page(view, reply_ended=not self._reply.cut)
         reply = self._new_reply(view)
@@ -177,7 +182,7 @@ class Episode:
 
     def _begin_segment(self, page: Page) -> None:
         """Start a segment with its own prompt: the goal and the page shown now."""
-        view = self._prompter.first_view(self.trajectory.goal, page)
+        view = self._first_view(page)
         tokens = self._prompter.opening(view)
         reply = self._new_reply(view)
         if len(tokens) + reply.max_tokens > self._context_tokens:
@@ -190,6 +195,10 @@ class Episode:
         self.pending = list(tokens)
         self._begin_reply(view, reply)
 
+    def _first_view(self, page: Page) -> View:
+        first = max(0, len(self._past) - (self._rollout.past_turns or 0))
+        return self._prompter.first_view(self.trajectory.goal, page, self._past[first:])
+
     def _out_of_context(self, page: Page) -> None:
         self.finished = True
         self.trajectory.end = EndReason.CONTEXT
@@ -199,6 +208,12 @@ class Episode:
     def _keep_page(self, page: Page) -> None:
         """The page after a truncation, as far as it fits; the policy never reads it."""
         if not self._keep_last_page:
+            return
+        if self._rollout.past_turns is not None:
+            tokens = self._prompter.opening(self._first_view(page))
+            if len(tokens) <= self._context_tokens:
+                self.trajectory.segments.append(Segment())
+                self._segment.append_context(tokens)
             return
         view = self._prompter.view(page, self._shown)
         room = self._context_tokens - len(self._segment.tokens)

@@ -8,7 +8,8 @@ A trajectory is a list of segments, each an append-only token sequence. Two turn
     logprob   .  .  .  .  .  .   -2.1   0 -.7 -.1 0    .  .  .  -.2  0 -1 0   0    .  .  .
     turn                           0    0  0  0   0              1   1 1 1   1
 
-A new segment starts only where the transcript outgrew the context and old turns were dropped.
+A new segment starts where the transcript outgrew the context and old turns were dropped, or, under
+rollout.history=window:K, at every turn; after a truncation the last one may be a page without a reply.
 """
 
 from __future__ import annotations

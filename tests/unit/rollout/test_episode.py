@@ -123,6 +123,53 @@ def test_dropping_old_turns_starts_a_segment_with_its_own_prompt() -> None:
     assert episode.restarted
 
 
+def test_a_window_shows_the_last_actions_and_the_page_in_a_segment_a_turn() -> None:
+    parts = build("rollout.history=window:2", "env.max_steps=5")
+    actions = ["search[red]", "click[1]", "click[back to search]", "search[shoes]", "click[1]"]
+    segments = act(parts, actions, keep_last_page=True).trajectory.segments
+    codec = parts.agent.codec
+    asked = "instruction: [SEP] i want to buy red shoes [SEP] "
+    found = "back to search [SEP] results: 1 [SEP] 1 red shoes $45"
+    shoes = "back to search [SEP] red shoes $45 [SEP] buy now"
+    prompts = [
+        asked + "search",
+        "search: search[red] " + asked + found,
+        "search: search[red] results: click[1] " + asked + shoes,
+        "results: click[1] item red shoes: click[back to search] " + asked + "search",
+        "item red shoes: click[back to search] search: search[shoes] " + asked + found,
+        "search: search[shoes] results: click[1] " + asked + shoes,
+    ]
+    assert len(segments) == 6
+    for place, (segment, prompt) in enumerate(zip(segments, prompts, strict=True)):
+        opening = [codec.encode("<bos>")[0], *codec.encode(prompt), codec.encode("<act>")[0]]
+        assert segment.tokens[: len(opening)] == opening
+        reply = [] if place == 5 else [*codec.encode(actions[place]), codec.end]
+        assert segment.tokens[len(opening) :] == reply
+        assert segment.turns == [-1] * len(opening) + [place] * len(reply)
+
+
+def test_a_critic_reads_the_page_of_each_turn_and_the_one_behind_a_truncation() -> None:
+    parts = build("rollout.history=window:1", "env.max_steps=2")
+    trajectory = act(parts, ["search[red]", "click[1]"], keep_last_page=True).trajectory
+    pad = parts.agent.codec.pad
+    packed = pack([trajectory], num_tokens=10, num_turns=2, pad=pad, device=torch.device("cpu"))
+    ends = [segment.action.index(True) - 1 for segment in trajectory.segments[:2]]
+    assert packed.inputs.value_row.tolist() == [0, 1, 2]
+    assert packed.inputs.value_position.tolist() == [*ends, len(trajectory.segments[2].tokens) - 1]
+    assert packed.value_column.tolist() == [0, 1, 2]
+
+
+def test_a_page_that_does_not_fit_beside_the_past_ends_the_episode() -> None:
+    parts = build("rollout.history=window:2")
+    parts.agent.context_tokens = 38
+    episode = act(parts, ["search[red]"], keep_last_page=True)
+    assert episode.trajectory.end == EndReason.CONTEXT
+    assert len(episode.trajectory.segments) == 2  # the page alone fits, and is kept
+    assert not any(episode.trajectory.segments[1].action)
+    parts.agent.context_tokens = 30
+    assert len(act(parts, ["search[red]"], keep_last_page=True).trajectory.segments) == 1
+
+
 def test_a_transcript_that_outgrew_the_context_ends_and_says_so() -> None:
     parts = build()
     parts.agent.context_tokens = 38

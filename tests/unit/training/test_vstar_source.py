@@ -129,7 +129,8 @@ def test_other_ways_of_sampling_are_kept_apart(tmp_path: Path, change: dict[str,
         "model.context_tokens=500",
         "model.product_labels=asin", "rollout.list_actions=true", "rollout.decoding=free",
         "rollout.context_overflow=drop_oldest", "rollout.max_reply_tokens=9", "rollout.max_think_tokens=9",
-        "model.max_page_tokens=50", "view=compact", "rollout.queries=window", "env.distractors=1",
+        "model.max_page_tokens=50", "view=compact",
+        "rollout.history=window:2", "rollout.queries=window", "env.distractors=1",
     ],
 )  # fmt: skip
 def test_whatever_decides_an_episode_is_in_the_key(override: str) -> None:
