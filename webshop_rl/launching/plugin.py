@@ -144,7 +144,7 @@ def grid(overrides: Sequence[Override]) -> list[list[str]]:
         runs *= len(values)
         if runs == 0:
             remedy = "range leaves its end out" if override.is_range_sweep() else "--help lists the options"
-            raise UserError(f"{written} is no value at all", where=override.key_or_group, remedy=remedy)
+            raise UserError(f"{written} contains no value", where=override.key_or_group, remedy=remedy)
         if runs > LARGEST_SWEEP:
             raise UserError(
                 f"{written} makes more than {LARGEST_SWEEP:,} runs",

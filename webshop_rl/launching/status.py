@@ -168,18 +168,12 @@ def _frozen_run(folder: RunFolder) -> ComposedRun:
 
 
 def _logs(root: Root, options: argparse.Namespace) -> int:
-    print_log(find_run(root, options.name), follow=options.follow)
+    run = root.find_run(options.name)
+    if run is None:
+        remedy = "see the column run of the table"
+        raise UserError(f"{options.name!r} is not a run", where=str(root.runs), remedy=remedy)
+    print_log(run, follow=options.follow)
     return 0
-
-
-def find_run(root: Root, name: str) -> RunFolder:
-    """The run of that name, or the only one whose name begins so. Raises: UserError."""
-    found = [run for run in root.all_runs() if run.name.startswith(name)] if name else []
-    exact = [run for run in found if run.name == name]
-    if len(exact or found) != 1:
-        what = "is not a run" if not found else f"may be any of {len(found)} runs"
-        raise UserError(f"{name!r} {what}", where=str(root.runs), remedy="see the column run of the table")
-    return (exact or found)[0]
 
 
 def _named(root: Root, name: str | None, what: str) -> Manifest:
@@ -198,11 +192,10 @@ def _find(root: Root, name: str | None) -> Manifest:
     found = read_manifest(root, name)
     if found is not None:
         return found
-    try:
-        folder = find_run(root, name)
-    except UserError:
+    folder = root.find_run(name)
+    if folder is None:
         what = f"there is no sweep {name}, and no run"
-        raise UserError(what, where=str(root.path), remedy=_known_sweeps(root)) from None
+        raise UserError(what, where=str(root.path), remedy=_known_sweeps(root))
     return Manifest("", 0.0, (), (), (listed_run(folder),))
 
 

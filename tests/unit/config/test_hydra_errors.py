@@ -45,7 +45,7 @@ from webshop_rl.config.hydra_adapter import ordered
             ["algo=base_apo_pg"],
             "algo: there is no base_apo_pg (there are apo_pg, apo_sft, bc, grpo, ppo, rloo)",
         ),
-        (["-m", "algo=glob(nope*)"], "algo: glob(nope*) is no value at all (--help lists the options)"),
+        (["-m", "algo=glob(nope*)"], "algo: glob(nope*) contains no value (--help lists the options)"),
         (
             ["-m", "seed=range(0,100000)"],
             "seed: range(0,100000) makes more than 10,000 runs (several sweeps may share a root)",
@@ -54,7 +54,7 @@ from webshop_rl.config.hydra_adapter import ordered
             ["-m", "seed=range(0,101)", "vstar.seed=range(0,100)"],
             "vstar.seed: range(0,100) makes more than 10,000 runs (several sweeps may share a root)",
         ),
-        (["-m", "seed=range(3,3)"], "seed: range(3,3) is no value at all (range leaves its end out)"),
+        (["-m", "seed=range(3,3)"], "seed: range(3,3) contains no value (range leaves its end out)"),
         (["algo=null"], "configuration: a group takes the name of an option (--help lists them)"),
         (["~lr"], "lr: a run needs it (leave ~lr out; lr=... gives another value)"),
         (["~algo"], "algo: a run needs it (leave ~algo out; algo=... gives another value)"),

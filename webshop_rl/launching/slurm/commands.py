@@ -1,7 +1,7 @@
 """What we ask of Slurm; through squeue, scontrol and scancel alone.
 
 sacct is not used: without slurmdbd it does not exist, and what it would add (how a job ended that
-left no word) the job's own script writes into the run's folder.
+reported nothing) the job's own script writes into the run's folder.
 """
 
 from __future__ import annotations
