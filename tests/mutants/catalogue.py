@@ -250,7 +250,7 @@ MUTANTS = [
         "training/learner.py",
         LEARNER,
         ("the gradient is not averaged back", "weight * self._ranks.size).backward", "weight * 2).backward"),
-        ("advantages of other rows", "advantages[rows],", "advantages[: len(rows)],"),
+        ("advantages of other rows", "advantages.tokens[rows],", "advantages.tokens[: len(rows)],"),
         (
             "the same minibatches in every epoch",
             "default_rng([self._seed, update, epoch])",

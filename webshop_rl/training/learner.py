@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from webshop_rl.algos.algorithm import ActionBatch, Algorithm, LossInputs, Norm
+from webshop_rl.algos.algorithm import ActionBatch, Advantages, Algorithm, LossInputs, Norm
 from webshop_rl.config.schema import OptimConfig
 from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent
@@ -31,6 +31,15 @@ class UpdateResult:
     """What one optimiser step did; metrics carry their logged names."""
 
     metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A collection as its optimiser steps see it: episodes, their action tokens, their advantages."""
+
+    trajectories: Sequence[Trajectory]
+    batch: ActionBatch
+    advantages: Advantages
 
 
 class Learner:
@@ -107,14 +116,12 @@ class Learner:
                 remedy="lower it, or raise algo.group_size or algo.goals_per_update",
             )
         batch = self._prepare(trajectories, vstar)
-        found = self.algorithm.advantages(batch)
-        shared = {f"algo/{name}": value for name, value in found.metrics.items()}
+        collected = Collected(trajectories, batch, self.algorithm.advantages(batch))
+        shared = {f"algo/{name}": value for name, value in collected.advantages.metrics.items()}
         for epoch in range(self.algorithm.num_epochs):
             order = np.random.default_rng([self._seed, update, epoch]).permutation(len(trajectories))
             for part in np.array_split(order, self.algorithm.num_minibatches):
-                metrics = self._step(
-                    trajectories, batch, found.tokens, found.value_targets, sorted(part.tolist()), update
-                )
+                metrics = self._step(collected, sorted(part.tolist()), update)
                 yield UpdateResult(shared | metrics)
                 update += 1
 
@@ -169,34 +176,32 @@ class Learner:
             device=self.agent.network.device,
         )
 
-    def _step(
-        self,
-        trajectories: Sequence[Trajectory],
-        batch: ActionBatch,
-        advantages: Tensor,
-        value_targets: Tensor | None,
-        indices: list[int],
-        update: int,
-    ) -> dict[str, float]:
+    def _step(self, collected: Collected, indices: list[int], update: int) -> dict[str, float]:
         """One optimiser step on some of the trajectories."""
-        norm = norm_of(batch.select(torch.tensor(indices)))
-        parts = micro_batches(trajectories, self._ranks.share(indices), self._optim.micro_batch_tokens)
+        # What the step is: its sizes over all ranks, this rank's micro-batches, its learning rate.
+        norm = norm_of(collected.batch.select(torch.tensor(indices)))
+        share = self._ranks.share(indices)
+        parts = micro_batches(collected.trajectories, share, self._optim.micro_batch_tokens)
         lr = self._lr * schedule_factor(
             update, self._num_updates, self._optim.warmup_updates, self._optim.schedule
         )
         set_lr(self.optimiser, lr * self.agent.lr_scale)
         self.optimiser.zero_grad(set_to_none=True)
         self._network.train()
+
+        # Gradients of the micro-batches add up to that of the minibatch, and so do their metrics.
         sums: dict[str, float] = {}
         # Every rank takes part in as many passes as the one with most; idle passes weigh nothing.
         num_passes = self._ranks.largest(len(parts))
         for i in range(num_passes):
             part, weight = (parts[i], 1.0) if i < len(parts) else (indices[:1], 0.0)
             with self._ranks.accumulate(self._network, last=i + 1 == num_passes), out_of_memory_advice():
-                terms = self._backward(trajectories, batch, advantages, value_targets, part, norm, weight)
+                terms = self._backward(collected, part, norm, weight)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value
         metrics = {f"algo/{name}": value for name, value in self._ranks.total(sums).items()}
+
+        # Clipped by its norm over all ranks, so that all step or none does.
         grad_norm = self._ranks.clip_grad_norm(self._network, self._optim.grad_clip)
         with out_of_memory_advice():
             self._apply(grad_norm)
@@ -209,28 +214,20 @@ class Learner:
             "optim/skipped_steps": float(self.num_skipped),
         }
 
-    def _backward(
-        self,
-        trajectories: Sequence[Trajectory],
-        batch: ActionBatch,
-        advantages: Tensor,
-        value_targets: Tensor | None,
-        part: list[int],
-        norm: Norm,
-        weight: float,
-    ) -> dict[str, float]:
-        """Add the gradient of one micro-batch; its share of the loss's metrics."""
+    def _backward(self, collected: Collected, part: list[int], norm: Norm, weight: float) -> dict[str, float]:
+        """Add the gradient of one micro-batch, times a weight; its share of the loss's metrics."""
         # The forward pass is on the device; what the formulas see is [B, T] on the CPU.
-        packed = self._pack(trajectories, part)
+        packed = self._pack(collected.trajectories, part)
         outputs = self._network(packed.inputs, self._temperature, entropy=self.algorithm.needs_entropy)
 
         # Advantages and normalisers are of the whole minibatch: how it is cut into parts changes nothing.
         rows = torch.tensor(part)
         values = None if outputs.values is None else packed.values(outputs.values)[0].cpu()
+        value_targets = collected.advantages.value_targets
         inputs = LossInputs(
             logprobs=packed.tokens(outputs.logprobs).cpu(),
-            batch=batch.select(rows),
-            advantages=advantages[rows],
+            batch=collected.batch.select(rows),
+            advantages=collected.advantages.tokens[rows],
             norm=norm,
             entropy=None if outputs.entropy is None else packed.tokens(outputs.entropy).cpu(),
             values=values,

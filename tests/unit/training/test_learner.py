@@ -180,7 +180,7 @@ def test_minibatches_share_out_the_collection() -> None:
     assert learner.updates_per_collection == 6
     seen: list[list[int]] = []
     plain = learner._step
-    learner._step = lambda *args: (seen.append(args[4]), plain(*args))[1]  # type: ignore[method-assign]
+    learner._step = lambda *args: (seen.append(args[1]), plain(*args))[1]  # type: ignore[method-assign]
     assert len(list(learner.learn(parts.collect(7), None, 0))) == 6
     for epoch in (seen[:3], seen[3:]):
         assert sorted(i for part in epoch for i in part) == list(range(7))
@@ -193,7 +193,7 @@ def minibatches(parts: Parts, trajectories: list[Trajectory], update: int, **opt
     """The trajectories of each step of a collection, without taking the steps."""
     learner = parts.learner(**options)
     seen: list[list[int]] = []
-    learner._step = lambda *args: (seen.append(args[4]), {})[1]  # type: ignore[method-assign]
+    learner._step = lambda *args: (seen.append(args[1]), {})[1]  # type: ignore[method-assign]
     assert len(list(learner.learn(trajectories, None, update))) == 8
     return seen
 
