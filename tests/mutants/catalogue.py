@@ -354,6 +354,7 @@ MUTANTS = [
         ),
         ("stand-ins are not marked", "remarks=remarks", "remarks=()"),
         ("the hardest first", "[*easiest, *others]", "[*easiest[::-1], *others]"),
+        ("real products of any split", "for split in SPLIT_TURNS:", "for split in SPLITS:"),
     ),
     *_of(
         "envs/ladder/difficulty.py",

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from webshop_rl.envs.ladder.difficulty import by_difficulty
 from webshop_rl.envs.ladder.generator import generate, instructions, split_of_instruction
+from webshop_rl.envs.splits import product_split
+from webshop_rl.envs.types import SPLITS
 from webshop_rl.envs.webshop import files
 from webshop_rl.envs.webshop.catalogue import Catalogue, leaders_of, load_products
 from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.shop import WebShop
 from webshop_rl.errors import UserError
+
+# Of every ten real products of a stage, the splits: about their shares in the whole shop.
+SPLIT_TURNS: Final = ("train", "test", "train", "train", "val", "train", "test", "train", "train", "train")
 
 
 def stage_shop(
@@ -67,9 +73,27 @@ def stage_shop(
 
 @functools.lru_cache(maxsize=2)
 def _real_products(data_dir: str, num_products: int | None) -> tuple[Sequence[Product], Sequence[Product]]:
-    """The products of a folder, in its order, and those of them with an instruction, the easiest first."""
+    """The products of a folder, in its order, and those of them with an instruction, as in_turns has them."""
     products = tuple(load_products(files.data_folder(data_dir), num_products=num_products))
-    return products, tuple(ranked.product for ranked in by_difficulty(products))
+    ranked = [each.product for each in by_difficulty(products)]
+    return products, tuple(in_turns(ranked, leaders_of(products)))
+
+
+def in_turns(ranked: Sequence[Product], leaders: Mapping[str, str]) -> Iterator[Product]:
+    """The products, the easiest of each split first, split by split as SPLIT_TURNS goes.
+
+    So ten of them have all three splits, and fewer are the first of more.
+
+    Args:
+        leaders: which product decides the split of each.
+    """
+    waiting: dict[str, deque[Product]] = {split: deque() for split in SPLITS}
+    for product in ranked:
+        waiting[product_split(leaders.get(product.asin, product.asin))].append(product)
+    while any(waiting.values()):
+        for split in SPLIT_TURNS:
+            if waiting[split]:
+                yield waiting[split].popleft()
 
 
 def _easiest(everything: Sequence[Product], ranked: Sequence[Product], number: int) -> Sequence[Product]:

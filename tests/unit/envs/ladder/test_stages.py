@@ -24,7 +24,7 @@ from webshop_rl.construct import construct_shop
 from webshop_rl.envs.ladder.difficulty import by_difficulty
 from webshop_rl.envs.splits import product_split
 from webshop_rl.envs.types import SPLITS
-from webshop_rl.envs.webshop.catalogue import load_products
+from webshop_rl.envs.webshop.catalogue import leaders_of, load_products
 from webshop_rl.envs.webshop.shop import WebShop
 from webshop_rl.errors import UserError
 from webshop_rl.evaluation.episodes import describe_episodes
@@ -103,10 +103,16 @@ def test_a_later_stage_sells_what_an_earlier_one_sold(stage: Stages, webshop_dat
     assert mock[0] < mock[1] < mock[2]
 
 
-def test_the_easiest_real_products_come_first(stage: Stages, webshop_data_dir: Path) -> None:
-    ranked = by_difficulty(load_products(webshop_data_dir, num_products=1000))
-    sold = {p.asin for p in stage("stage3", webshop_data_dir).products if not p.asin.startswith("GEN")}
-    assert sold == {each.product.asin for each in ranked[:10]}
+def test_the_easiest_real_products_of_each_split_come_first(stage: Stages, webshop_data_dir: Path) -> None:
+    """Of ten 7 for training, 1 for validation, 2 for test, each the easiest of its split."""
+    products = load_products(webshop_data_dir, num_products=1000)
+    leaders = leaders_of(products)
+    ranked = [each.product.asin for each in by_difficulty(products)]
+    homes = {split: [a for a in ranked if product_split(leaders.get(a, a)) == split] for split in SPLITS}
+    for name, tens in (("stage3", 1), ("stage4", 5)):
+        sold = {p.asin for p in stage(name, webshop_data_dir).products if not p.asin.startswith("GEN")}
+        easiest = [*homes["train"][: 7 * tens], *homes["val"][:tens], *homes["test"][: 2 * tens]]
+        assert sold == set(easiest)
 
 
 def test_a_real_product_is_in_the_split_of_the_real_shop(stage: Stages, webshop_data_dir: Path) -> None:
