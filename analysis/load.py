@@ -34,7 +34,7 @@ class Run:
 
     Attributes:
         run_id: MLflow's.
-        status: FINISHED, FAILED, KILLED (stopped), SCHEDULED (to be resumed) or RUNNING.
+        status: FINISHED, FAILED, KILLED (stopped) or RUNNING.
         params: flattened configuration, text as MLflow keeps it.
         metrics: last value by name.
         adopted: whether another sweep, or a single launch, trained it.
@@ -69,8 +69,8 @@ class Run:
 
     @property
     def going(self) -> bool:
-        """Whether it is at work, or waits to be resumed."""
-        return self.status in ("RUNNING", "SCHEDULED")
+        """Whether it is at work."""
+        return self.status == "RUNNING"
 
     @property
     def finished(self) -> bool:

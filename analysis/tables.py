@@ -12,7 +12,7 @@ from .comparison import YARDSTICKS, ArmResult, Comparison, Yardstick
 from .load import Run, Sweep
 from .verdict import PERCENT, finding
 
-_STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped", "SCHEDULED": "to be resumed"}
+_STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped"}
 _RIGHT = ("seeds", "runs", "update", "p", "goals", "products", "episodes", "V* episodes")
 
 

@@ -51,13 +51,11 @@ def _ended(sweep: Sweep) -> str:
     recorded = len(sweep.runs) + sum(sweep.unrecorded.values())
     failed = sum(run.status == "FAILED" for run in sweep.runs) + sweep.unrecorded.get("FAILED", 0)
     running = sum(run.status == "RUNNING" for run in sweep.runs)
-    waiting = sum(run.status == "SCHEDULED" for run in sweep.runs)
     counted = {
         "running": running,
-        "waiting to resume": waiting,
         "to come": sweep.to_come,
         "failed": failed,
-        "did not finish": recorded - finished - failed - running - waiting,
+        "did not finish": recorded - finished - failed - running,
     }
     rest = ", ".join(f"{num} {what}" for what, num in counted.items() if num)
     said = f"{finished} of {recorded + sweep.to_come} runs finished{f' ({rest})' if rest else ''}"
