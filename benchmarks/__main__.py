@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 
 PLAIN = ("tracking_speed", "decoding_speed", "launch_speed", "sweep_parallelism")
-WITH_DATA = ("env_speed", "product_intervals")
+WITH_DATA = ("env_speed", "product_intervals", "view")
 
 
 def main() -> int:

@@ -159,6 +159,18 @@ def test_a_critic_reads_the_page_of_each_turn_and_the_one_behind_a_truncation() 
     assert packed.value_column.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("shown", [(), ("view=compact",), ("rollout.history=window:1",)])
+def test_the_record_of_a_turn_is_what_was_read(shown: tuple[str, ...]) -> None:
+    """Not what the shop printed: cut as the policy's was, with the reminders of a window."""
+    parts = build("model.max_page_tokens=16", "env.distractors=4", *shown)
+    trajectory = act(parts, ["search[red]", "click[1]"]).trajectory
+    tokens = [token for segment in trajectory.segments for token in segment.tokens]
+    read = parts.agent.codec.decode(tokens).lower().replace(" ", "")
+    for turn in trajectory.turns:
+        assert "".join(turn.page.lower().split()) in read
+    assert trajectory.turns[0].page.endswith(" ...") == (shown != ("view=compact",))
+
+
 def test_a_page_that_does_not_fit_beside_the_past_ends_the_episode() -> None:
     parts = build("rollout.history=window:2")
     parts.agent.context_tokens = 38
