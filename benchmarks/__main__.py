@@ -7,7 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-PLAIN = ("tracking_speed", "decoding_speed", "launch_speed", "sweep_parallelism")
+PLAIN = ("tracking_speed", "decoding_speed", "copying_speed", "launch_speed", "sweep_parallelism")
 WITH_DATA = ("env_speed", "product_intervals", "view")
 
 

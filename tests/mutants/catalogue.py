@@ -26,6 +26,8 @@ ESTIMATOR = (UNIT + "values/test_estimator.py",)
 GOALS = (UNIT + "training/test_collection.py",)
 LADDER = (UNIT + "envs/ladder/test_generator.py", UNIT + "envs/ladder/test_stages.py")
 DIFFICULTY = (UNIT + "envs/ladder/test_difficulty.py",)
+POINTER = (UNIT + "models/test_pointer.py",)
+RENAMING = ("tests/property/test_renaming.py",)
 
 
 @dataclass(frozen=True)
@@ -368,5 +370,40 @@ MUTANTS = [
         ("results count from 0", "return products[int(word) - 1]", "return products[int(word) - 2]"),
         ("the end is not final", "if self._ended:", "if False:"),
         ("what was earned on the way is not explained", "if step.reward:", "if step.terminated:"),
+    ),
+    *_of(
+        "models/network.py",
+        POINTER,
+        ("what comes later is copied", "<= position[:, None]", ">= position[:, None]"),
+        ("one place too many is copied", "<= position[:, None]", "<= position[:, None] + 1"),
+    ),
+    *_of(
+        "models/pointer.py",
+        POINTER,
+        ("smear without its shift", "self.mix(previous)", "self.mix(embedded)"),
+        ("the pointer's scale", "keys.shape[-1] ** 0.5", "keys.shape[-1]"),
+    ),
+    *_of(
+        "models/cache.py",
+        POINTER,
+        ("keys of dropped rows stay", "self._copies.batch_select_indices(index)", "pass"),
+        ("last tokens of dropped rows stay", "self._last = self._last[index]", "pass"),
+        ("a new segment is smeared with the old", "self._last[row] = NO_TOKEN", "pass"),
+        ("keys are not compacted", "(*self._cache.layers, self._copies)", "(*self._cache.layers,)"),
+    ),
+    *_of(
+        "models/renaming.py",
+        RENAMING,
+        ("masks keep their names", "np.sort(self.names[mask.ids])", "mask.ids"),
+        ("replies are read under their new names", "decode(self._renaming.original(ids))", "decode(ids)"),
+    ),
+    *_of(
+        "training/collection.py",
+        RENAMING,
+        (
+            "one renaming for the whole run",
+            'episode_seed("rename", seed, iteration)',
+            'episode_seed("rename", seed)',
+        ),
     ),
 ]
