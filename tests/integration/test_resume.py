@@ -134,8 +134,9 @@ def test_killed_and_resumed_is_the_same_run(
             "vstar.adaptive=true", "optim.schedule=cosine",
         ),
         ("rollout.rename=0.5", "model.pointer=true", "model.smear=true"),
+        ("algo=ppo", "rollout.history=window:2", "rollout.queries=window", "view=compact"),
     ],
-    ids=["ppo", "apo_sft, free, LoRA", "renamed, pointer"],
+    ids=["ppo", "apo_sft, free, LoRA", "renamed, pointer", "ppo, window, compact"],
 )  # fmt: skip
 def test_other_algorithms_resume_exactly_too(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     calm, root = tmp_path / "calm", tmp_path / "root"

@@ -55,8 +55,9 @@ def load(weights: Path, *overrides: str) -> Parts:
         ("rollout.decoding=admissible",),
         ("rollout.decoding=free", "rollout.max_reply_tokens=12", "rollout.temperature=0.7"),
         ("rollout.decoding=admissible", "rollout.think=true", "rollout.max_think_tokens=8"),
+        ("rollout.history=window:2", "rollout.queries=window", "view=compact"),
     ],
-    ids=["admissible", "free", "think"],
+    ids=["admissible", "free", "think", "window, compact"],
 )
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "LoRA"])
 def test_sampler_and_learner_agree_on_a_chat_model(

@@ -138,7 +138,7 @@ def test_a_long_instruction_loses_words_in_its_middle(codec: Codec) -> None:
     assert 30 < len(codec.encode(text.removeprefix("instruction: "))) <= 40
 
 
-@pytest.mark.parametrize("limit", [1000, 120, 80, 48])
+@pytest.mark.parametrize("limit", [1000, 200, 80, 48])
 def test_options_beyond_the_budget_are_cut_alike_and_marked(codec: Codec, limit: int) -> None:
     """Whichever the goal asks for: no value is favoured, and none is left out without a mark."""
     groups = {"color": tuple(f"shiny blue red {n}" for n in range(30)), "size": ("8", "9 | 10")}
@@ -154,6 +154,8 @@ def test_options_beyond_the_budget_are_cut_alike_and_marked(codec: Codec, limit:
     else:
         assert [line.partition(":")[0] for line in lines] == ["color (cut)", "size (cut)"]
         left_out = re.fullmatch(r"\+(\d+) more", colors[-1])
+        if limit != 80:  # values are left out only where one token of each is too much
+            assert (left_out is not None) == (limit == 48)
         kept = colors[:-1] if left_out else colors
         assert len(kept) + int(left_out[1] if left_out else 0) == 30
         for value, full in zip(kept, options, strict=False):
