@@ -32,8 +32,14 @@ _NO_RESULTS = "no results"
 _CHOSEN = "chosen: {}"
 _CUT_LINE = "{} (cut): {}"
 _MORE = "+{} more"
+_NO_ACTION = "no action"
+# How a page in the past is called, by its kind.
+_PAST_NAMES = {"search": "search", "results": "results", "item": "item", "sub": "sub", "end": "end"}
 # All that views say of themselves; the words of it that renaming leaves alone.
-FURNITURE = (*_NAMES.values(), _RANK, _INSTRUCTION, _SAME, _NO_RESULTS, _CHOSEN, _CUT_LINE, _MORE)
+FURNITURE = (
+    *_NAMES.values(), *_PAST_NAMES.values(),
+    _RANK, _INSTRUCTION, _SAME, _NO_RESULTS, _CHOSEN, _CUT_LINE, _MORE, _NO_ACTION,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,8 @@ def past_line(view: View, action: str, codec: Codec) -> str:
     page = view.page
     title = _words_within(REFERENCE_TOKENS, _words(page.title), codec)
     shown = {f"click[{target}]": f"click[{label}]" for label, target in view.labels.items()}
-    return f"{' '.join([page.kind, *title])}: {shown.get(action, action) or 'no action'}"
+    name = " ".join([_PAST_NAMES[page.kind], *title])
+    return f"{name}: {shown.get(action, action) or _NO_ACTION}"
 
 
 def full_text(page: Page, labels: Mapping[str, str], *, with_instruction: bool) -> str:
