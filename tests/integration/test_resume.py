@@ -129,6 +129,10 @@ def test_killed_and_resumed_is_the_same_run(
     [
         ("algo=ppo", "algo.num_epochs=2"),
         (
+            "algo=bc", "algo.student_from=0", "algo.student_until=0.5", "rollout.rename=0.5",
+            "goals_by=product",
+        ),
+        (
             "algo=apo_sft", "rollout.decoding=free", "rollout.max_reply_tokens=8", "rollout.think=true",
             "rollout.max_think_tokens=4", "rollout.top_p=0.9", "model.lora.enabled=true",
             "vstar.adaptive=true", "optim.schedule=cosine",
@@ -136,7 +140,7 @@ def test_killed_and_resumed_is_the_same_run(
         ("rollout.rename=0.5", "model.pointer=true", "model.smear=true"),
         ("algo=ppo", "rollout.history=window:2", "rollout.queries=window", "view=compact"),
     ],
-    ids=["ppo", "apo_sft, free, LoRA", "renamed, pointer", "ppo, window, compact"],
+    ids=["ppo", "bc", "apo_sft, free, LoRA", "renamed, pointer", "ppo, window, compact"],
 )  # fmt: skip
 def test_other_algorithms_resume_exactly_too(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     calm, root = tmp_path / "calm", tmp_path / "root"

@@ -160,7 +160,7 @@ class Answers(Protocol):
         ...
 
     def options(self, goal: Goal, product: str) -> Sequence[str]:
-        """The options to choose before a product is bought, as its page calls them, in the page's order."""
+        """The options to choose before a product is bought, as its page calls them, in a fixed order."""
         ...
 
 

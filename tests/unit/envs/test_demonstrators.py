@@ -84,6 +84,16 @@ def test_a_query_is_a_window_of_the_instruction_without_the_price(shop: WebShop)
         assert "".join(c for c in query if c not in ".,;:!?\"'()") in plain
 
 
+def test_options_are_chosen_in_the_order_in_which_the_instruction_names_them(shop: WebShop) -> None:
+    answers, several = shop.answers(), 0
+    for goal in shop.goals("train")[::20]:
+        options = answers.options(goal, goal.asin.lower())
+        places = [goal.instruction.rindex(f": {value}") for value in options]
+        assert places == sorted(places)
+        several += len(options) > 1
+    assert several > 10
+
+
 class _Ten(Answers):
     """Ten products, of which those named by `worths` are worth something; two options of each are wanted."""
 

@@ -65,8 +65,9 @@ class WebshopAnswers:
         return line.target
 
     def rules_out(self, goal: Goal, line: ResultLine) -> bool:
-        """Whether it costs more than the goal allows, by the price that is printed."""
-        return min(self._shop.product(line.target.upper()).pricing) > self._known(goal).price_upper
+        """Never: what a line shows of a product is a matter of the view."""
+        self._known(goal)
+        return False
 
     def worth(self, goal: Goal, product: str) -> float:
         return self._worth(self._known(goal).id, product)
@@ -76,10 +77,10 @@ class WebshopAnswers:
         return product == self._known(goal).asin.lower() or self.worth(goal, product) == 1.0
 
     def options(self, goal: Goal, product: str) -> Sequence[str]:
-        """The wanted values among the product's options."""
-        wanted = {value for _, value in self._known(goal).options}
-        offered = itertools.chain.from_iterable(self._shop.product(product.upper()).options.values())
-        return [value for value in dict.fromkeys(offered) if value in wanted and "[" not in value]
+        """The wanted values that the product offers, as the instruction names them, one after the other."""
+        offered = set(itertools.chain.from_iterable(self._shop.product(product.upper()).options.values()))
+        wanted = dict.fromkeys(value for _, value in self._known(goal).options)
+        return [value for value in wanted if value in offered and "[" not in value]
 
     def _compute_worth(self, goal_id: str, product: str) -> float:
         goal, item = self._goals[goal_id], self._shop.product(product.upper())
