@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 from webshop_rl.algos.algorithm import Algorithm
-from webshop_rl.config.groups import AlgoConfig, EnvConfig, ModelConfig, ViewConfig
+from webshop_rl.config.groups import AlgoConfig, CurriculumConfig, EnvConfig, ModelConfig, ViewConfig
 from webshop_rl.config.schema import RolloutConfig
+from webshop_rl.config.stages import stage_groups
 from webshop_rl.config.walk import facts_of
 from webshop_rl.construct import construct, construct_shop
+from webshop_rl.envs.staged import StagedShop
 from webshop_rl.envs.types import Shop
 from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent
@@ -19,8 +21,14 @@ from webshop_rl.models.prompts import Prompter
 from webshop_rl.rollout.collector import Collector
 
 
-def build_shop(env: EnvConfig) -> Shop:
-    """The shop of `env`. Raises: UserError if its data is missing or broken."""
+def build_shop(env: EnvConfig, curriculum: CurriculumConfig | None = None) -> Shop:
+    """The shop of `env`, or those of a curriculum's stages as one.
+
+    Raises: UserError if its data is missing or broken.
+    """
+    groups = stage_groups(asdict(env), curriculum.stages if curriculum else [])
+    if groups:
+        return StagedShop({group["name"]: construct_shop(group) for group in groups})
     shop: Shop = construct_shop(asdict(env))
     return shop
 

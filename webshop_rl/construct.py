@@ -42,7 +42,7 @@ def construct_shop(group: Mapping[str, Any]) -> Any:
     return _shop(json.dumps(dict(group), sort_keys=True))
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def _shop(group: str) -> Any:
     shop = construct(json.loads(group))
     for split in ("train", "val", "test"):

@@ -20,7 +20,7 @@ from webshop_rl.evaluation.episodes import describe_episodes, evaluation_specs
 from webshop_rl.evaluation.evaluator import Evaluation, Evaluator
 from webshop_rl.evaluation.intervals import compare
 from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
-from webshop_rl.evaluation.tables import result_markdown, result_table
+from webshop_rl.evaluation.tables import result_markdown, result_table, stage_lines
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.initial import notes_of, start_from
 from webshop_rl.rollout.collector import Collector
@@ -69,7 +69,7 @@ def run_experiment(run_dir: Path) -> float:
     settle_threads(run_dir, cfg.hardware.threads, record=ranks.is_main)
     display = RunDisplay(run_dir.name, cfg.planned_updates, silent=not ranks.is_main)
     with contextlib.closing(ranks), StopRequest() as stop:
-        shop = build_shop(cfg.env)
+        shop = build_shop(cfg.env, cfg.curriculum)
         tracker = _open(run_dir, cfg, shop, ranks)
         try:
             with display:
@@ -89,6 +89,8 @@ def run_experiment(run_dir: Path) -> float:
         if ranks.is_main:
             replace_file(RunFolder(run_dir).result, json.dumps(result, indent=1), durable=False)
             display.console.print(result_table(result, width=display.console.width), soft_wrap=False)
+            for line in stage_lines(result):
+                display.say(line)
     return float(result["objective"])
 
 
@@ -132,6 +134,7 @@ def run_tags(folder: Path, cfg: RunConfig, shop: Shop, identity: Mapping[str, An
         "git_commit": git.get("commit", "") if isinstance(git, dict) else str(git),
         "git_dirty": git.get("dirty", "") if isinstance(git, dict) else "",
         "seed": cfg.seed,
+        "curriculum": cfg.curriculum.name,
         "planned_updates": cfg.planned_updates,
         "split_digest": shop.split_digest(),
         "data_digest": shop.digest(),
@@ -199,6 +202,7 @@ def _build(
         stop=stop,
         report=display.update,
         warn=lambda line: display.say(f"warning: {line}"),
+        say=display.say,
         notes=notes_of(agent),
         num_gpus=ranks.size if agent.network.device.type == "cuda" else 0,
         guided=_guided(collector, shop) if algorithm.needs_teacher else None,
@@ -285,6 +289,7 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     if parts.trainer.resume():
         parts.display.say(f"resuming at update {parts.trainer.progress.update}")
     best = parts.trainer.run()
+    parts.tracker.tags({"stage_reached": parts.trainer.stage_reached})
     parts.learner.restore(best)
     last = parts.trainer.progress.update
     trained = evaluate(_network(parts, "test", "trained policy"), last, traces=True)
@@ -320,7 +325,8 @@ def _result(parts: RunParts, evaluations: Sequence[Evaluation], best: Checkpoint
     cfg, progress = parts.cfg, parts.trainer.progress
     label = f"{cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}"
     played = describe_episodes(parts.shop, "test", evaluations[0].records)
-    title = f"{label}: {cfg.env.name}, {played}; trained policy of update {best.update}, best on validation"
+    where = cfg.curriculum.name if cfg.curriculum.stages else cfg.env.name
+    title = f"{label}: {where}, {played}; trained policy of update {best.update}, best on validation"
     result = compare(title, evaluations)
     return {
         **({"vstar": asdict(parts.vstar)} if parts.vstar else {}),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -231,3 +232,19 @@ def _percentiles(
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return float(found.low), float(found.high)
+
+
+def wilson(successes: int, num: int) -> tuple[float, float]:
+    """The Wilson interval of a rate at CONFIDENCE, for outcomes that are independent; (0, 1) of none.
+
+    (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n),  p = successes / n
+
+    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
+    """
+    if num == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    rate = successes / num
+    centre = rate + z * z / (2 * num)
+    half = z * math.sqrt(rate * (1 - rate) / num + z * z / (4 * num * num))
+    return (centre - half) / (1 + z * z / num), (centre + half) / (1 + z * z / num)

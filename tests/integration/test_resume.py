@@ -149,6 +149,30 @@ def test_other_algorithms_resume_exactly_too(tmp_path: Path, overrides: tuple[st
     assert_same_run(root, calm)
 
 
+def test_a_curriculum_resumes_exactly(tmp_path: Path) -> None:
+    """With rules so loose that it goes up and down."""
+    stages = [
+        {"name": "five", "mock_products": 5, "real_products": 0, "split": "instruction"},
+        {"name": "fifteen", "mock_products": 15, "real_products": 0},
+        {"name": "thirty", "mock_products": 30, "real_products": 0},
+    ]
+    written = json.dumps(stages).replace('"', "")
+    overrides = (
+        "curriculum=stages6", f"curriculum.stages={written}", "curriculum.min_collections=1",
+        "curriculum.promote_at=0", "curriculum.demote_below=0.6", "curriculum.window=16",
+        "curriculum.replay=0.5", "algo.goals_per_update=4", "env.data_dir=null",
+    )  # fmt: skip
+    calm, root = tmp_path / "calm", tmp_path / "root"
+    assert drill(calm, [None], *overrides) == [0]
+    moves = [value for (name, _), value in sorted(history(calm).items()) if name == "curriculum/moves"]
+    assert moves[-1] >= 3
+    stage = {value for (name, _), value in history(calm).items() if name == "curriculum/stage"}
+    assert len(stage) >= 2
+    crashes = [{"where": "updates", "count": 6}, {"where": "checkpoint", "count": 5}]
+    assert drill(root, [*crashes, None], *overrides) == [KILLED, KILLED, 0]
+    assert_same_run(root, calm)
+
+
 def test_resumed_with_other_threads_it_computes_with_those_it_began_with(tmp_path: Path, calm: Path) -> None:
     root = tmp_path / "root"
     kill = {"where": "updates", "count": 5}

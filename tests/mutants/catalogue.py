@@ -71,8 +71,8 @@ MUTANTS = [
         ("evaluates as it samples", "specs, config.temperature,", "specs, 1.0,"),
         (
             "validates what it trains on",
-            "evaluation_specs(self._val_goals",
-            "evaluation_specs(self._train_goals",
+            "[g for g in self._val_goals",
+            "[g for g in self._train_goals",
         ),
     ),
     *_of(
@@ -85,8 +85,8 @@ MUTANTS = [
         ),
         (
             "the same goals in every update",
-            "self._train_goals, iteration, config.algo.goals_per_update",
-            "self._train_goals, 0, config.algo.goals_per_update",
+            "goals_of(self._train_goals, iteration, number",
+            "goals_of(self._train_goals, 0, number",
         ),
         (
             "the same episodes in every update",
@@ -404,6 +404,42 @@ MUTANTS = [
             "one renaming for the whole run",
             'episode_seed("rename", seed, iteration)',
             'episode_seed("rename", seed)',
+        ),
+    ),
+    *_of(
+        "training/curriculum.py",
+        (UNIT + "training/test_curriculum.py",),
+        ("promotes by the upper bound", "if low > config.promote_at", "if high > config.promote_at"),
+        ("demotes by the lower bound", "if high < config.demote_below", "if low < config.demote_below"),
+        ("no minimum dwell", "if state.collections < config.min_collections:", "if False:"),
+        ("the window has no end", "played[-config.window :]", "played"),
+        ("replays count for the stage", "outcomes.get(self.at, ())", "sum(outcomes.values(), [])"),
+        ("a new stage keeps the old window", "        state.outcomes = []\n", ""),
+        ("the same plan whatever the iteration", "[seed, iteration, _DRAW]", "[seed, _DRAW]"),
+        ("replay of the first stage only", "int(old) if again and now", "0 if again and now"),
+        ("forgetting against the last", "max(now, self.state.best.get(name, 0.0))", "now"),
+    ),
+    *_of(
+        "training/trainer.py",
+        ("tests/integration/test_resume.py",),
+        (
+            "a resumed curriculum begins anew",
+            "Curriculum(self._config.curriculum, self.progress.curriculum)",
+            "Curriculum(self._config.curriculum)",
+        ),
+    ),
+    *_of(
+        "envs/staged.py",
+        (UNIT + "envs/test_staged.py",),
+        (
+            "the first stage's shop for all",
+            "self._shop.stages[goal.stage].session()",
+            "next(iter(self._shop.stages.values())).session()",
+        ),
+        (
+            "goals of two stages alike",
+            'replace(goal, id=f"{name}/{goal.id}", stage=name)',
+            "replace(goal, stage=name)",
         ),
     ),
 ]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from webshop_rl.config.fields import choice, ranged, section
+from webshop_rl.errors import UserError
 
 
 @dataclass
@@ -49,6 +50,49 @@ class EnvConfig(ConfigGroup):
 
     name: str = ranged()
     max_steps: int = ranged(ge=1)
+
+
+WILSON_Z2: Final = 1.959964**2  # statistics.wilson's, at 95 %; imported from there it would load numpy
+
+
+@dataclass
+class CurriculumConfig(ConfigGroup):
+    """Shops after one another in one run; schema of conf/curriculum/*.yaml.
+
+    Attributes:
+        stages: a mapping each: `name`, and keys of `env` with the values they have at that stage.
+        window: latest training episodes of a stage that its success is judged by.
+        promote_at: on to the next stage once the lower Wilson bound of that success is above.
+        demote_below: back to the one before once the upper Wilson bound is below.
+        min_collections: collections at a stage before either.
+        replay: share of a collection's goals that come from earlier stages.
+    """
+
+    name: str = ranged(decides=())
+    stages: list[Any] = ranged()
+    window: int = ranged(ge=1, decides=())
+    promote_at: float = ranged(ge=0, lt=1, decides=())
+    demote_below: float = ranged(ge=0, lt=1, decides=())
+    min_collections: int = ranged(ge=1, decides=())
+    replay: float = ranged(ge=0, lt=1, decides=())
+
+    @staticmethod
+    def check(group: Mapping[str, Any]) -> None:
+        """See that both moves can happen, and never at once. Raises: UserError if not."""
+        # Wilson's lower bound of nothing but successes; 1 minus it is the upper one of nothing but failures.
+        most = group["window"] / (group["window"] + WILSON_Z2)
+        if most <= group["promote_at"] or 0 < group["demote_below"] <= 1 - most:
+            raise UserError(
+                f"so few episodes never show a success above {most:.2f}, or below {1 - most:.2f}",
+                where="curriculum.window",
+                remedy="a longer window, or other curriculum.promote_at and demote_below",
+            )
+        if group["demote_below"] >= group["promote_at"] > 0:
+            raise UserError(
+                "is not below curriculum.promote_at",
+                where="curriculum.demote_below",
+                remedy="lower it, or raise promote_at",
+            )
 
 
 @dataclass

@@ -11,6 +11,7 @@ from webshop_rl.config.budget import planned_updates
 from webshop_rl.config.fields import choice, ranged, section
 from webshop_rl.config.groups import (
     AlgoConfig,
+    CurriculumConfig,
     EnvConfig,
     HardwareConfig,
     ModelConfig,
@@ -125,6 +126,7 @@ class RunConfig:
     goals_by: str = choice("goal", "product")
     init_from: str | None = ranged(place="path", decides=("reference",))
     env: EnvConfig = ranged(decides=("evaluated", "reference", "scripted"))
+    curriculum: CurriculumConfig = ranged(decides=("evaluated", "reference", "scripted"))
     algo: AlgoConfig = ranged()
     model: ModelConfig = ranged(decides=("evaluated", "reference"))
     view: ViewConfig = ranged(decides=("evaluated", "reference"))

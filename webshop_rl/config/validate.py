@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 
 from webshop_rl.config.budget import planned_updates_of
 from webshop_rl.config.fields import UNSET, violation
-from webshop_rl.config.groups import ConfigGroup, ModelConfig, Section
+from webshop_rl.config.groups import ConfigGroup, EnvConfig, ModelConfig, Section
 from webshop_rl.config.hydra_adapter import missing, no_such_key, removed
+from webshop_rl.config.stages import check_stages, stage_groups
 from webshop_rl.config.walk import Tree, absent, plain, schema_of, section_schemas, walk
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
@@ -47,6 +48,7 @@ def validate(cfg: DictConfig | Mapping[str, Any]) -> None:
             schema.check(tree[name])
         if issubclass(schema, ConfigGroup):
             schema.check_with(tree)
+    check_stages(tree)
 
 
 def with_data(tree: Tree) -> Tree:
@@ -63,6 +65,9 @@ def with_data(tree: Tree) -> Tree:
     for name, schema in section_schemas(tree):
         if issubclass(schema, ConfigGroup) and (values := schema.find(tree[name])):
             found[name] = {**tree[name], **values}
+    env_schema = cast(type[EnvConfig], schema_of(EnvConfig, tree["env"]["_target_"]) or EnvConfig)
+    for group in stage_groups(tree["env"], tree["curriculum"]["stages"]):
+        env_schema.find(group)
     if tree["init_from"]:
         found["init_from"] = str(_initial_weights(tree))
     return {**tree, **found}

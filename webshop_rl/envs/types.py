@@ -37,11 +37,13 @@ class Goal:
         id: stable name of the goal, e.g. "shop5/3" or "synthetic/117"; unique within its shop.
         asin: product the goal was made from; splits are by it.
         instruction: what the shopper asks for, as the page shows it.
+        stage: name of the stage of a curriculum that it belongs to; "" without one.
     """
 
     id: str
     asin: str
     instruction: str
+    stage: str = field(default="", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True)

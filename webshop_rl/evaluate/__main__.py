@@ -75,7 +75,7 @@ def _evaluate(word: str, words: Sequence[str], watch: int) -> None:
 
     from webshop_rl.evaluate.play import evaluate
     from webshop_rl.evaluate.progress import EpisodeProgress
-    from webshop_rl.evaluation.tables import remarks, result_table
+    from webshop_rl.evaluation.tables import remarks, result_table, stage_lines
     from webshop_rl.evaluation.transcript import transcript
 
     console = Console(soft_wrap=True)
@@ -84,7 +84,7 @@ def _evaluate(word: str, words: Sequence[str], watch: int) -> None:
     for line in transcript(evaluated.records, watch):
         console.print(line, highlight=False, markup=False)
     console.print(result_table(evaluated.result, width=console.width), soft_wrap=False)
-    for line in remarks(evaluated.result):
+    for line in (*stage_lines(evaluated.result), *remarks(evaluated.result)):
         console.print(line, highlight=False, markup=False)
     note = "on record already, rerun=true plays it again" if evaluated.again else "on record"
     console.print(f"{note}: {evaluated.folder}", highlight=False, markup=False)

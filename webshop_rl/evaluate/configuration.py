@@ -12,7 +12,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from webshop_rl.config.groups import EnvConfig
 from webshop_rl.config.hydra_adapter import CONF, ERRORS, apply_values, as_user_error
 from webshop_rl.config.load import as_typed, read, register, with_schemas
 from webshop_rl.config.schema import RunConfig
@@ -25,6 +24,7 @@ from webshop_rl.launching.signature import Scalar
 from webshop_rl.storage.folders import RunFolder
 
 ALL: Final = "all"
+SHOPS: Final = ("env", "curriculum")
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Configured:
 
     Attributes:
         cfg: its places absolute.
-        home: the environment the policy was trained in, whose words it knows; that of cfg if untrained.
+        home: with the shops that the policy was trained in, whose words it knows; as cfg if untrained.
         fields: what determines the result besides the weights, by dotted key.
     """
 
     cfg: RunConfig
-    home: EnvConfig
+    home: RunConfig
     fields: dict[str, Scalar]
 
 
@@ -111,9 +111,10 @@ def configure(target: Target, request: Request, overrides: Sequence[str]) -> Con
                 cfg, home = _of_run(target, words)
             else:
                 cfg = compose("config", overrides=[*_model(target, overrides), *words])
-                home = cfg.env
+                home = cfg
         frozen = freeze(cfg)
-        trained_in = as_typed({**frozen.config, "env": OmegaConf.to_container(home, resolve=True)}).env
+        shops = {group: OmegaConf.to_container(home[group], resolve=True) for group in SHOPS}
+        trained_in = as_typed({**frozen.config, **shops})
     except ERRORS as error:
         raise as_user_error(error) from error
     player = "scripted" if target.kind is Kind.SCRIPTED else "evaluated"
@@ -147,13 +148,16 @@ def _model(target: Target, overrides: Sequence[str]) -> list[str]:
 
 
 def _of_run(target: Target, words: Sequence[str]) -> tuple[DictConfig, DictConfig]:
-    """A run's own configuration with overrides on top, and the environment it was trained in."""
+    """A run's own configuration with overrides on top, and the same with the shops it was trained in.
+
+    Another shop, or curriculum, takes the place of both of the run's.
+    """
     assert target.place is not None
     parsed = OverridesParser.create().parse_overrides(list(words))
     groups = [o for o in parsed if _is_group(o)]
     values = [o for o in parsed if not _is_group(o)]
     # Where and how an evaluation happens; the run's other groups are what it is.
-    changeable = ("env", *(group for group in group_types() if not facts_of(group).affects_result))
+    changeable = (*SHOPS, *(group for group in group_types() if not facts_of(group).affects_result))
     for override in groups:
         if override.key_or_group not in changeable:
             raise UserError(
@@ -167,14 +171,15 @@ def _of_run(target: Target, words: Sequence[str]) -> tuple[DictConfig, DictConfi
     cfg.init_from = None  # a checkpoint has all weights, whatever they were at the start
     own = [o for o in values if o.key_or_group.startswith("env.") and facts_of(o.key_or_group).place]
     home = cfg.copy()
-    if not any(o.key_or_group == "env" for o in groups):
+    elsewhere = any(o.key_or_group in SHOPS for o in groups)
+    if not elsewhere:
         apply_values(own, home)  # the same data, in another place
     if groups:
         chosen = compose("config", overrides=[o.input_line or "" for o in groups])
-        for override in groups:
-            cfg[override.key_or_group] = chosen[override.key_or_group]
+        for group in {*(o.key_or_group for o in groups), *(SHOPS if elsewhere else ())}:
+            cfg[group] = chosen[group]
     apply_values(values, cfg)
-    return cfg, home.env
+    return cfg, home
 
 
 def _is_group(override: Override) -> bool:

@@ -72,7 +72,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     cfg = configured.cfg
     if cfg.hardware.threads:
         torch.set_num_threads(cfg.hardware.threads)
-    shop = build_shop(cfg.env)
+    shop = build_shop(cfg.env, cfg.curriculum)
     goals = _goals(shop, request)
     specs = evaluation_specs(goals, request.episodes, cfg.evaluation.seed)
     checkpoint = _checkpoint(target)
@@ -111,7 +111,8 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
         main = evaluator.evaluate(asked, step, traces=True)
         others = [evaluator.evaluate(policy, step) for policy in scripted.values()]
         played = describe_episodes(shop, request.split, main.records)
-        result = compare(f"{label}: {cfg.env.name}, {played}", [main, *others])
+        where = cfg.curriculum.name if cfg.curriculum.stages else cfg.env.name
+        result = compare(f"{label}: {where}, {played}", [main, *others])
         tracker.tags({"mlflow.note.content": result_markdown(result)})
         replace_file(place.result, json.dumps(result, indent=1), durable=False)
     return Evaluated(place.path, result, main.records, again)
@@ -138,7 +139,7 @@ def _play_network(
 ) -> list[Trajectory]:
     cfg = configured.cfg
     # A model may be made of a shop's words: of those that it was trained with.
-    home = build_shop(configured.home)
+    home = build_shop(configured.home.env, configured.home.curriculum)
     critic = checkpoint is not None and build_algorithm(cfg.algo).needs_critic
     agent = build_agent(cfg.model, home, critic=critic, device=choose_device(cfg.hardware.device))
     if checkpoint is not None:

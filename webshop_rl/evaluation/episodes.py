@@ -16,13 +16,19 @@ def evaluation_specs(goals: Sequence[Goal], num_episodes: int | None, seed: int)
     """The episodes of an evaluation, drawn product by product: the same for every policy and run.
 
     Fewer episodes of a seed are the first of more. More episodes than goals: the goals again, in the same
-    order, each time with another seed of the shop.
+    order, each time with another seed of the shop. Of a curriculum's goals, so many of each stage.
 
     Args:
         goals: of one split.
         num_episodes: how many episodes; None plays every goal once.
         seed: of the choice of goals and of the shop's randomness; not of the policy's.
     """
+    stages = dict.fromkeys(goal.stage for goal in goals)
+    by_stage = [[goal for goal in goals if goal.stage == stage] for stage in stages]
+    return [spec for own in by_stage for spec in _stage_specs(own, num_episodes, seed)]
+
+
+def _stage_specs(goals: Sequence[Goal], num_episodes: int | None, seed: int) -> list[EpisodeSpec]:
     drawn = by_product(goals, seed)
     chosen = [drawn[i % len(drawn)] for i in range(len(drawn) if num_episodes is None else num_episodes)]
     seen: dict[str, int] = {}

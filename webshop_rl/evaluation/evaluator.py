@@ -9,7 +9,9 @@ from pathlib import Path
 from webshop_rl.evaluation.policies import Policy, Ranks
 from webshop_rl.evaluation.records import (
     Record,
+    by_stage,
     read_records,
+    summarise,
     summarise_evaluation,
     table_rows,
     write_records,
@@ -64,7 +66,11 @@ class Evaluator:
             trajectories = policy.play(self.specs)
             records = self.ranks.agree(write_records(path, trajectories) if self.ranks.is_main else [])
         means = summarise_evaluation(records)
-        self.tracker.metrics(step, {f"{policy.name}/{name}": value for name, value in means.items()})
+        metrics = {f"{policy.name}/{name}": value for name, value in means.items()}
+        for stage, own in by_stage(records).items():
+            name = policy.name.replace("/", "_")
+            metrics[f"stage/{stage}/{name}_success"] = summarise(own)["success"]
+        self.tracker.metrics(step, metrics)
         if self.ranks.is_main:
             self.tracker.artifact(path, path.parent.name)
             self.tracker.table(path.stem, table_rows(records))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from webshop_rl.evaluation.evaluator import Evaluation
-from webshop_rl.evaluation.records import summarise_evaluation
+from webshop_rl.evaluation.records import by_stage, summarise, summarise_evaluation
 from webshop_rl.statistics import Estimate, over_products
 
 
@@ -17,7 +17,8 @@ def compare(title: str, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     Args:
         evaluations: of the same episodes.
     Returns: {"title", "main": name of the first, "labels": by name, "policies": means by name,
-        "intervals": of success and score by name, "main_minus": difference of scores by name}.
+        "intervals": of success and score by name, "main_minus": difference of scores by name}, and with a
+        curriculum "stages": success by name, by stage.
     """
     main, *others = evaluations
     return {
@@ -30,7 +31,17 @@ def compare(title: str, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
             for each in evaluations
         },
         "main_minus": {each.name: asdict(paired_difference(main.records, each.records)) for each in others},
+        **({"stages": success_by_stage(evaluations)} if by_stage(main.records) else {}),
     }
+
+
+def success_by_stage(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]]:
+    """Success of each policy, by name, at each stage of a curriculum."""
+    found: dict[str, dict[str, float]] = {}
+    for each in evaluations:
+        for stage, own in by_stage(each.records).items():
+            found.setdefault(stage, {})[each.name] = summarise(own)["success"]
+    return found
 
 
 def record_interval(records: Sequence[Mapping[str, Any]], key: str) -> Estimate:

@@ -57,6 +57,15 @@ def summarise_evaluation(records: Sequence[Mapping[str, Any]]) -> dict[str, floa
     }
 
 
+def by_stage(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The records of each stage of a curriculum, in order of appearance; empty without a curriculum."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        if "stage" in record:
+            found.setdefault(record["stage"], []).append(record)
+    return found
+
+
 def table_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row a goal, for the evaluation table."""
     by_goal: dict[str, list[Mapping[str, Any]]] = {}
@@ -84,6 +93,7 @@ def episode_record(trajectory: Trajectory) -> dict[str, Any]:
         "goal": trajectory.goal.id,
         "asin": trajectory.goal.asin,
         "instruction": trajectory.goal.instruction,
+        **({"stage": trajectory.goal.stage} if trajectory.goal.stage else {}),
         "sample": trajectory.sample,
         "seed": trajectory.seed,
         "score": trajectory.score,

@@ -43,7 +43,15 @@ def result_markdown(result: Result) -> str:
     """The same table for MLflow's description of a run."""
     headings = _headings()
     rows = [headings, ["---"] * len(headings), *(_row(result, name) for name in result["policies"])]
-    return "\n".join([result["title"], "", *map(" | ".join, rows)])
+    stages = list(stage_lines(result))
+    return "\n".join([result["title"], "", *map(" | ".join, rows), *([""] if stages else []), *stages])
+
+
+def stage_lines(result: Result) -> Iterator[str]:
+    """Success of every policy at each stage of a curriculum, a line each; nothing without one."""
+    for stage, success in result.get("stages", {}).items():
+        each = ", ".join(f"{result['labels'][name]} {value:.2f}" for name, value in success.items())
+        yield f"{stage}: success of {each}"
 
 
 def remarks(result: Result) -> Iterator[str]:

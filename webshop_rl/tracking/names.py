@@ -1,8 +1,8 @@
 """Every metric name there is, with unit and meaning; the glossary in docs/metrics.md is printed from here.
 
 A name that is not listed is refused when it is logged, so a typo cannot start a metric of its own.
-Two families are open, for what a new algorithm or health check adds without an edit here: `algo/`
-and `health/`. Imports nothing but the standard library: the analysis reads this module too.
+Three families are open, for what a new algorithm, health check or curriculum adds without an edit here:
+`algo/`, `health/` and `stage/`. Imports nothing but the standard library: the analysis reads this module too.
 """
 
 from __future__ import annotations
@@ -93,6 +93,24 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "algo/*", "see the algorithm", "The algorithm's own; docs/algorithms.md gives the formula of each."
+    ),
+    Metric("curriculum/stage", "stage", "Stage that training is at, from 1 (docs/ladder.md)."),
+    Metric("curriculum/reached", "stage", "Furthest stage that training has been at, from 1.", "up"),
+    Metric(
+        "curriculum/success", "fraction", "Success of the window's training episodes at this stage.", "up"
+    ),
+    Metric("curriculum/success_low", "fraction", "Lower Wilson bound (95 %) of that success.", "up"),
+    Metric("curriculum/moves", "moves", "Promotions and demotions so far."),
+    Metric(
+        "curriculum/forgetting",
+        "fraction",
+        "Largest forgetting of any stage: its best success on validation goals so far minus that of now.",
+        "down",
+    ),
+    Metric(
+        "stage/*",
+        "fraction",
+        "Of a stage: `<name>/val_success`, `<name>/forgetting`, `<name>/<policy>_success` on test goals.",
     ),
     Metric("optim/loss", "nats", "Loss of the optimiser batch, summed over micro-batches."),
     Metric("optim/grad_norm", "norm", "Global gradient norm before clipping."),

@@ -30,12 +30,17 @@ def goals_of(
         seed: of the permutations.
         by: "goal": all goals weigh alike | "product": all products do, and within one all its goals.
     """
+    return goals_at(goals, range(iteration * num_goals, (iteration + 1) * num_goals), seed, by=by)
+
+
+def goals_at(goals: Sequence[Goal], places: range, seed: int, *, by: str = "goal") -> list[Goal]:
+    """The goals at places of the endless sequence of permutations that goals_of draws from."""
     members: dict[str, list[Goal]] = {}
     for goal in goals:
         members.setdefault(goal.asin if by == "product" else goal.id, []).append(goal)
     units = list(members.values())
     chosen = []
-    for place in range(iteration * num_goals, (iteration + 1) * num_goals):
+    for place in places:
         passes, index = divmod(place, len(units))
         number = int(np.random.default_rng([seed, passes]).permutation(len(units))[index])
         own = units[number]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from webshop_rl.envs.types import Goal
 from webshop_rl.rollout.types import Trajectory
@@ -28,6 +29,7 @@ class Progress:
         vstar_played: reference episodes that this run played itself, as far as checkpoints know: those that
             an interrupted collection added to the store are not among them.
         health: state of the health checks.
+        curriculum: state of the curriculum; empty without one.
     """
 
     update: int = 0
@@ -44,6 +46,7 @@ class Progress:
     vstar_samples: dict[str, int] = field(default_factory=dict)
     vstar_played: int = 0
     health: list[dict[str, float]] = field(default_factory=list)
+    curriculum: dict[str, Any] = field(default_factory=dict)
 
     def count(self, trajectories: Sequence[Trajectory]) -> None:
         """Add a collection to what the run has learnt from."""

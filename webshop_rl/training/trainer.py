@@ -18,7 +18,7 @@ from webshop_rl.envs.types import Goal
 from webshop_rl.errors import UserError
 from webshop_rl.evaluation.episodes import evaluation_specs
 from webshop_rl.evaluation.policies import play_network
-from webshop_rl.evaluation.records import episode_record, summarise_evaluation
+from webshop_rl.evaluation.records import by_stage, episode_record, summarise, summarise_evaluation
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.guided import GuidedCollector
@@ -28,12 +28,14 @@ from webshop_rl.tracking.tracker import Tracker
 from webshop_rl.training.checkpoint import Checkpoint
 from webshop_rl.training.collection import (
     collection_metrics,
+    goals_at,
     goals_of,
     group_specs,
     renamed_prompter,
     renamed_transcripts,
 )
 from webshop_rl.training.control import permute_rewards
+from webshop_rl.training.curriculum import Curriculum
 from webshop_rl.training.health import HealthChecks
 from webshop_rl.training.keeper import CheckpointKeeper
 from webshop_rl.training.learner import Learner
@@ -58,7 +60,8 @@ class Trainer:
         ranks: that train together.
         stop: tells whether the run was asked to stop.
         report: called after each update with its number and metrics, for a progress display.
-        warn: called with a line for people.
+        warn: called with a line for people that something may be wrong.
+        say: called with a line for people.
         num_gpus: that the run trains on, in all ranks.
         notes: what a file of the weights says of them.
         guided: collects episodes with a demonstrator's labels; None if the algorithm learns from rewards.
@@ -79,6 +82,7 @@ class Trainer:
         stop: StopRequest,
         report: Callable[[int, dict[str, float]], None],
         warn: Callable[[str], None],
+        say: Callable[[str], None] = print,
         num_gpus: int = 0,
         guided: GuidedCollector | None = None,
         notes: Mapping[str, str] | None = None,
@@ -98,6 +102,8 @@ class Trainer:
         self._updates_log = RunFolder(folder).updates_log
         self._report = report
         self._warn = warn
+        self._say = say
+        self._curriculum = Curriculum(config.curriculum) if config.curriculum.stages else None
         self._health = HealthChecks()
         self._warned = set[str]()
         self.progress = Progress()
@@ -115,7 +121,14 @@ class Trainer:
         self._learner.num_skipped = self.progress.num_skipped
         self._learner.skipped_in_a_row = self.progress.skipped_in_a_row
         self._health.restore(self.progress.health)
+        if self._curriculum is not None:
+            self._curriculum = Curriculum(self._config.curriculum, self.progress.curriculum)
         return True
+
+    @property
+    def stage_reached(self) -> str:
+        """Name of the furthest stage of the curriculum that training has been at; "" without one."""
+        return self._curriculum.reached[-1] if self._curriculum else ""
 
     def run(self) -> Checkpoint:
         """Train to the end; the best checkpoint by validation.
@@ -164,9 +177,7 @@ class Trainer:
         """One collection and its updates."""
         began, config, update = time.monotonic(), self._config, self.progress.update
         iteration = update // self._learner.updates_per_collection
-        goals = goals_of(
-            self._train_goals, iteration, config.algo.goals_per_update, config.seed, by=config.goals_by
-        )
+        goals, plan = self._goals_of(iteration)
         specs = group_specs(goals, config.algo.group_size, iteration, config.seed)
         timings: dict[str, float] = {}
         with timed(timings, "time/collect_s"):
@@ -193,9 +204,38 @@ class Trainer:
         # From here on the collection is used: the last moment at which it may be given up.
         self._ranks.check(self._stop)
         self.progress.count(trajectories)
+        if self._curriculum is not None:
+            metrics |= self._advance(self._curriculum, plan, trajectories)
         if self._vstar is not None:
             self.progress.count_vstar(goals, self._num_vstar_samples())
         self._learn(played, vstar, metrics, timings, began)
+
+    def _goals_of(self, iteration: int) -> tuple[list[Goal], list[int]]:
+        """A collection's goals, and with a curriculum the stage of each."""
+        config, curriculum = self._config, self._curriculum
+        number = config.algo.goals_per_update
+        if curriculum is None:
+            return goals_of(self._train_goals, iteration, number, config.seed, by=config.goals_by), []
+        plan = curriculum.plan(number, iteration, config.seed)
+        goals: list[Goal] = []
+        for stage in sorted(set(plan)):
+            own = [goal for goal in self._train_goals if goal.stage == curriculum.names[stage]]
+            first = curriculum.state.drawn[stage]
+            goals += goals_at(own, range(first, first + plan.count(stage)), config.seed, by=config.goals_by)
+        return goals, plan
+
+    def _advance(
+        self, curriculum: Curriculum, plan: Sequence[int], trajectories: Sequence[Trajectory]
+    ) -> dict[str, float]:
+        """Let a collection that is used count for the curriculum; its metrics."""
+        outcomes: dict[str, list[bool]] = {}
+        for trajectory in trajectories:
+            outcomes.setdefault(trajectory.goal.stage, []).append(trajectory.success)
+        moved = curriculum.take(plan, outcomes)
+        self.progress.curriculum = curriculum.as_json()
+        if moved:
+            self._say(f"update {self.progress.update}: {moved}")
+        return curriculum.metrics()
 
     def _collect(self, specs: list[EpisodeSpec], iteration: int) -> list[Trajectory]:
         share, rollout, guided = self._ranks.share(specs), self._config.rollout, self._guided
@@ -281,15 +321,27 @@ class Trainer:
     def _evaluate(self) -> None:
         """Validate; remember the best: success, then score, then return, the earliest of equals."""
         config, update = self._config.evaluation, self.progress.update
-        specs = evaluation_specs(self._val_goals, config.val_episodes, config.seed)
+        curriculum = self._curriculum
+        goals = [g for g in self._val_goals if curriculum is None or g.stage in curriculum.reached]
+        specs = evaluation_specs(goals, config.val_episodes, config.seed)
         timings: dict[str, float] = {}
         with timed(timings, "time/eval_s"):
             played = play_network(self._collector, specs, config.temperature, self._ranks)
-            means = summarise_evaluation([episode_record(t) for t in played])
+            records = [episode_record(t) for t in played]
+            means = summarise_evaluation(records)
         metrics = {f"val/{name}": value for name, value in means.items()}
+        if curriculum is not None:
+            success = {name: summarise(own)["success"] for name, own in by_stage(records).items()}
+            metrics |= curriculum.evaluated(success)
+            self.progress.curriculum = curriculum.as_json()
         self._tracker.metrics(update, metrics | timings)
         self._report(update, metrics)
-        score = (means["success"], means["score"], means["return_mean"])
+        if curriculum is not None:
+            self._say(f"update {update}: {curriculum.describe(success)}")
+        score: tuple[float, ...] = (means["success"], means["score"], means["return_mean"])
+        if curriculum is not None:
+            # A policy that has come further is better than one that is better at fewer stages.
+            score = (curriculum.state.reached, *score)
         if score > self.progress.best or not self.progress.best:
             self.progress.best_update = update
             self.progress.best = score

@@ -169,6 +169,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "webshop_rl.envs.play", "env=stage1"],
             stdin=slave, stdout=slave, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in the background
         )  # fmt: skip
         os.close(slave)
 

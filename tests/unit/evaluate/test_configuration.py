@@ -65,23 +65,40 @@ def test_a_run_is_what_it_was_with_overrides_on_top(run: Target) -> None:
     assert (cfg.rollout.decoding, cfg.evaluation.temperature) == ("free", 0.5)
     assert cfg.root == str(run.place.parent.parent)  # type: ignore[union-attr]
     assert cfg.hardware.device == "auto"
-    assert configured.home == cfg.env
+    assert (configured.home.env, configured.home.curriculum) == (cfg.env, cfg.curriculum)
     assert "lr" not in configured.fields  # what does not change the episodes does not name the evaluation
     assert configured.fields["rollout.decoding"] == "free"
 
 
 def test_another_shop_leaves_the_home_of_the_run_as_it_was(run: Target) -> None:
     configured = configure(run, Request(), ["env.distractors=4"])
-    assert (configured.cfg.env.distractors, configured.home.distractors) == (4, 0)
+    assert (configured.cfg.env.distractors, configured.home.env.distractors) == (4, 0)
     configured = configure(run, Request(), ["env=shop5", "env.reward=binary"])
     assert (configured.cfg.env.max_steps, configured.cfg.env.reward) == (10, "binary")
-    assert (configured.home.max_steps, configured.home.reward) == (6, "shaped")
+    assert (configured.home.env.max_steps, configured.home.env.reward) == (6, "shaped")
+
+
+def test_a_run_with_a_curriculum_is_played_on_its_stages_or_on_the_shop_that_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "c0ffee"
+    folder.mkdir(parents=True)
+    OmegaConf.save(composed("curriculum=stages6"), folder / "config.yaml", resolve=True)
+    run = Target(Kind.RUN, folder.name, folder)
+    own = configure(run, Request(), [])
+    assert [stage["name"] for stage in own.cfg.curriculum.stages][::5] == ["stage1", "stage6"]
+    assert "curriculum.stages" in own.fields
+    assert "curriculum.window" not in own.fields
+    elsewhere = configure(run, Request(), ["env=stage2"])
+    assert (elsewhere.cfg.env.name, elsewhere.cfg.curriculum.stages) == ("stage2", [])
+    assert elsewhere.home.curriculum == own.cfg.curriculum
+    assert elsewhere.home.env.name == "stage6"
+    with pytest.raises(UserError, match="does not read it"):
+        configure(run, Request(), ["curriculum.replay=0.5"])
 
 
 def test_a_model_starts_from_the_defaults() -> None:
     configured = configure(TINY, Request(), ["env.max_steps=4"])
     assert (configured.cfg.model.name, configured.cfg.env.max_steps) == ("tiny", 4)
-    assert configured.home == configured.cfg.env
+    assert configured.home.env == configured.cfg.env
 
 
 def test_the_temperature_counts_for_a_policy_that_has_one() -> None:
