@@ -113,6 +113,7 @@ def write_report(
         products_table,
         provenance_table,
         runs_table,
+        stages_table,
         unfinished_table,
     )
     from .tracker import open_tracker, tracker_uri
@@ -130,7 +131,8 @@ def write_report(
     curves = load_curves(client, address, sweep.runs, (*figures.CURVES, *AXES[x].metrics))
     reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}
     comparisons = compare(arms, metric, _goal_reader(client, sweep, metric, root if uri is None else None))
-    tables = [t for c in comparisons for t in (comparison_table(c), pairs_table(c), products_table(c))]
+    made = (comparison_table, pairs_table, products_table, stages_table)
+    tables = [make(comparison) for comparison in comparisons for make in made]
     drawn = [(m, figures.curve_figure(arms, curves, m, AXES[x])) for m in figures.CURVES]
     pictures = _pictures(comparisons, drawn, folder)
     report = Report(

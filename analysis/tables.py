@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from webshop_rl.statistics import interval
+from webshop_rl.statistics import Estimate, interval, mean, over_seeds
 
 from .arms import Arm
 from .comparison import YARDSTICKS, ArmResult, Comparison, Yardstick
@@ -117,6 +118,38 @@ def products_table(comparison: Comparison) -> Table | None:
         f"Mean [{PERCENT} interval over products], arms averaged over their runs. Per goal every episode "
         "weighs alike, per product every product.",
     )
+
+
+def stages_table(comparison: Comparison) -> Table | None:
+    """Success of each arm at each stage of its curriculum; None without one."""
+    rows = []
+    for result in comparison.results:
+        runs = result.arm.finished
+        for stage in json.loads(result.arm.param("curriculum.stages") or "[]"):
+            name = f"stage/{stage['name']}"
+            rows.append(
+                [
+                    result.arm.label,
+                    stage["name"],
+                    interval(_over_runs(runs, f"{name}/test_success")),
+                    interval(_over_runs(runs, f"{name}/baseline_rule_success")),
+                    interval(_over_runs(runs, f"{name}/forgetting")),
+                ]
+            )
+    if not rows:
+        return None
+    return Table(
+        "Stages of the curriculum",
+        ["arm", "stage", "test success", "rule", "forgetting"],
+        rows,
+        f"Mean [{PERCENT} interval over seeds]. Forgetting: the best validation success of the stage so far "
+        "minus that of the last evaluation; - where no run reached the stage.",
+    )
+
+
+def _over_runs(runs: Sequence[Run], metric: str) -> Estimate | None:
+    found = [run.metrics[metric] for run in runs if metric in run.metrics]
+    return over_seeds(mean, found) if found else None
 
 
 def unfinished_table(sweep: Sweep, arms: Sequence[Arm], reached: Mapping[str, int]) -> Table | None:

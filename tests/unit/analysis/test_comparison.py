@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from analysis.comparison import MAX_ALL_PAIRS, Comparison, compare
 from analysis.goals import GoalScores, mean_of
 from analysis.load import Run
 from analysis.plan import Planned, missing
-from analysis.tables import comparison_table, pairs_table, products_table, unfinished_table
+from analysis.tables import comparison_table, pairs_table, products_table, stages_table, unfinished_table
 from analysis.verdict import verdict
 from tests.support.analysis_runs import make_run, make_sweep
 from webshop_rl.statistics import interval
@@ -318,3 +319,29 @@ def test_intervals_are_written_with_their_sign_where_they_are_differences():
     estimate = one(runs_of(FAR)).pairs[0].over_seeds
     assert interval(estimate, signed=True).startswith("+0.200 [+0.1")
     assert interval(None) == "-"
+
+
+def test_stages_of_a_curriculum_are_rows_in_their_order() -> None:
+    """Two seeds: 1.0 and 0.8 at the first stage; only one reached the second."""
+    stages = json.dumps([{"name": "products_50"}, {"name": "products_100"}])
+    first, second = (
+        make_run(seed=seed, score=0.5, curriculum__stages=stages, metrics=metrics)
+        for seed, metrics in enumerate(
+            (
+                {
+                    "stage/products_50/test_success": 1.0,
+                    "stage/products_50/forgetting": 0.0,
+                    "stage/products_50/baseline_rule_success": 0.9,
+                    "stage/products_100/test_success": 0.25,
+                    "stage/products_100/forgetting": 0.25,
+                },
+                {"stage/products_50/test_success": 0.8, "stage/products_50/forgetting": 0.1},
+            )
+        )
+    )
+    table = stages_table(one([first, second]))
+    assert table is not None
+    assert [row[1] for row in table.rows] == ["products_50", "products_100"]
+    assert [cell.split(" ")[0] for cell in table.rows[0][2:]] == ["0.900", "0.900", "0.050"]
+    assert [cell.split(" ")[0] for cell in table.rows[1][2:]] == ["0.250", "-", "0.250"]
+    assert stages_table(one(runs_of({"a": [0.5]}))) is None
