@@ -421,12 +421,15 @@ MUTANTS = [
     ),
     *_of(
         "training/trainer.py",
-        ("tests/integration/test_resume.py",),
+        (UNIT + "training/test_trainer_curriculum.py",),
         (
             "a resumed curriculum begins anew",
             "Curriculum(self._config.curriculum, self.progress.curriculum)",
             "Curriculum(self._config.curriculum)",
         ),
+        ("the same goals of a stage", "range(first, first + plan.count(stage))", "range(plan.count(stage))"),
+        ("stages ahead are validated", "or g.stage in curriculum.reached", "or g.stage"),
+        ("the best of any stage", "(curriculum.state.reached, *score)", "(0, *score)"),
     ),
     *_of(
         "envs/staged.py",

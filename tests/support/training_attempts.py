@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.support.training_stand_ins import (
 from webshop_rl.config import RunConfig
 from webshop_rl.config.load import as_typed
 from webshop_rl.envs.shop5.shop import Shop5
+from webshop_rl.envs.types import Goal
 from webshop_rl.tracking.names import is_wall_clock
 from webshop_rl.tracking.rows import read_rows
 from webshop_rl.training.checkpoint import find_checkpoints
@@ -68,6 +70,7 @@ class Attempt:
         path: list[float] = RISING,
         vstar: bool = False,
         num_gpus: int = 0,
+        goals: Sequence[Goal] | None = None,
         **settings: Any,
     ) -> None:
         crashes = crashes or Crashes()
@@ -75,7 +78,8 @@ class Attempt:
         self.collector = StandInCollector(network, crashes)
         self.tracker = JournalTracker(folder, crashes)
         self.said: list[str] = []
-        goals = Shop5().goals("train")
+        self.announced: list[str] = []
+        goals = goals or Shop5().goals("train")
         self.trainer = Trainer(
             collector=self.collector,  # type: ignore[arg-type]
             learner=StandInLearner(network, crashes, per_collection, path),  # type: ignore[arg-type]
@@ -89,6 +93,7 @@ class Attempt:
             stop=StopRequest(),
             report=lambda update, metrics: None,
             warn=self.said.append,
+            say=self.announced.append,
             num_gpus=num_gpus,
         )
 
