@@ -21,7 +21,10 @@ from webshop_rl.config.validate import with_data
 from webshop_rl.config.walk import plain
 from webshop_rl.errors import UserError
 
-CHOSEN = {"model/pretrained": ("model.path=somebody/model",)}  # what the user must choose
+CHOSEN = {  # what the user must choose
+    "model/pretrained": ("model.path=somebody/model",),
+    "experiment/webshop_rl": ("init_from=somewhere",),
+}
 FILES = sorted(str(p.relative_to(CONF).with_suffix("")) for p in CONF.glob("*/*.yaml"))
 
 
