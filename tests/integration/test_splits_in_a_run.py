@@ -77,11 +77,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         temperature: float,
         top_p: float = 1.0,
         agent: Agent | None = None,
+        **others: Any,
     ) -> Any:
         network = (agent or self.agent).network
         player = "reference" if any(network is copy for copy in copies) else "policy"
         made.append(Call(player, tuple(spec.goal.id for spec in specs), temperature, top_p))
-        return collect(self, specs, temperature=temperature, top_p=top_p, agent=agent)
+        return collect(self, specs, temperature=temperature, top_p=top_p, agent=agent, **others)
 
     monkeypatch.setattr(Reference, "__init__", begin_and_note)
     monkeypatch.setattr(Collector, "collect", collect_and_note)
