@@ -68,6 +68,7 @@ class Page:
         options: the subset of clickables that choose an option of the product shown.
         kind: "search", "results", "item", "sub" or "end".
         results: the lines of a list of results, one for each of `products`, in order.
+        opened: the subset of `products` that the shop marks as opened before.
         title, price: of the product that an item page shows, as printed.
         option_groups: name of an option to those of `options` that choose its value, in order.
         chosen: name of an option to the value that a purchase now would take.
@@ -81,6 +82,7 @@ class Page:
     options: tuple[str, ...] = ()
     kind: str = "search"
     results: tuple[ResultLine, ...] = ()
+    opened: tuple[str, ...] = ()
     title: str = ""
     price: str = ""
     option_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

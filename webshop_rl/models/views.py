@@ -1,7 +1,7 @@
 """Pages as the policy reads them: whole, as the shop prints them, or compact, within budgets of tokens.
 
 A compact page has a line for each of its parts. A page that the transcript shows already is not shown
-again but named, with what is chosen on it.
+again but named, with what is chosen on it or was opened from it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _INSTRUCTION = "instruction: {}"
 _SAME = "same {}"
 _NO_RESULTS = "no results"
 _CHOSEN = "chosen: {}"
+_OPENED = "opened: {}"
 _CUT_LINE = "{} (cut): {}"
 _MORE = "+{} more"
 _NO_ACTION = "no action"
@@ -38,7 +39,7 @@ _PAST_NAMES = {"search": "search", "results": "results", "item": "item", "sub": 
 # All that views say of themselves; the words of it that renaming leaves alone.
 FURNITURE = (
     *_NAMES.values(), *_PAST_NAMES.values(),
-    _RANK, _INSTRUCTION, _SAME, _NO_RESULTS, _CHOSEN, _CUT_LINE, _MORE, _NO_ACTION,
+    _RANK, _INSTRUCTION, _SAME, _NO_RESULTS, _CHOSEN, _OPENED, _CUT_LINE, _MORE, _NO_ACTION,
 )  # fmt: skip
 
 
@@ -58,7 +59,7 @@ class View:
 
 
 def identity(page: Page) -> Hashable:
-    """Equal for two pages that show the same, whatever is chosen on them."""
+    """Equal for two pages that show the same, whatever is chosen on them or was opened from them."""
     if page.kind == "item":
         return (page.title, page.price, tuple(page.option_groups.items()), page.clickables)
     return (page.results or page.body, page.clickables)
@@ -136,7 +137,7 @@ class CompactPages:
             shown: kind -> identity of the last page of that kind in the transcript.
         """
         if page.kind in _NAMES and shown.get(page.kind) == identity(page):
-            lines = [_SAME.format(_NAMES[page.kind]), *_chosen(page)]
+            lines = [_SAME.format(_NAMES[page.kind]), *_chosen(page), *_opened(page, labels)]
         else:
             lines = [*self._parts(page, labels), *self._buttons(page)]
         return "\n".join(lines)
@@ -153,6 +154,7 @@ class CompactPages:
     def _parts(self, page: Page, labels: Mapping[str, str]) -> Iterator[str]:
         if page.kind == "results":
             yield from self._results(page, labels) if page.results else (_NO_RESULTS,)
+            yield from _opened(page, labels)
         elif page.kind == "item":
             yield from self._options(page.option_groups)
             yield from _chosen(page)
@@ -243,6 +245,11 @@ def _cut_line(name: str, values: Sequence[str], kept: int | None = None) -> str:
 
 def _chosen(page: Page) -> list[str]:
     return [_CHOSEN.format("; ".join(page.chosen.values()))] if page.chosen else []
+
+
+def _opened(page: Page, labels: Mapping[str, str]) -> list[str]:
+    names = [label for label, target in labels.items() if target in page.opened]
+    return [_OPENED.format("; ".join(names))] if names else []
 
 
 def _price(text: str) -> str:

@@ -120,6 +120,16 @@ def test_a_reference_is_to_the_last_page_of_its_kind_alone(codec: Codec) -> None
     assert "same" not in "".join(transcript(compact(codec), RESULTS, second, RESULTS))
 
 
+def test_what_was_opened_is_named_with_the_results_and_with_a_reference_to_them(codec: Codec) -> None:
+    one, both = replace(RESULTS, opened=("b2",)), replace(RESULTS, opened=("b2", "b1"))
+    first, again, later = transcript(compact(codec), RESULTS, one, both)
+    assert "opened" not in first
+    assert again == "same results\nopened: item 2"
+    assert later == "same results\nopened: item 1; item 2"
+    whole = transcript(compact(codec), one)[0]
+    assert whole.split("\n")[-2 if "back to search" in whole else -1] == "opened: item 2"
+
+
 def test_what_is_chosen_stands_on_a_page_that_is_shown_whole(codec: Codec) -> None:
     assert "chosen: red" in compact(codec).first_view(GOAL, replace(ITEM, chosen={"color": "red"})).text
 

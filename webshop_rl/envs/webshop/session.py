@@ -11,6 +11,7 @@ from webshop_rl.envs.types import Goal, Page, ResultLine, Step
 from webshop_rl.envs.webshop import pages
 from webshop_rl.envs.webshop.browser import Browser, View, parse_action
 from webshop_rl.envs.webshop.goals import WebshopGoal
+from webshop_rl.envs.webshop.pages import Role
 from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.reward import Score
 
@@ -145,6 +146,7 @@ def _page(view: View, mode: str) -> Page:
         options=tuple(name for name in clickables if view.clickables[name] is not None),
         kind=view.kind,
         results=tuple(_result_line(product) for product in view.shown) if view.products else (),
+        opened=tuple(node.text.lower() for node in view.nodes if node.role is Role.PRODUCT and node.clicked),
         title=item.title if item else "",
         price=item.price_tag if item else "",
         option_groups=_option_groups(view, clickables),
