@@ -21,9 +21,11 @@ def _train(cfg: DictConfig) -> float:
     # Within, for Hydra prints a line of its own before it lets an error pass.
     with one_line_errors(), composition_errors():
         # Imported late: --help and --cfg job must answer without loading torch.
+        from webshop_rl.launching.compose import chosen_options
         from webshop_rl.launching.single import run_single
 
-        return run_single(cfg, HydraConfig.get().overrides.task)
+        composed = HydraConfig.get()
+        return run_single(cfg, composed.overrides.task, chosen_options(composed))
 
 
 def main() -> int:

@@ -9,9 +9,9 @@ import contextlib
 import difflib
 import os
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
+import yaml  # type: ignore[import-untyped]
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override, OverrideType
@@ -19,14 +19,12 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from webshop_rl.config.file_errors import CONF as CONF
+from webshop_rl.config.file_errors import in_file, unreadable_yaml
 from webshop_rl.config.walk import group_types, known_keys
 from webshop_rl.errors import UserError
 
-_HERE = Path(__file__).resolve().parents[1]
-# At the top of a checkout; inside the package in a wheel.
-CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
-
-ERRORS = (HydraException, OmegaConfBaseException)
+ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 _FULL = "HYDRA_FULL_ERROR"
 # Options of Hydra that take the next word.
 _WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"}
@@ -45,6 +43,10 @@ def as_user_error(error: Exception) -> UserError:
     """
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
+    if isinstance(error, yaml.YAMLError):
+        return unreadable_yaml(error)
+    if wrong := in_file(error):
+        return wrong
     text = str(error).strip()
     lines = text.splitlines() or [type(error).__name__]
     if found := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
@@ -99,9 +101,18 @@ def removed(key: str) -> UserError:
     return UserError("a run needs it", where=key, remedy=f"leave ~{key} out; {key}=... gives another value")
 
 
-def missing(key: str) -> UserError:
-    """For a key that the user must give a value."""
-    return UserError("a value is missing", where=key, remedy=f"add {key}=...")
+def missing(key: str, chosen: Mapping[str, str] | None = None) -> UserError:
+    """For a key that the user must give a value.
+
+    Args:
+        chosen: options of the config groups, where they are known.
+    """
+    group = key.partition(".")[0]
+    if group not in group_types():
+        return UserError("a value is missing", where=key, remedy=f"add {key}=...")
+    option = (chosen or {}).get(group)
+    file = f"conf/{group}/{option}.yaml" if option else f"its file in conf/{group}/"
+    return UserError("a value is missing", where=key, remedy=f"give it one in {file}, or here: {key}=...")
 
 
 def refuse_removals(words: Sequence[str]) -> None:
@@ -185,6 +196,10 @@ def composition_errors() -> Iterator[None]:
             raise
         raise as_user_error(error) from error
     except ValueError as error:
+        if found := re.match(r"Invalid defaults list in '([^']+)', (.*)", str(error)):
+            raise UserError(
+                found[2], where=f"conf/{found[1]}.yaml", remedy="defaults: [PARENT, _self_]"
+            ) from error
         if "Config group override" not in str(error):
             raise
         raise UserError(

@@ -20,12 +20,14 @@ from webshop_rl.storage.folders import Root
 from webshop_rl.storage.weights import find_weights, read_header
 
 
-def validate(cfg: DictConfig | Mapping[str, Any]) -> None:
+def validate(cfg: DictConfig | Mapping[str, Any], chosen: Mapping[str, str] | None = None) -> None:
     """Check every value against the range its schema declares, and that none is missing.
 
     Looks at nothing but the configuration, and changes nothing.
     A key that no schema declares (`+key=value` adds one) is refused: nobody would read it.
 
+    Args:
+        chosen: options of the config groups, as far as they are known.
     Raises: UserError naming the first offending key.
     """
     tree = plain(cfg)
@@ -35,7 +37,7 @@ def validate(cfg: DictConfig | Mapping[str, Any]) -> None:
         if not key.declared:
             raise no_such_key(key.name)
         if isinstance(key.value, str) and key.value == UNSET:
-            raise missing(key.name)
+            raise missing(key.name, chosen)
         if isinstance(key.value, float) and math.isnan(key.value):
             raise UserError("is not a number", where=key.name, remedy="give a number")
         if problem := violation(key.value, key.facts):

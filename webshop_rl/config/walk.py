@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from webshop_rl.config.fields import FACTS, UNSET, Facts
+from webshop_rl.config.file_errors import no_dataclass, unimportable
 from webshop_rl.config.groups import ConfigGroup
 from webshop_rl.config.schema import RunConfig
 
@@ -97,9 +98,15 @@ def variants(base: type) -> tuple[type, ...]:
     """The schemas that a section may have: base, and what the rooms derive from it.
 
     Rooms are found by their folders, so that a new shop or algorithm is one folder and one YAML file.
+
+    Raises: UserError if one cannot be imported, or is not a dataclass.
     """
     for path in (*sorted(PACKAGE.glob("envs/*/config.py")), *sorted(PACKAGE.glob("algos/*/config.py"))):
-        importlib.import_module(".".join(("webshop_rl", *path.relative_to(PACKAGE).with_suffix("").parts)))
+        module = ".".join(("webshop_rl", *path.relative_to(PACKAGE).with_suffix("").parts))
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # whatever a file that is being written may raise
+            raise unimportable(path, error) from error
     importlib.import_module("webshop_rl.models.config")
     return (base, *_derived(base))
 
@@ -107,6 +114,8 @@ def variants(base: type) -> tuple[type, ...]:
 def _derived(base: type) -> Iterator[type]:
     derived: list[type] = base.__subclasses__()
     for schema in derived:
+        if "_target_" in vars(schema) and "__dataclass_fields__" not in vars(schema):
+            raise no_dataclass(schema)
         if "_target_" in vars(schema):  # else it is a base itself, or what the schema builds
             yield schema
         yield from _derived(schema)

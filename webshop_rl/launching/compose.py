@@ -8,10 +8,12 @@ and their values are applied to the copy by Hydra's own function.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -38,6 +40,13 @@ class ComposedRun:
     signature: str
 
 
+class _Base(NamedTuple):
+    """A composition without values of the command line, and the options of groups that it was made of."""
+
+    pickled: bytes
+    chosen: Mapping[str, str]
+
+
 class Composer:
     """Composes the runs of one command.
 
@@ -51,7 +60,7 @@ class Composer:
         self.master = master
         self._parser = OverridesParser.create()
         self._parsed: dict[str, Override] = {}
-        self._bases: dict[tuple[str, ...], bytes] = {}
+        self._bases: dict[tuple[str, ...], _Base] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config of one run, without Hydra's own node.
@@ -59,11 +68,9 @@ class Composer:
         Raises: UserError if it cannot be composed.
         """
         parsed = [self._parse(text) for text in overrides]
-        whole = [chooses_option(self.loader, override) for override in parsed]
-        options = tuple(text for text, chooses in zip(overrides, whole, strict=True) if chooses)
-        values = [override for override, chooses in zip(parsed, whole, strict=True) if not chooses]
+        values = [override for override in parsed if not chooses_option(self.loader, override)]
         try:
-            cfg: DictConfig = pickle.loads(self._base(options))
+            cfg: DictConfig = pickle.loads(self._base(overrides).pickled)
             apply_values(values, cfg)
         except ERRORS as error:
             raise as_user_error(error) from error
@@ -87,14 +94,16 @@ class Composer:
 
         Raises: UserError if a value is missing, out of range, or names data that is not there.
         """
-        return freeze(self.compose(overrides), overrides)
+        return freeze(self.compose(overrides), overrides, self._base(overrides).chosen)
 
-    def _base(self, options: tuple[str, ...]) -> bytes:
+    def _base(self, overrides: Sequence[str]) -> _Base:
+        options = tuple(text for text in overrides if chooses_option(self.loader, self._parse(text)))
         if options not in self._bases:
             cfg = self.loader.load_sweep_config(self.master, list(options))
+            chosen = chosen_options(cfg.hydra)
             with open_dict(cfg):
                 del cfg["hydra"]
-            self._bases[options] = pickle.dumps(cfg)
+            self._bases[options] = _Base(pickle.dumps(cfg), chosen)
         return self._bases[options]
 
     def _parse(self, text: str) -> Override:
@@ -103,16 +112,25 @@ class Composer:
         return self._parsed[text]
 
 
-def freeze(cfg: DictConfig, overrides: Sequence[str] = ()) -> ComposedRun:
+def chosen_options(hydra: DictConfig | HydraConf) -> dict[str, str]:
+    """The option of each config group that Hydra composed, from its own node."""
+    return {group: option for group, option in hydra.runtime.choices.items() if option}
+
+
+def freeze(
+    cfg: DictConfig, overrides: Sequence[str] = (), chosen: Mapping[str, str] | None = None
+) -> ComposedRun:
     """Check a config and the data it names, resolve it, make its paths absolute from here, and name the run.
 
+    Args:
+        chosen: options of the config groups, as far as they are known.
     Raises: UserError if a value is missing, out of range, or names data that is not there.
     """
     try:
         tree = plain(cfg)
     except ERRORS as error:
         raise as_user_error(error) from error
-    validate(tree)
+    validate(tree, chosen)
     config = _with_absolute_paths(with_data(tree))
     fields = signature_fields(config)
     return ComposedRun(tuple(overrides), config, fields, signature_of(fields))

@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -31,17 +31,18 @@ from webshop_rl.storage.run_status import RunStatus, State
 from webshop_rl.tracking.prepare import check_tracker
 
 
-def run_single(cfg: DictConfig, overrides: Sequence[str]) -> float:
+def run_single(cfg: DictConfig, overrides: Sequence[str], chosen: Mapping[str, str] | None = None) -> float:
     """Execute, resume or skip one run; its objective. A run that another command executes is waited for.
 
     Args:
         cfg: composed and valid.
         overrides: as given on the command line.
+        chosen: options of the config groups, as far as they are known.
     Raises: UserError before anything was started if the input is bad, or the run failed before and
         no retry is asked for; SystemExit(1) if it failed, after its traceback; SystemExit(128 + signal)
         if it was stopped.
     """
-    composed = freeze(cfg, overrides)
+    composed = freeze(cfg, overrides, chosen)
     sweep = sweep_of([composed], f"run-{composed.signature}")
     if sweep.executor == "slurm" or sweep.config.sweep.dry_run:
         return _as_sweep_of_one(sweep, composed)

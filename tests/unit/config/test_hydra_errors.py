@@ -14,6 +14,15 @@ from tests.support.paths import CONF, REPOSITORY
 from webshop_rl.config.hydra_adapter import ordered
 
 
+def options(group: str) -> str:
+    """As an error lists them."""
+    return ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+
+
+ALGORITHMS = options("algo")
+QUICK = options("debug")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -27,11 +36,11 @@ from webshop_rl.config.hydra_adapter import ordered
         ),
         (["algo.klcoef=0.1"], "algo.klcoef: there is no such key (did you mean algo.kl_coef?)"),
         (["env.data_dir=x"], "env.data_dir: the env chosen has no such key (another does: env=...)"),
-        (["algo=dpo"], "algo: there is no dpo (there are apo_pg, apo_sft, bc, grpo, ppo, rloo)"),
-        (["debug=quik"], "debug: there is no quik (there are permuted, quick)"),
-        (["-m", "debug=quick,quik"], "debug: there is no quik (there are permuted, quick)"),
-        (["debug=quik", "sweep.dry_run=true"], "debug: there is no quik (there are permuted, quick)"),
-        (["--cfg", "job", "debug=quik"], "debug: there is no quik (there are permuted, quick)"),
+        (["algo=dpo"], f"algo: there is no dpo (there are {ALGORITHMS})"),
+        (["debug=quik"], f"debug: there is no quik (there are {QUICK})"),
+        (["-m", "debug=quick,quik"], f"debug: there is no quik (there are {QUICK})"),
+        (["debug=quik", "sweep.dry_run=true"], f"debug: there is no quik (there are {QUICK})"),
+        (["--cfg", "job", "debug=quik"], f"debug: there is no quik (there are {QUICK})"),
         (["num_updates=abc"], "num_updates: Value 'abc' of type 'str' could not be converted to Integer"),
         (["algo=apo_sft,apo_pg"], "algo: several values (-m sweeps over them)"),
         (["lr"], "configuration: 'lr' is no override (group=option or key=value; see --help)"),
@@ -43,7 +52,7 @@ from webshop_rl.config.hydra_adapter import ordered
         (["env.data_dir=~/x"], "env.data_dir: '~/x' has a sign that must be quoted (write $HOME/x)"),
         (
             ["algo=base_apo_pg"],
-            "algo: there is no base_apo_pg (there are apo_pg, apo_sft, bc, grpo, ppo, rloo)",
+            f"algo: there is no base_apo_pg (there are {ALGORITHMS})",
         ),
         (["-m", "algo=glob(nope*)"], "algo: glob(nope*) contains no value (--help lists the options)"),
         (
@@ -93,13 +102,13 @@ from webshop_rl.config.hydra_adapter import ordered
         ),
         (["hardware.mem=4G"], "hardware.mem: there is no such key (did you mean hardware.slurm.mem?)"),
         (["hardware.slurm.mem=lots"], "hardware.slurm.mem: 'lots' is no amount of memory (e.g. 8G)"),
-        (["debug=quik", "-m", "seed=1,2"], "debug: there is no quik (there are permuted, quick)"),
-        (["debug=quik", "--cfg", "job", "--resolve"], "debug: there is no quik (there are permuted, quick)"),
+        (["debug=quik", "-m", "seed=1,2"], f"debug: there is no quik (there are {QUICK})"),
+        (["debug=quik", "--cfg", "job", "--resolve"], f"debug: there is no quik (there are {QUICK})"),
         (["-m", "num_update=1,2"], "num_update: there is no such key (did you mean num_updates?)"),
         (["-m", "+typo=1,2"], "typo: there is no such key (--cfg job shows all keys of the groups chosen)"),
         (
             ["-m", "algo=apo_sft,dpo"],
-            "algo: there is no dpo (there are apo_pg, apo_sft, bc, grpo, ppo, rloo)",
+            f"algo: there is no dpo (there are {ALGORITHMS})",
         ),
         (["-m", "seed=0,x"], "seed: Value 'x' of type 'str' could not be converted to Integer"),
     ],
@@ -176,7 +185,7 @@ def test_a_large_sweep_shows_how_far_its_check_is(tmp_path: Path) -> None:
 
 def test_a_study_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Path) -> None:
     """The default would train for hours in its place."""
-    known = ", ".join(sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+    known = options("experiment")
     command = [
         sys.executable,
         str(REPOSITORY / "launch.py"),

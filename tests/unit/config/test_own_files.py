@@ -1,0 +1,135 @@
+"""Mistakes in files that a person adds: one line that names the file, the key and the remedy; exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.own_checkout import OwnCheckout
+from tests.support.paths import CONF
+
+RLOO = (CONF / "algo" / "rloo.yaml").read_text(encoding="utf-8")
+OWN = RLOO.replace("base_algo_rloo", "base_algo_own").replace("name: rloo", "name: own")
+IMPORTS = "from dataclasses import dataclass\nfrom webshop_rl.algos.config import GroupAlgoConfig\n"
+TARGET = '_target_: str = "webshop_rl.algos.own.loss.Own"'
+NO_SCHEMA = "conf/algo/own.yaml: defaults: base_algo_own is made by webshop_rl/algos/own/config.py, which "
+SCHEMAS = ", ".join(f"base_algo_{path.stem}" for path in sorted((CONF / "algo").glob("*.yaml")))
+MACHINES = ", ".join(sorted([*(path.stem for path in (CONF / "hardware").glob("*.yaml")), "lab"]))
+
+
+def inheriting(rest: str) -> str:
+    return f"defaults: [slurm_gpu, _self_]\nname: lab\n{rest}\n"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> OwnCheckout:
+    return OwnCheckout(tmp_path / "checkout")
+
+
+def refused(checkout: OwnCheckout, *words: str) -> str:
+    """What is printed for a bad input."""
+    done = checkout.run("launch.py", *words, "sweep.dry_run=true")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr.removeprefix("error: ").strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            inheriting("slurm: {partitoin: a100}"),
+            "conf/hardware/lab.yaml: hardware.slurm.partitoin: there is no such key "
+            "(did you mean partition?)",
+        ),
+        (
+            inheriting("colour: red"),
+            "conf/hardware/lab.yaml: hardware.colour: there is no such key "
+            "(there are device, executor, max_parallel, name, restarts, slurm, strategy, threads)",
+        ),
+        (
+            inheriting("slurm: {nodes: some}"),
+            "conf/hardware/lab.yaml: hardware.slurm.nodes: "
+            "Value 'some' of type 'str' could not be converted to Integer (correct it in this file)",
+        ),
+        (
+            inheriting("slurm: 5"),
+            "conf/hardware/lab.yaml: 5 (int) stands where keys belong (KEY: VALUE of SlurmConfig)",
+        ),
+        (
+            inheriting("slurm: {setup: [module load cuda}"),
+            "conf/hardware/lab.yaml, line 3: not valid YAML: expected ',' or ']', but got '}' "
+            "(KEY: VALUE; brackets closed, blanks before a key as many as its neighbours have)",
+        ),
+        (
+            "defaults: 5\nname: lab\n",
+            "conf/hardware/lab.yaml: defaults must be a list (got int) (defaults: [PARENT, _self_])",
+        ),
+        (
+            "defaults: [slurm_gpux, _self_]\nname: lab\n",
+            f"conf/hardware/lab.yaml: defaults: there is no hardware/slurm_gpux (there are {MACHINES})",
+        ),
+    ],
+)
+@pytest.mark.parametrize("several", [[], ["-m", "seed=0,1"]])
+def test_a_machine(checkout: OwnCheckout, several: list[str], text: str, message: str) -> None:
+    checkout.write("conf/hardware/lab.yaml", text)
+    assert refused(checkout, *several, "hardware=lab") == message
+
+
+@pytest.mark.parametrize(
+    ("config", "yaml", "message"),
+    [
+        (
+            None,
+            OWN,
+            f"{NO_SCHEMA}does not exist (docs/architecture.md shows one; there are {SCHEMAS})",
+        ),
+        (
+            f"{IMPORTS}@dataclass\nclass OwnConfig(GroupAlgoConfig):\n    x: int = 1\n",
+            OWN,
+            f"{NO_SCHEMA}has no dataclass with a _target_ "
+            f"(docs/architecture.md shows one; there are {SCHEMAS})",
+        ),
+        (
+            f"{IMPORTS}class OwnConfig(GroupAlgoConfig):\n    {TARGET}\n",
+            OWN,
+            "webshop_rl/algos/own/config.py: OwnConfig is not a dataclass (write @dataclass above its class)",
+        ),
+        (
+            f"{IMPORTS}class OwnConfig(GroupAlgoConfig:\n",
+            OWN,
+            "webshop_rl/algos/own/config.py, line 3: cannot be imported: SyntaxError: invalid syntax",
+        ),
+        (
+            "x = 1\nfrom webshop_rl.algos.config import NoSuch\n",
+            OWN,
+            "webshop_rl/algos/own/config.py, line 2: cannot be imported: ImportError: "
+            "cannot import name 'NoSuch' from 'webshop_rl.algos.config' (",
+        ),
+        (
+            f"{IMPORTS}@dataclass\nclass OwnConfig(GroupAlgoConfig):\n    {TARGET}\n",
+            OWN.replace("group_size: 8 ", "# "),
+            "algo.group_size: a value is missing "
+            "(give it one in conf/algo/own.yaml, or here: algo.group_size=...)",
+        ),
+        (
+            f"{IMPORTS}@dataclass\nclass OwnConfig(GroupAlgoConfig):\n    {TARGET}\n",
+            f"{OWN}kl_coeff: 1.0\n",
+            "conf/algo/own.yaml: algo.kl_coeff: there is no such key (did you mean kl_coef?)",
+        ),
+    ],
+)
+def test_an_algorithm(checkout: OwnCheckout, config: str | None, yaml: str, message: str) -> None:
+    if config is not None:
+        checkout.write("webshop_rl/algos/own/config.py", config)
+    checkout.write("conf/algo/own.yaml", yaml)
+    assert refused(checkout, "algo=own").startswith(message)
+
+
+def test_a_missing_value_is_sought_in_the_file_chosen_in_a_sweep(checkout: OwnCheckout) -> None:
+    checkout.write("conf/algo/rloo_bare.yaml", RLOO.replace("group_size: 8 ", "# "))
+    message = "give it one in conf/algo/rloo_bare.yaml, or here: algo.group_size=..."
+    assert message in refused(checkout, "-m", "algo=rloo,rloo_bare")
