@@ -147,7 +147,8 @@ def _mean(arm: Arm, metric: str) -> float | None:
 
 
 def _shops(arms: Sequence[Arm]) -> list[str]:
-    keys = [key for key in (arms[0].settings if arms else ()) if key.startswith("env.")]
+    keys = sorted({key for arm in arms for key in arm.runs[0].params if key.startswith("env.")})
+    keys = [key for key in keys if len({arm.param(key) for arm in arms}) > 1]
     if not keys:
         return []
     return [f"The arms differ in the shop itself ({', '.join(keys)}): a difference may be the task's."]

@@ -18,7 +18,7 @@ C model.context_tokens; N processes, each of which acts with whole weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from webshop_rl.config.groups import HardwareConfig
+from webshop_rl.config.groups import HardwareConfig, SlurmConfig
 from webshop_rl.launching.local import local_slots
 from webshop_rl.launching.plan import Entry
 from webshop_rl.launching.slurm.commands import max_array_size
@@ -87,7 +87,7 @@ def estimate(config: Mapping[str, Any]) -> Estimate:
 def print_plan(console: Console, sweep: Sweep, entries: Sequence[Entry]) -> None:
     """The runs with what would become of each, then the cost of those that would be started."""
     table = Table(box=None)
-    for column in ("run", "overrides", "would", "memory", "disk"):
+    for column in ("run", "overrides", "would", "GPU memory", "disk"):
         table.add_column(column)
     starting = [entry.folder for entry in entries if entry.planned.executes]
     disk = 0.0
@@ -119,18 +119,42 @@ def _slurm_cost(runs: Sequence[RunFolder], hardware: HardwareConfig, pack: int) 
     tasks = slurm.nodes * slurm.tasks_per_node
     cpus = (slurm.cpus or (hardware.threads or 1) * pack) * tasks
     at_once = sum(array.parallelism for array in arrays)
-    each = f"{slurm.nodes} nodes, {tasks} processes, {cpus} cores, {gpus} GPUs, {slurm.time}"
+    each = (
+        f"{counted(slurm.nodes, 'node')}, {counted(tasks, 'process', 'processes')}, "
+        f"{counted(cpus, 'core')}, {counted(gpus, 'GPU')}, {slurm.time}"
+    )
     return [
-        f"{jobs} jobs in {len(arrays)} arrays, at most {at_once} at once; each {each}",
+        f"{counted(jobs, 'job')} in {counted(len(arrays), 'array')}, at most {at_once} at once; each {each}",
+        f"asked of Slurm: {', '.join(_request(slurm))}",
         f"at most {hours * gpus:.1f} GPU-hours and {hours * cpus:.1f} core-hours (all to their time limit)",
     ]
+
+
+def _request(slurm: SlurmConfig) -> Iterator[str]:
+    """Who pays, where it runs, memory, and the options beyond those that have a key."""
+    yield f"partition {slurm.partition or '(the default)'}"
+    yield f"memory {slurm.mem} a node" if slurm.mem else "memory (the default)"
+    for name in ("account", "qos"):
+        if value := getattr(slurm, name):
+            yield f"{name} {value}"
+    yield from (f"--{name}={value}" for name, value in slurm.sbatch.items())
+
+
+def counted(number: int, thing: str, several: str = "") -> str:
+    """`1 run`, `2 runs`.
+
+    Args:
+        several: the plural, where it is not thing and an s.
+    """
+    return f"{number} {thing if number == 1 else several or thing + 's'}"
 
 
 def _local_cost(runs: Sequence[RunFolder], hardware: HardwareConfig, pack: int) -> list[str]:
     slots = local_slots(hardware, len(runs), pack=pack)
     gpus = len({slot.gpu for slot in slots if slot.gpu})
     return [
-        f"{len(runs)} processes here, {len(slots)} at once, {slots[0].threads} threads each, on {gpus} GPUs"
+        f"{counted(len(runs), 'process', 'processes')} here, {len(slots)} at once, "
+        f"{counted(slots[0].threads, 'thread')} each, on {counted(gpus, 'GPU')}"
     ]
 
 

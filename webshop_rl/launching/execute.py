@@ -14,7 +14,7 @@ from rich.console import Console
 from webshop_rl.cli import invocation
 from webshop_rl.duration import duration
 from webshop_rl.launching.compose import ComposedRun
-from webshop_rl.launching.dry_run import print_plan
+from webshop_rl.launching.dry_run import counted, print_plan
 from webshop_rl.launching.launchers import StopRequests, alive_as_launcher, lost_launcher, planning
 from webshop_rl.launching.local import LOOK_SHARE, LocalQueue, Queue, local_slots
 from webshop_rl.launching.plan import Action, Entry, latest_folder, plan_launch
@@ -67,29 +67,39 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
     Raises: UserError before anything was started, if the input is bad.
     """
     began = time.monotonic()
-    check_tracker(sweep.tracking)
     console = Console(markup=False)
     settings = sweep.config.sweep
+    check_tracker(sweep.tracking, claim=not settings.dry_run)
+    if settings.dry_run:  # decides nothing, so that it locks nothing and leaves nothing
+        entries = _plan(sweep, composed, StopRequests())
+        _announce(console, sweep, entries, len(composed), began)
+        print_plan(console, sweep, entries)
+        return _in_order(composed, entries, [Outcome(entry.folder, RunStatus()) for entry in entries])
     with StopRequests() as stop, alive_as_launcher(sweep.root) as launcher:
         with planning(sweep.root):
             entries = _plan(sweep, composed, stop)
             watch = JobsWatch()
-            queue = None if settings.dry_run else _hand_over(sweep, entries, launcher, watch, stop)
+            queue = _hand_over(sweep, entries, launcher, watch, stop)
         _announce(console, sweep, entries, len(composed), began)
-        if queue is None:
-            print_plan(console, sweep, entries)
-            folders = {entry.composed.signature: entry.folder for entry in entries}
-            return [Outcome(folders[run.signature], RunStatus()) for run in composed]
         views = _attend(sweep, entries, queue, watch, stop, console)
     if settings.wait and not _still_going(views):
         _report(console, sweep, views, time.monotonic() - began)
     else:
         if stop.count:
             going = sum(v.status.state in GOING for v in views)
-            console.print(f"left alone, still going: {going} of {_runs(len(views))}", highlight=False)
+            console.print(
+                f"left alone, still going: {going} of {counted(len(views), 'run')}", highlight=False
+            )
         root = shlex.quote(str(sweep.root.path))
         console.print(f"{invocation()} status {sweep.name} --root {root}", soft_wrap=True)
-    found = {e.composed.signature: _outcome(v, sweep, stop) for e, v in zip(entries, views, strict=True)}
+    return _in_order(composed, entries, [_outcome(view, sweep, stop) for view in views])
+
+
+def _in_order(
+    composed: Sequence[ComposedRun], entries: Sequence[Entry], outcomes: Sequence[Outcome]
+) -> list[Outcome]:
+    """The outcome of each run asked for, from those of the entries: a run asked for twice is one entry."""
+    found = {e.composed.signature: outcome for e, outcome in zip(entries, outcomes, strict=True)}
     return [found[run.signature] for run in composed]
 
 
@@ -208,10 +218,6 @@ def _abandon(queue: Queue) -> None:
     queue.tick()
 
 
-def _runs(number: int) -> str:
-    return "1 run" if number == 1 else f"{number} runs"
-
-
 def _still_going(views: Sequence[RunView]) -> bool:
     return any(v.status.state in GOING for v in views)
 
@@ -225,8 +231,8 @@ def _announce(console: Console, sweep: Sweep, entries: Sequence[Entry], asked: i
     auto = {"slurm": " (auto: sbatch is here)", "local": " (auto: no sbatch here)"}[sweep.executor]
     executor = sweep.executor + (auto if sweep.config.hardware.executor == "auto" else "")
     console.print(
-        f"sweep {sweep.name}: {_runs(asked)}{same} {what}: {doing}; {executor}, root {sweep.root.path}, "
-        f"{seconds:.1f} s",
+        f"sweep {sweep.name}: {counted(asked, 'run')}{same} {what}: {doing}; {executor}, "
+        f"root {sweep.root.path}, {seconds:.1f} s",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
 

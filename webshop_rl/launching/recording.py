@@ -120,7 +120,9 @@ def _description(manifest: Manifest, states: States) -> str:
     lines = [f"{len(manifest.runs)} runs: {ended}", "", f"`{shlex.join(manifest.command)}`", ""]
     results = {run: read_result(folder) for run, (folder, _) in by_run.items()}
     table = [_HEAD, "--- | --- | --- | ---"]
-    table += [f"{name} | | {success} | {score}" for name, success, score in baselines([*results.values()])]
+    found = [(listed.label, results[listed.run]) for listed in manifest.runs if listed.run in results]
+    rows = baselines([label for label, _ in found], [result for _, result in found])
+    table += [f"{name} | | {success} | {score}" for name, success, score in rows]
     for listed in manifest.runs:
         state = by_run[listed.run][1] if listed.run in by_run else "to come"
         numbers = success_and_score(results.get(listed.run, {}))

@@ -211,7 +211,7 @@ def compare(views: Sequence[RunView], *, title: str, width: int = NARROW) -> Tab
     """Success and score of every run on the test goals, means of arms, then what they are to be measured by.
 
     A baseline that is the same for all runs gets one row; one that differs (other goals, another
-    untrained model) gets a row for each value.
+    untrained model) gets a row for each value, which says by what override.
 
     Args:
         views: the runs, in order.
@@ -235,17 +235,52 @@ def compare(views: Sequence[RunView], *, title: str, width: int = NARROW) -> Tab
     for arm, means in _means(views, results):
         table.add_row(Text(arm), "", *map(Text, means), style="bold")
         table.caption = Text("means over seeds, with 95 % intervals over seeds")
-    for baseline in baselines(results):
+    for baseline in baselines([view.label for view in views], results):
         table.add_row(baseline[0], "", *baseline[1:], style="dim")
     return table
 
 
-def baselines(results: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, str, str]]:
-    """(name, success, score) of each policy that was not trained, once where it is the same for all runs."""
+def baselines(
+    labels: Sequence[str], results: Sequence[Mapping[str, float]]
+) -> Iterator[tuple[str, str, str]]:
+    """(name, success, score) of each policy that was not trained, once where it is the same for all runs.
+
+    Where it is not, the name says by which override: `baseline/rule env=stage2`.
+
+    Args:
+        labels: what each run has of overrides that others do not, in one line.
+        results: of each run.
+    """
     for name in EVALUATIONS:
-        if name not in (_TRAINED, "val"):
-            found = dict.fromkeys(success_and_score(r, name) for r in results if f"{name}/success" in r)
-            yield from ((name, *numbers) for numbers in found)
+        if name in (_TRAINED, "val"):
+            continue
+        words: dict[tuple[str, str], list[list[str]]] = {}
+        for label, result in zip(labels, results, strict=True):
+            if f"{name}/success" in result:
+                words.setdefault(success_and_score(result, name), []).append(label.split())
+        known_by = _distinguishing(list(words.values()))
+        yield from ((f"{name} {by}".strip(), *numbers) for numbers, by in zip(words, known_by, strict=True))
+
+
+def _distinguishing(groups: Sequence[Sequence[Sequence[str]]]) -> list[str]:
+    """Of each group of runs what tells it from the others: one override if that will do, the shop's first.
+
+    Args:
+        groups: overrides of each run of each group.
+    """
+    if len(groups) < 2:
+        return [""] * len(groups)
+    values = [
+        [dict(w.lstrip("+").split("=", 1) for w in run if "=" in w) for run in group] for group in groups
+    ]
+    keys = dict.fromkeys(key for group in values for run in group for key in run)
+    for key in sorted(keys, key=lambda k: (k in seed_keys(), k.partition(".")[0] != "env")):
+        of_groups = [dict.fromkeys(run.get(key) for run in group) for group in values]
+        distinct = {value for of_group in of_groups for value in of_group}
+        if None not in distinct and len(distinct) == sum(map(len, of_groups)):
+            return [f"{key}={','.join(map(str, of_group))}" for of_group in of_groups]
+    shared = [[word for word in group[0] if all(word in run for run in group)] for group in groups]
+    return [" ".join(words) for words in shared]
 
 
 def _means(

@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 PARENT_TAG = "webshop_rl.sweep_uid"
 
 
-def check_tracker(destination: Destination) -> None:
+def check_tracker(destination: Destination, *, claim: bool = True) -> None:
     """For the launching process: find out in milliseconds whether the tracker can be used.
 
     A sqlite file is from now on written by this machine alone: network file systems do not lock it.
     If it is not there yet, the first run makes it. Does not import mlflow; with
     tracking=journal nothing is checked, for no tracker is needed.
+
+    Args:
+        claim: whether to make the folder of a sqlite file and to note this machine beside it.
     Raises: UserError if a server does not answer, or a folder cannot be written.
     """
     path = sqlite_path(destination.uri)
@@ -43,10 +46,14 @@ def check_tracker(destination: Destination) -> None:
         if path.parent != destination.root and not path.parent.is_dir():
             raise UserError("no such folder", where=f"tracking.uri: {path.parent}", remedy="make it first")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not os.access(path if path.exists() else path.parent, os.W_OK):
+            if claim:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            there = next(place for place in (path, *path.parents) if place.exists())
+            if not os.access(there, os.W_OK):
                 raise PermissionError("it is read-only")
-            if writing_host(destination.uri) != socket.gethostname():
+            if not there.is_dir() and there != path:
+                raise NotADirectoryError(f"{there} is a file")
+            if claim and writing_host(destination.uri) != socket.gethostname():
                 write_original(_host_path(path), socket.gethostname())
         except OSError as error:
             raise UserError(

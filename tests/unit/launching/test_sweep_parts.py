@@ -22,7 +22,7 @@ from webshop_rl.launching.sweep import (
     sweep_name,
     write_manifest,
 )
-from webshop_rl.launching.views import RunView, SweepTable, compare, duration, render
+from webshop_rl.launching.views import RunView, SweepTable, baselines, compare, duration, render
 from webshop_rl.source import code_digest
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import RunStatus, State
@@ -232,6 +232,39 @@ def test_the_comparison_shows_failures_and_each_baseline_once(tmp_path: Path, ke
     assert ["baseline/rule", "0.250", "0.500"] in lines
 
 
+@pytest.mark.parametrize(
+    ("labels", "scores", "expected"),
+    [
+        (["algo=a", "algo=b"], [0.5, 0.5], ["baseline/rule"]),
+        (
+            ["algo=a env=one", "algo=a env=two", "algo=b env=one", "algo=b env=two"],
+            [0.5, 0.25, 0.5, 0.25],
+            ["baseline/rule env=one", "baseline/rule env=two"],
+        ),
+        # Each of these runs has a seed of its own too, and a value that two shops have in common.
+        (
+            ["seed=0 env=one", "seed=1 env=two", "seed=2 env=three"],
+            [0.5, 0.25, 0.5],
+            ["baseline/rule env=one,three", "baseline/rule env=two"],
+        ),
+        # No key alone says it.
+        (
+            ["env.a=0 env.b=0", "env.a=0 env.b=1", "env.a=1 env.b=0"],
+            [0.5, 0.25, 0.125],
+            ["baseline/rule env.a=0 env.b=0", "baseline/rule env.a=0 env.b=1",
+             "baseline/rule env.a=1 env.b=0"],
+        ),
+    ],
+)  # fmt: skip
+def test_baselines_of_several_shops_say_which(
+    labels: list[str], scores: list[float], expected: list[str]
+) -> None:
+    results = [{"baseline/rule/success": score, "baseline/rule/score": score} for score in scores]
+    rows = list(baselines(labels, results))
+    assert [name for name, _, _ in rows] == expected
+    assert [score for _, _, score in rows] == [f"{score:.3f}" for score in dict.fromkeys(scores)]
+
+
 def test_arms_get_a_mean_with_its_interval_over_seeds(tmp_path: Path) -> None:
     scores = {"lr=1 seed=0": 0.25, "lr=1 seed=1": 0.75, "lr=2 seed=0": 0.5}
     views = []
@@ -254,7 +287,7 @@ def test_arms_get_a_mean_with_its_interval_over_seeds(tmp_path: Path) -> None:
 def test_eighty_columns_are_enough_for_the_table_of_a_sweep() -> None:
     error = "ValueError: the hidden size (128) is not a multiple of the number of attention heads (3)"
     status = RunStatus(State.FAILED, started=1.0, ended=3000.0, error=error)
-    label = "algo=apo_sft model.num_layers=3 env.distractors=4 seed=7"
+    label = "algo=apo_sft model.num_layers=3 env.distractors=4"
     view = RunView(
         RunFolder(Path("210ace02b9fc")), label, status, Progress(123, 1000, 0.5), place="48_12 node-17"
     )
