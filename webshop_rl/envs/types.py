@@ -156,7 +156,7 @@ class Answers(Protocol):
         ...
 
     def worth(self, goal: Goal, product: str) -> float:
-        """The score of buying a product with `options`."""
+        """How much speaks for buying a product with `options`: 1 where nothing better is to be looked for."""
         ...
 
     def is_right(self, goal: Goal, product: str) -> bool:

@@ -11,6 +11,7 @@ from webshop_rl.envs.demonstrators import MOST_MISSES, Demonstrator
 from webshop_rl.envs.scripted import RandomPolicy
 from webshop_rl.envs.shop5.shop import Shop5
 from webshop_rl.envs.types import Answers, Goal, Page, ResultLine, Session
+from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.shop import WebShop
 
 
@@ -92,6 +93,43 @@ def test_options_are_chosen_in_the_order_in_which_the_instruction_names_them(sho
         assert places == sorted(places)
         several += len(options) > 1
     assert several > 10
+
+
+def test_what_the_page_lacks_decides_where_the_target_is_not_known_by_sight(shop: WebShop) -> None:
+    answers, fits, lacks = shop.answers(), 0, 0
+    for goal in shop.goals("train")[::25]:
+        wanted = {value for _, value in goal.options}
+        assert answers.is_right(goal, goal.asin.lower())
+        for product in shop.products:
+            if product.asin == goal.asin:
+                continue
+            values = [set(group) for group in product.options.values()]
+            offered = wanted <= set().union(*values) and all(group & wanted for group in values)
+            affordable = min(product.pricing) <= goal.price_upper
+            if offered and affordable:
+                assert answers.is_right(goal, product.asin.lower())
+                fits += 1
+            elif answers.worth(goal, product.asin.lower()) < 1:
+                assert not answers.is_right(goal, product.asin.lower())
+                lacks += 1
+    assert fits > 5
+    assert lacks > 1000
+
+
+def test_of_two_products_that_do_not_fit_the_one_that_lacks_less_is_worth_more(shop: WebShop) -> None:
+    answers = shop.answers()
+    goal = next(goal for goal in shop.goals("train") if len(goal.options) > 1)
+    wanted = {value for _, value in goal.options}
+
+    def missing(product: Product) -> int:
+        values = [set(group) for group in product.options.values()]
+        undecided = sum(not group & wanted for group in values)
+        return len(wanted - set().union(*values)) + undecided + (min(product.pricing) > goal.price_upper)
+
+    others = [product for product in shop.products if product.asin != goal.asin]
+    worths = {missing(product): answers.worth(goal, product.asin.lower()) for product in others}
+    assert len(worths) > 3
+    assert [worths[number] for number in sorted(worths)] == sorted(worths.values(), reverse=True)
 
 
 class _Ten(Answers):

@@ -52,7 +52,7 @@ class WebshopAnswers:
         for goal in self._goals.values():
             self._by_asin.setdefault(goal.asin, []).append(goal)
         self._windows: dict[str, Window] = {}
-        self._worth = functools.lru_cache(WORTH_KEPT)(self._compute_worth)
+        self._score = functools.lru_cache(WORTH_KEPT)(self._compute_score)
 
     def query(self, goal: Goal) -> str:
         """A window of the instruction, in the words that a query is made of."""
@@ -70,11 +70,26 @@ class WebshopAnswers:
         return False
 
     def worth(self, goal: Goal, product: str) -> float:
-        return self._worth(self._known(goal).id, product)
+        """1 for a product that nothing speaks against; less, the more its page lacks of what is wanted."""
+        known = self._known(goal)
+        if product == known.asin.lower() or self._score(known.id, product) == 1.0:
+            return 1.0
+        return 1 / (1 + self._lacks(known, self._shop.product(product.upper())))
 
     def is_right(self, goal: Goal, product: str) -> bool:
-        """The target, or what scores as well as a target can."""
-        return product == self._known(goal).asin.lower() or self.worth(goal, product) == 1.0
+        """Whether its page lacks nothing that is wanted, or the shop gives it a full score all the same.
+
+        A product that fits by all that its page shows is bought though it may not be the target: who cannot
+        know better has nothing to gain by looking on.
+        """
+        return self.worth(goal, product) == 1.0
+
+    def _lacks(self, goal: WebshopGoal, product: Product) -> int:
+        """Wanted values it does not offer, its options without a wanted value, and a price over the limit."""
+        wanted = {value for _, value in goal.options}
+        offered = set(itertools.chain.from_iterable(product.options.values()))
+        undecided = [name for name, values in product.options.items() if not wanted & set(values)]
+        return len(wanted - offered) + len(undecided) + (min(product.pricing) > goal.price_upper)
 
     def options(self, goal: Goal, product: str) -> Sequence[str]:
         """The wanted values that the product offers, as the instruction names them, one after the other."""
@@ -82,7 +97,7 @@ class WebshopAnswers:
         wanted = dict.fromkeys(value for _, value in self._known(goal).options)
         return [value for value in wanted if value in offered and "[" not in value]
 
-    def _compute_worth(self, goal_id: str, product: str) -> float:
+    def _compute_score(self, goal_id: str, product: str) -> float:
         goal, item = self._goals[goal_id], self._shop.product(product.upper())
         wanted = set(self.options(goal, product))
         options = {
