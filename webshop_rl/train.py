@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from webshop_rl.cli import one_line_errors
 from webshop_rl.config import register
-from webshop_rl.config.hydra_adapter import CONF, composition_errors, ordered, refuse_removals
+from webshop_rl.config.hydra_adapter import CONF, chosen_options, composition_errors, ordered, refuse_removals
 
 
 @hydra.main(  # type: ignore[untyped-decorator]
@@ -21,7 +21,6 @@ def _train(cfg: DictConfig) -> float:
     # Within, for Hydra prints a line of its own before it lets an error pass.
     with one_line_errors(), composition_errors():
         # Imported late: --help and --cfg job must answer without loading torch.
-        from webshop_rl.launching.compose import chosen_options
         from webshop_rl.launching.single import run_single
 
         composed = HydraConfig.get()

@@ -45,6 +45,7 @@ class EnvConfig(ConfigGroup):
     """Keys every environment has.
 
     Attributes:
+        name: of its file in conf/env; what tables and reports call the shop.
         max_steps: actions after which an episode is truncated.
     """
 
@@ -100,7 +101,7 @@ class AlgoConfig(ConfigGroup):
     """Fields every algorithm has; values live in conf/algo.
 
     Attributes:
-        name: the algorithm's folder in webshop_rl/algos.
+        name: the algorithm's folder in webshop_rl/algos, in files that are variants of it too.
         group_size: trajectories per goal in one collection.
         goals_per_update: goals in one collection.
         num_epochs: passes over one collection.

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import yaml  # type: ignore[import-untyped]
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from webshop_rl.config.file_errors import CONF as CONF
@@ -179,6 +180,19 @@ def chooses_option(loader: ConfigLoader, override: Override) -> bool:
         and not override.is_hydra_override()
         and (isinstance(override.value(), dict) or not loader.repository.group_exists(override.key_or_group))
     )
+
+
+def chosen_options(hydra: DictConfig | HydraConf) -> dict[str, str]:
+    """The option of each config group that Hydra composed, from its own node."""
+    return {group: option for group, option in hydra.runtime.choices.items() if option}
+
+
+def take_options(cfg: DictConfig) -> dict[str, str]:
+    """The same from a composition, from which Hydra's own node is taken away."""
+    chosen = chosen_options(cfg.hydra)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return chosen
 
 
 @contextlib.contextmanager

@@ -45,12 +45,35 @@ def validate(cfg: DictConfig | Mapping[str, Any], chosen: Mapping[str, str] | No
     if not str(tree["root"]).strip():
         raise UserError("is empty", where="root", remedy="root=FOLDER; a shell variable may be unset")
     planned_updates_of(tree)
+    _check_names(tree, chosen or {})
     for name, schema in section_schemas(tree):
         if issubclass(schema, Section):
             schema.check(tree[name])
         if issubclass(schema, ConfigGroup):
             schema.check_with(tree)
     check_stages(tree)
+
+
+def _check_names(tree: Tree, chosen: Mapping[str, str]) -> None:
+    """See that an algorithm has the name of what trains, and a shop that of its file.
+
+    A file copied from another may keep the other's name or schema, and tables call it by its name.
+    """
+    name, target = tree["algo"]["name"], str(tree["algo"]["_target_"])
+    room = target.split(".")[2] if target.startswith("webshop_rl.algos.") else name
+    if name != room:
+        raise UserError(
+            f"{name} is not what trains: {target}",
+            where="algo.name",
+            remedy=f"name: {room}, or another algorithm's schema: defaults: [/base_algo_{name}, _self_]",
+        )
+    option = chosen.get("env", "")
+    if option and tree["env"]["name"] != Path(option).name:
+        raise UserError(
+            f"{tree['env']['name']} is not the name of conf/env/{option}.yaml",
+            where="env.name",
+            remedy=f"name: {Path(option).name}; tables and reports call the shop so",
+        )
 
 
 def with_data(tree: Tree) -> Tree:

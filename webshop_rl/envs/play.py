@@ -20,7 +20,7 @@ from hydra import compose, initialize_config_dir
 
 from webshop_rl.cli import command, invocation
 from webshop_rl.config import register, validate
-from webshop_rl.config.hydra_adapter import CONF, ERRORS, as_user_error
+from webshop_rl.config.hydra_adapter import CONF, ERRORS, as_user_error, take_options
 from webshop_rl.config.validate import with_data
 from webshop_rl.config.walk import plain
 from webshop_rl.construct import construct_shop
@@ -237,10 +237,12 @@ def open_shop(words: Sequence[str]) -> Shop:
     register()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            tree = plain(compose("config", overrides=list(words)))
+            cfg = compose("config", overrides=list(words), return_hydra_config=True)
+        chosen = take_options(cfg)
+        tree = plain(cfg)
     except ERRORS as error:
         raise as_user_error(error) from error
-    validate(tree)
+    validate(tree, chosen)
     shop: Shop = construct_shop(with_data(tree)["env"])
     return shop
 

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from hydra.conf import HydraConf
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from webshop_rl.config.hydra_adapter import ERRORS, apply_values, as_user_error, chooses_option
+from webshop_rl.config.hydra_adapter import ERRORS, apply_values, as_user_error, chooses_option, take_options
 from webshop_rl.config.validate import validate, with_data
 from webshop_rl.config.walk import Tree, plain, walk
 from webshop_rl.launching.signature import Scalar, signature_fields, signature_of
@@ -100,9 +99,7 @@ class Composer:
         options = tuple(text for text in overrides if chooses_option(self.loader, self._parse(text)))
         if options not in self._bases:
             cfg = self.loader.load_sweep_config(self.master, list(options))
-            chosen = chosen_options(cfg.hydra)
-            with open_dict(cfg):
-                del cfg["hydra"]
+            chosen = take_options(cfg)
             self._bases[options] = _Base(pickle.dumps(cfg), chosen)
         return self._bases[options]
 
@@ -110,11 +107,6 @@ class Composer:
         if text not in self._parsed:
             self._parsed[text] = self._parser.parse_override(text)
         return self._parsed[text]
-
-
-def chosen_options(hydra: DictConfig | HydraConf) -> dict[str, str]:
-    """The option of each config group that Hydra composed, from its own node."""
-    return {group: option for group, option in hydra.runtime.choices.items() if option}
 
 
 def freeze(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from tests.support.own_checkout import OwnCheckout
 from tests.support.paths import CONF
@@ -133,3 +134,52 @@ def test_a_missing_value_is_sought_in_the_file_chosen_in_a_sweep(checkout: OwnCh
     checkout.write("conf/algo/rloo_bare.yaml", RLOO.replace("group_size: 8 ", "# "))
     message = "give it one in conf/algo/rloo_bare.yaml, or here: algo.group_size=..."
     assert message in refused(checkout, "-m", "algo=rloo,rloo_bare")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            OWN.replace("name: own", "name: rloo"),
+            "algo.name: rloo is not what trains: webshop_rl.algos.own.loss.Own "
+            "(name: own, or another algorithm's schema: defaults: [/base_algo_rloo, _self_])",
+        ),
+        (
+            OWN.replace("base_algo_own", "base_algo_rloo"),
+            "algo.name: own is not what trains: webshop_rl.algos.rloo.loss.Rloo "
+            "(name: rloo, or another algorithm's schema: defaults: [/base_algo_own, _self_])",
+        ),
+    ],
+)
+def test_a_copied_algorithm_does_not_go_by_anothers_name(
+    checkout: OwnCheckout, text: str, message: str
+) -> None:
+    schema = f"{IMPORTS}@dataclass\nclass OwnConfig(GroupAlgoConfig):\n    {TARGET}\n"
+    checkout.write("webshop_rl/algos/own/config.py", schema)
+    checkout.write("conf/algo/own.yaml", text)
+    assert refused(checkout, "algo=own") == message
+
+
+def test_a_variant_of_an_algorithm_is_a_file(checkout: OwnCheckout) -> None:
+    checkout.write("conf/algo/rloo_std.yaml", "defaults: [rloo, _self_]\nadv_norm: std\n")
+    done = checkout.run("launch.py", "-m", "algo=rloo,rloo_std", "sweep.dry_run=true")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "command", [["launch.py"], ["launch.py", "-m", "seed=0,1"], ["-m", "webshop_rl", "play"]]
+)
+def test_a_variant_of_a_shop_has_a_name_of_its_own(checkout: OwnCheckout, command: list[str]) -> None:
+    checkout.write("conf/env/shop5_hard.yaml", "defaults: [shop5, _self_]\ndistractors: 4\n")
+    done = checkout.run(*command, "env=shop5_hard")
+    assert done.stderr == (
+        "error: env.name: shop5 is not the name of conf/env/shop5_hard.yaml "
+        "(name: shop5_hard; tables and reports call the shop so)\n"
+    )
+    assert done.returncode == 2
+
+
+def test_every_file_has_its_own_name() -> None:
+    for path in CONF.glob("*/*.yaml"):
+        name = OmegaConf.load(path).get("name")
+        assert name in (None, path.stem), path
