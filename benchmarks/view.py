@@ -34,9 +34,9 @@ from webshop_rl.envs.webshop.reward import Score
 from webshop_rl.envs.webshop.session import Rules, WebshopSession
 from webshop_rl.envs.webshop.shop import WebShop
 from webshop_rl.evaluation.episodes import evaluation_specs
-from webshop_rl.models.prompts import Prompter
+from webshop_rl.interface.prompts import Prompter
+from webshop_rl.interface.views import CUT, View, identity
 from webshop_rl.models.tiny_codec import TinyCodec
-from webshop_rl.models.views import CUT, View, identity
 
 POLICY = "backtrack"
 VOCABULARY = 4096

@@ -16,8 +16,8 @@ from webshop_rl.construct import construct, construct_shop
 from webshop_rl.envs.staged import StagedShop
 from webshop_rl.envs.types import Shop
 from webshop_rl.errors import UserError
+from webshop_rl.interface.prompts import Prompter
 from webshop_rl.models.agent import Agent
-from webshop_rl.models.prompts import Prompter
 from webshop_rl.rollout.collector import Collector
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.config import RunConfig, load
+from webshop_rl.distributed.ranks import Ranks, join_ranks
+from webshop_rl.distributed.threads import settle_threads
 from webshop_rl.envs.demonstrators import Demonstrator
 from webshop_rl.envs.types import Shop
 from webshop_rl.errors import UserError
@@ -23,6 +25,7 @@ from webshop_rl.evaluation.policies import Policy, play_network, scripted_polici
 from webshop_rl.evaluation.tables import result_markdown, result_table, stage_lines
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.initial import notes_of, start_from
+from webshop_rl.preemption import Preempted, StopRequest
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.guided import GuidedCollector
@@ -34,10 +37,7 @@ from webshop_rl.tracking.tracker import Tracker, open_tracker, user_name
 from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_checkpoints, sweep_away
 from webshop_rl.training.display import RunDisplay
 from webshop_rl.training.learner import Learner
-from webshop_rl.training.preemption import Preempted, StopRequest
-from webshop_rl.training.ranks import Ranks, join_ranks
 from webshop_rl.training.reference import Reference
-from webshop_rl.training.threads import settle_threads
 from webshop_rl.training.trainer import Trainer
 from webshop_rl.training.vstar import Provenance, VstarSource
 

@@ -14,7 +14,7 @@ SOURCE = PACKAGE.parent
 # Within the package in a wheel only, beside it in a checkout: a run executes neither.
 _BESIDE = ("conf", "analysis")
 # What decides an episode, given the values of the configuration: shops, models, prompts and decoding, and
-# how a reference episode is asked for. Rooms that are not there are passed over.
+# how a reference episode is asked for.
 ACTING = ("envs", "interface", "models", "rollout", "training/reference.py", "training/vstar.py")
 
 

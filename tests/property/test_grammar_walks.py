@@ -9,8 +9,9 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webshop_rl.models.grammar import PageGrammar, instruction_words
-from webshop_rl.models.masking import TokenMask
+from webshop_rl.envs.words import instruction_words
+from webshop_rl.interface.grammar import PageGrammar
+from webshop_rl.interface.masks import TokenMask
 from webshop_rl.models.tiny_codec import TinyCodec
 
 END = 1_000_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webshop_rl.models.parser import parse_action
+from webshop_rl.interface.parser import parse_action
 
 PIECES = [
     "search", "click", "buy", "select", "open", "now", "[", "]", " ", "\n", ":", "for", "on", "red", "1",

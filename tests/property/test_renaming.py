@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from tests.support.agreement import BEHAVIOUR_ATOL, assert_agreement, learnt
 from tests.support.shop5_parts import Parts, build
-from webshop_rl.models.grammar import PageGrammar, instruction_words
-from webshop_rl.models.masking import everything_but
-from webshop_rl.models.prompts import FURNITURE
+from webshop_rl.envs.words import instruction_words
+from webshop_rl.interface.grammar import PageGrammar
+from webshop_rl.interface.masks import everything_but
+from webshop_rl.interface.prompts import FURNITURE
 from webshop_rl.models.renaming import RenamedCodec, Renaming
 from webshop_rl.models.tiny_codec import ALWAYS, SEPARATOR, SPECIAL, THINK, TinyCodec
 from webshop_rl.rollout.renaming import rename_trajectory

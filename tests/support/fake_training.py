@@ -21,9 +21,9 @@ from pathlib import Path
 import yaml
 
 from webshop_rl.config.groups import TrackingConfig
+from webshop_rl.preemption import Preempted, StopRequest
 from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.tracker import open_tracker
-from webshop_rl.training.preemption import Preempted, StopRequest
 
 TEST = {"success": 1.0, "episode_turns": 3.0}
 

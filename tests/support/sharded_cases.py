@@ -18,10 +18,10 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from tests.support.shop5_parts import Parts, build
 from tests.support.small_tokenizer import small_tokenizer
 from webshop_rl.algos.algorithm import LossOutput
+from webshop_rl.distributed.ranks import Ranks, join_ranks
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.checkpoint import Checkpoint, write_checkpoint
 from webshop_rl.training.learner import Learner
-from webshop_rl.training.ranks import Ranks, join_ranks
 
 CASES = {
     "full": ("algo=apo_pg", "algo.entropy_coef=0.05", "algo.kl_coef=0.1", "optim.grad_clip=0.05"),

@@ -18,6 +18,7 @@ from webshop_rl.config import RunConfig, register, validate
 from webshop_rl.config.load import as_typed
 from webshop_rl.config.validate import with_data
 from webshop_rl.config.walk import plain
+from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.envs.types import Shop
 from webshop_rl.experiment import run_experiment
 from webshop_rl.models.agent import Agent
@@ -26,7 +27,6 @@ from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.tracking.rows import read_rows
 from webshop_rl.training.learner import Learner
-from webshop_rl.training.ranks import Ranks
 from webshop_rl.training.reference import Reference
 
 SMALL = ("model.hidden_size=32", "model.num_layers=2", "model.num_heads=2", "env.max_steps=4")

@@ -19,13 +19,13 @@ from tests.support.training_stand_ins import (
 )
 from webshop_rl.config import RunConfig
 from webshop_rl.config.load import as_typed
+from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.envs.shop5.shop import Shop5
 from webshop_rl.envs.types import Goal
+from webshop_rl.preemption import StopRequest
 from webshop_rl.tracking.names import is_wall_clock
 from webshop_rl.tracking.rows import read_rows
 from webshop_rl.training.checkpoint import find_checkpoints
-from webshop_rl.training.preemption import StopRequest
-from webshop_rl.training.ranks import Ranks
 from webshop_rl.training.trainer import Trainer
 
 NUM_UPDATES = 10

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from webshop_rl.envs.types import EndReason, Goal
+from webshop_rl.preemption import Preempted
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Segment, Trajectory, Turn
 from webshop_rl.tracking.journal import Journal
 from webshop_rl.tracking.tracker import Tracker
 from webshop_rl.training.learner import UpdateResult
-from webshop_rl.training.preemption import Preempted
 
 
 class Killed(BaseException):

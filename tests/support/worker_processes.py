@@ -29,7 +29,7 @@ def start(size: int, function: Callable[[Path], object], folder: Path) -> list[W
     # Forked from a process that has loaded torch, which takes longer than the runs.
     os.environ["OMP_NUM_THREADS"] = "1"
     fork = multiprocessing.get_context("forkserver")
-    fork.set_forkserver_preload(["webshop_rl.experiment", "webshop_rl.training.distributed"])
+    fork.set_forkserver_preload(["webshop_rl.experiment", "webshop_rl.distributed.ddp"])
     workers = []
     for rank in range(size):
         log = folder.with_name(f"{folder.name}_{uuid.uuid4().hex}.log")

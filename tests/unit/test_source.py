@@ -32,7 +32,7 @@ def edited(tree: Path, name: str) -> Path:
 @pytest.mark.parametrize(
     "name",
     [
-        "envs/shop5/catalogue.py", "envs/webshop/search.py", "models/prompts.py", "models/grammar.py",
+        "envs/shop5/catalogue.py", "envs/webshop/search.py", "interface/prompts.py", "interface/grammar.py",
         "models/sampling.py", "models/tiny.py", "rollout/episode.py", "training/reference.py",
         "training/vstar.py",
     ],

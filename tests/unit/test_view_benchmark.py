@@ -10,8 +10,8 @@ from benchmarks.view import prompters, shows_line, shows_options, target_page, t
 from webshop_rl.envs.scripted import POLICIES, run_episode
 from webshop_rl.envs.types import Page
 from webshop_rl.envs.webshop.shop import WebShop
+from webshop_rl.interface.views import View
 from webshop_rl.models.tiny_codec import TinyCodec
-from webshop_rl.models.views import View
 
 FULL = "Back to Search [SEP] size [SEP] 8 [SEP] 9 | 10 [SEP] color [SEP] Navy Wash [SEP] Shoes"
 COMPACT = "size: 8; 9 | 10\ncolor: navy wash\nshoes"

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.config import RunConfig
+from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.envs.types import Goal, Shop
 from webshop_rl.errors import UserError
 from webshop_rl.evaluate.configuration import Configured, Request
@@ -40,7 +41,6 @@ from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import may_write_here
 from webshop_rl.tracking.tracker import open_tracker
 from webshop_rl.training.checkpoint import Checkpoint, find_checkpoints
-from webshop_rl.training.ranks import Ranks
 
 Report = Callable[[int, int, int], None]
 

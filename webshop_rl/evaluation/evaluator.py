@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from webshop_rl.evaluation.policies import Policy, Ranks
+from webshop_rl.distributed.ranks import Ranks
+from webshop_rl.evaluation.policies import Policy
 from webshop_rl.evaluation.records import (
     Record,
     by_stage,

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
+from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.envs.scripted import POLICIES, run_episode
 from webshop_rl.envs.types import Shop
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory, Turn
 
-T = TypeVar("T")
 Play = Callable[[Sequence[EpisodeSpec]], list[Trajectory]]
 
 _LABELS: Final = {"random": "random admissible", "first": "first result"}
-
-
-class Ranks(Protocol):
-    """The ranks of a run, as far as an evaluation needs them (training.ranks)."""
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this rank writes files."""
-
-    def share(self, items: Sequence[T]) -> list[T]:
-        """This rank's share of a list."""
-
-    def gather_from(self, work: Callable[[], list[T]]) -> list[T]:
-        """The whole list of what work gives in every rank, in the order that `share` took it apart."""
-
-    def agree(self, value: T) -> T:
-        """Rank 0's value, in every rank."""
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from webshop_rl.cli import disk_full
 from webshop_rl.errors import UserError
 from webshop_rl.launching.log import logged
 from webshop_rl.launching.progress import objective, read_progress
+from webshop_rl.preemption import Preempted, stop_signals
 from webshop_rl.storage.files import replace_file
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.lock import STALE_S, Busy
 from webshop_rl.storage.run_status import RunStatus, State, read_status
-from webshop_rl.training.preemption import Preempted, stop_signals
 
 _RANK_ERROR_WAIT_S = 5.0
 _CONNECTION = re.compile(r"gloo|nccl|connection (was )?(closed|reset)|broken pipe", re.IGNORECASE)

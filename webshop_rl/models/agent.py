@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from webshop_rl.models.codec import Codec
+from webshop_rl.interface.codec import Codec
 from webshop_rl.models.network import PolicyNetwork
 
 

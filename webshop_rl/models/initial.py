@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from webshop_rl.errors import UserError
+from webshop_rl.interface.codec import vocabulary_digest
 from webshop_rl.models.agent import Agent
-from webshop_rl.models.codec import vocabulary_digest
 from webshop_rl.storage.weights import read_header
 
 VOCABULARY: Final = "vocabulary"  # note in a file of weights: digest of the vocabulary they were learnt with

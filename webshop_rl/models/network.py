@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from webshop_rl.models.masking import TokenMask, apply_masks
+from webshop_rl.interface.masks import TokenMask
+from webshop_rl.models.masking import apply_masks
 from webshop_rl.models.pointer import Copies, Pointer, Smear
 
 LOGIT_CHUNK = 1024  # decisions per output-layer call

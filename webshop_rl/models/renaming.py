@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from webshop_rl.models.codec import Codec
-from webshop_rl.models.masking import TokenMask
+from webshop_rl.interface.codec import Codec
+from webshop_rl.interface.masks import TokenMask
 from webshop_rl.models.tiny_codec import TinyCodec
 
 

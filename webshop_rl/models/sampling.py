@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from webshop_rl.models.masking import TokenMask, only
+from webshop_rl.interface.masks import TokenMask, only
 from webshop_rl.models.network import decision_logprobs
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from webshop_rl.interface.prompts import FURNITURE
 from webshop_rl.models.agent import Agent, add_lora
 from webshop_rl.models.memory import memory_advice
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.models.pointer import Pointer, Smear
-from webshop_rl.models.prompts import FURNITURE
 from webshop_rl.models.tiny_codec import TinyCodec
 
 

@@ -13,10 +13,10 @@ import torch
 
 from webshop_rl.config.schema import RolloutConfig
 from webshop_rl.envs.types import Shop
+from webshop_rl.interface.prompts import Prompter
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.memory import memory_advice
 from webshop_rl.models.network import PolicyNetwork
-from webshop_rl.models.prompts import Prompter
 from webshop_rl.models.sampling import choose
 from webshop_rl.rollout.episode import Episode, EpisodeSpec, Teacher
 from webshop_rl.rollout.shared_cache import SharedCache

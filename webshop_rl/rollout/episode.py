@@ -11,11 +11,12 @@ import numpy as np
 
 from webshop_rl.config.schema import RolloutConfig
 from webshop_rl.envs.types import EndReason, Goal, Page, Session, Step, kind_of
-from webshop_rl.models.grammar import Encode, PageGrammar, Unspellable, instruction_words
-from webshop_rl.models.masking import TokenMask
-from webshop_rl.models.prompts import Prompter
-from webshop_rl.models.views import View, identity
-from webshop_rl.rollout.reply import AdmissibleReply, FreeReply, Reply, ThinkingReply, spell
+from webshop_rl.envs.words import instruction_words
+from webshop_rl.interface.grammar import Encode, PageGrammar, Unspellable
+from webshop_rl.interface.masks import TokenMask
+from webshop_rl.interface.prompts import Prompter
+from webshop_rl.interface.reply import AdmissibleReply, FreeReply, Reply, ThinkingReply, spell
+from webshop_rl.interface.views import View, identity
 from webshop_rl.rollout.types import Label, Segment, Trajectory, Turn
 
 GRAMMARS_KEPT = 4096

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from webshop_rl.models.grammar import Unspellable
+from webshop_rl.interface.grammar import Unspellable
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec, Teacher
 from webshop_rl.rollout.types import Label, Segment, Trajectory

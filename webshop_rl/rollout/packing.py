@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from webshop_rl.models.masking import TokenMask
+from webshop_rl.interface.masks import TokenMask
 from webshop_rl.models.network import ScoreInputs
 from webshop_rl.rollout.types import Trajectory
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from webshop_rl.envs.types import EndReason, Goal
-from webshop_rl.models.masking import TokenMask
+from webshop_rl.interface.masks import TokenMask
 
 
 @dataclass

@@ -43,7 +43,8 @@ class Checkpoint:
         """Put the weights back, and the optimiser's state unless the run was finished and dropped it."""
         tensors = load_file(self.path / WEIGHTS)
         missing, unexpected = network.load_state_dict(tensors, strict=False)
-        untied = [name for name in missing if name in trained_names(network)]
+        trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+        untied = [name for name in missing if name in trained]
         if unexpected or untied:
             raise ValueError(f"{self.path}: weights do not fit: {sorted([*unexpected, *untied])[:3]}")
         state = None if optimiser is None else self.optimiser_state()
@@ -61,16 +62,6 @@ class Checkpoint:
             return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         return state
-
-
-def trained_names(network: nn.Module) -> set[str]:
-    """Names of the parameters that training changes."""
-    return {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-
-
-def trained_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """The tensors that training changes; shared ones once."""
-    return {n: p.detach().cpu().contiguous() for n, p in network.named_parameters() if p.requires_grad}
 
 
 def write_checkpoint(

@@ -9,8 +9,8 @@ import numpy as np
 
 from webshop_rl.envs.types import Goal
 from webshop_rl.evaluation.records import episode_record, summarise
-from webshop_rl.models.codec import Codec
-from webshop_rl.models.prompts import Prompter
+from webshop_rl.interface.codec import Codec
+from webshop_rl.interface.prompts import Prompter
 from webshop_rl.models.renaming import RenamedCodec, Renaming
 from webshop_rl.models.tiny_codec import TinyCodec
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.tracker import Tracker
@@ -15,7 +16,6 @@ from webshop_rl.training.checkpoint import Checkpoint, find_checkpoints, sweep_a
 from webshop_rl.training.learner import Learner
 from webshop_rl.training.measures import timed
 from webshop_rl.training.progress import Progress
-from webshop_rl.training.ranks import Ranks
 
 
 class CheckpointKeeper:

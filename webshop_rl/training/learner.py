@@ -13,6 +13,7 @@ from torch import Tensor
 
 from webshop_rl.algos.algorithm import ActionBatch, Advantages, Algorithm, LossInputs, Norm
 from webshop_rl.config.schema import OptimConfig
+from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.memory import memory_advice
@@ -22,7 +23,6 @@ from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.batching import action_batch, batch_shape, micro_batches, norm_of
 from webshop_rl.training.checkpoint import Checkpoint
 from webshop_rl.training.optimiser import build_optimiser, schedule_factor, set_lr
-from webshop_rl.training.ranks import Ranks
 from webshop_rl.training.reference import Reference
 
 

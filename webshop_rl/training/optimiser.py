@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from webshop_rl.config.schema import OptimConfig
-from webshop_rl.training.master_weights import MasterAdamW
+from webshop_rl.distributed.master_weights import MasterAdamW
 
 
 def schedule_factor(update: int, num_updates: int, warmup_updates: int, schedule: str) -> float:

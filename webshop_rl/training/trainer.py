@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from webshop_rl.config.schema import RunConfig
+from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.envs.types import Goal
 from webshop_rl.errors import UserError
 from webshop_rl.evaluation.episodes import evaluation_specs
 from webshop_rl.evaluation.policies import play_network
 from webshop_rl.evaluation.records import by_stage, episode_record, summarise, summarise_evaluation
+from webshop_rl.preemption import Preempted, StopRequest
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.guided import GuidedCollector
@@ -40,9 +42,7 @@ from webshop_rl.training.health import HealthChecks
 from webshop_rl.training.keeper import CheckpointKeeper
 from webshop_rl.training.learner import Learner
 from webshop_rl.training.measures import memory, timed
-from webshop_rl.training.preemption import Preempted, StopRequest
 from webshop_rl.training.progress import Progress
-from webshop_rl.training.ranks import Ranks
 from webshop_rl.training.vstar import VstarSource, adaptive_samples
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.envs.scripted import POLICIES
 from webshop_rl.envs.shop5.shop import Shop5
 from webshop_rl.envs.types import EndReason
@@ -18,7 +19,6 @@ from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.tracking.names import BASELINES
 from webshop_rl.tracking.tracker import Tracker
-from webshop_rl.training.ranks import Ranks
 
 
 def test_scripted_policies_play_the_same_episodes() -> None:

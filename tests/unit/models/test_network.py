@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from tests.support.shop5_parts import Parts, build
+from webshop_rl.interface.masks import everything_but, only
 from webshop_rl.models import network as network_module
-from webshop_rl.models.masking import everything_but, only
 from webshop_rl.models.network import decision_logprobs
 from webshop_rl.rollout.packing import Packed, pack
 from webshop_rl.rollout.types import Trajectory

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from tests.support.plain_network import plain_logits
 from tests.support.shop5_parts import Parts, build
+from webshop_rl.interface.masks import everything_but, only
 from webshop_rl.models import cache as cache_module
 from webshop_rl.models import network as network_module
 from webshop_rl.models.cache import DecodingCache
-from webshop_rl.models.masking import everything_but, only
 from webshop_rl.models.network import PolicyNetwork, ScoreInputs, decision_logprobs
 from webshop_rl.rollout.shared_cache import SharedCache
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from webshop_rl.models.masking import TokenMask, apply_masks, everything_but, only
+from webshop_rl.interface.masks import TokenMask, everything_but, only
+from webshop_rl.models.masking import apply_masks
 from webshop_rl.models.sampling import choose
 
 # Probabilities .1 .2 .3 .4

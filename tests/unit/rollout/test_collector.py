@@ -10,8 +10,8 @@ import pytest
 from tests.support.shop5_parts import Parts, build
 from webshop_rl.envs.types import EndReason
 from webshop_rl.models.cache import DecodingCache
+from webshop_rl.preemption import Preempted
 from webshop_rl.rollout.episode import EpisodeSpec
-from webshop_rl.training.preemption import Preempted
 
 
 @pytest.fixture(scope="module")

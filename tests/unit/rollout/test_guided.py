@@ -10,7 +10,7 @@ import torch
 from tests.support.shop5_parts import Parts, build
 from webshop_rl.envs.demonstrators import Demonstrator
 from webshop_rl.envs.types import Goal, Page
-from webshop_rl.models.masking import only
+from webshop_rl.interface.masks import only
 from webshop_rl.rollout.guided import GuidedCollector, labelled
 from webshop_rl.rollout.packing import pack
 from webshop_rl.rollout.types import Label, Segment, Trajectory, Turn

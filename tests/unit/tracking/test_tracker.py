@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.tracking import destination
 from webshop_rl.errors import UserError
+from webshop_rl.preemption import Preempted
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.tracking import rows
 from webshop_rl.tracking.background import BackgroundMirror
 from webshop_rl.tracking.tracker import JournalTracker, Tracker, open_tracker
-from webshop_rl.training.preemption import Preempted
 
 
 def opened(root, name="a", *, rank=0, **more):

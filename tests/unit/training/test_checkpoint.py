@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from webshop_rl.distributed.ranks import trained_tensors
 from webshop_rl.training import checkpoint as module
 from webshop_rl.training.checkpoint import (
     COMPLETE,
@@ -22,7 +23,6 @@ from webshop_rl.training.checkpoint import (
     find_checkpoints,
     is_complete,
     sweep_away,
-    trained_tensors,
     write_checkpoint,
 )
 
@@ -183,9 +183,3 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         written.load(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(2, 2)))
     with pytest.raises(ValueError, match="do not fit"):
         written.load(nn.Sequential(nn.Linear(3, 4)))
-
-
-def test_only_what_is_trained_is_kept(tmp_path: Path) -> None:
-    net = network(1)
-    next(net.parameters()).requires_grad_(False)
-    assert list(trained_tensors(net)) == ["0.bias", "1.weight", "1.bias"]

@@ -12,12 +12,12 @@ import pytest
 
 from tests.support.training_attempts import Attempt, metric, series
 from tests.support.training_stand_ins import Crashes, Killed
+from webshop_rl.preemption import Preempted
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training import checkpoint as checkpoint_module
 from webshop_rl.training.checkpoint import find_checkpoints
 from webshop_rl.training.measures import memory
-from webshop_rl.training.preemption import Preempted
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.support.training_attempts import HUMP, NUM_UPDATES, RISING, Attempt, history, kept, updates
 from tests.support.training_stand_ins import Crashes, Killed
+from webshop_rl.preemption import Preempted
 from webshop_rl.training import checkpoint as checkpoint_module
 from webshop_rl.training.checkpoint import find_checkpoints
-from webshop_rl.training.preemption import Preempted
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

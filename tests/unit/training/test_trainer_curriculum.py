@@ -11,9 +11,9 @@ from tests.support.training_attempts import Attempt, history, metric
 from tests.support.training_stand_ins import Crashes, Killed, StandInCollector
 from webshop_rl.config.groups import CurriculumConfig
 from webshop_rl.envs.types import Goal
+from webshop_rl.preemption import Preempted
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
-from webshop_rl.training.preemption import Preempted
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

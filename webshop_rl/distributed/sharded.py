@@ -21,9 +21,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
+from webshop_rl.distributed.master_weights import COPIES, MasterAdamW
 from webshop_rl.errors import UserError
 from webshop_rl.models.network import PolicyNetwork
-from webshop_rl.training.master_weights import COPIES, MasterAdamW
 
 
 def sharded_copy(network: PolicyNetwork, mesh: DeviceMesh) -> PolicyNetwork:

@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.small_tokenizer import small_tokenizer
 from webshop_rl.envs.types import Goal, Page
+from webshop_rl.interface.prompts import Prompter
+from webshop_rl.interface.views import View
 from webshop_rl.models.chat_codec import ChatCodec
-from webshop_rl.models.prompts import Prompter
-from webshop_rl.models.views import View
 
 PAGE = Page(
     text="Instruction: [SEP] a lamp [SEP] Results [SEP] B07AAA [SEP] lamp [SEP] b07bbb [SEP] desk",

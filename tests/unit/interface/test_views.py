@@ -17,11 +17,11 @@ from webshop_rl.config.load import as_typed
 from webshop_rl.envs.scripted import RandomPolicy, run_episode
 from webshop_rl.envs.types import Goal, Page, ResultLine
 from webshop_rl.envs.webshop.shop import WebShop
+from webshop_rl.interface.codec import Codec
+from webshop_rl.interface.prompts import Prompter
+from webshop_rl.interface.views import distinct_words, identity
 from webshop_rl.models.chat_codec import ChatCodec
-from webshop_rl.models.codec import Codec
-from webshop_rl.models.prompts import Prompter
 from webshop_rl.models.tiny_codec import TinyCodec
-from webshop_rl.models.views import distinct_words, identity
 
 GOAL = Goal("g", "a", "Find me red shoes with color: red, and price lower than 40.00 dollars")
 ITEM = Page(

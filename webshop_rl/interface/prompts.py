@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from webshop_rl.config.groups import ViewConfig
 from webshop_rl.envs.types import Goal, Page
-from webshop_rl.models import views
-from webshop_rl.models.codec import Codec
-from webshop_rl.models.views import (
+from webshop_rl.interface import views
+from webshop_rl.interface.codec import Codec
+from webshop_rl.interface.views import (
     CUT,
     CompactPages,
     Shown,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webshop_rl.models.parser import parse_action
+from webshop_rl.interface.parser import parse_action
 
 RESULTS = {"back to search": "back to search", "1": "1", "2": "2"}
 RANKED = {"back to search": "back to search", "item 1": "b07aaa", "item 2": "b07bbb"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from webshop_rl.models.codec import Codec
-from webshop_rl.models.grammar import PageGrammar, Unspellable
-from webshop_rl.models.masking import TokenMask, everything_but, only
-from webshop_rl.models.parser import parse_action
-from webshop_rl.models.views import View
+from webshop_rl.interface.codec import Codec
+from webshop_rl.interface.grammar import PageGrammar, Unspellable
+from webshop_rl.interface.masks import TokenMask, everything_but, only
+from webshop_rl.interface.parser import parse_action
+from webshop_rl.interface.views import View
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 _CLOSE_WINDOW = 12  # tokens looked back on for the closing mark

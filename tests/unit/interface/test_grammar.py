@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from webshop_rl.models.grammar import PageGrammar, Unspellable, instruction_words
+from webshop_rl.envs.words import instruction_words
+from webshop_rl.interface.grammar import PageGrammar, Unspellable
 
 END = 0
 

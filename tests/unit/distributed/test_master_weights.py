@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from webshop_rl.config.schema import OptimConfig
-from webshop_rl.training.master_weights import MasterAdamW
+from webshop_rl.distributed.master_weights import MasterAdamW
 from webshop_rl.training.optimiser import build_optimiser
 
 LR = 5e-6

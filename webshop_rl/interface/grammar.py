@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from webshop_rl.envs.words import instruction_words as instruction_words
-from webshop_rl.models.masking import TokenMask, only
+from webshop_rl.interface.masks import TokenMask, only
 
 Encode = Callable[[str], list[int]]
 

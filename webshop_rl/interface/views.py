@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from webshop_rl.config.groups import ViewConfig
 from webshop_rl.envs.types import Page
-from webshop_rl.models.codec import Codec
+from webshop_rl.interface.codec import Codec
 
 Shown = Mapping[str, Hashable]
 

@@ -1,9 +1,8 @@
-"""Several ranks training one run, through accelerate: one process a GPU (or CPU task)."""
+"""Ranks that each train a whole copy (DDP), through accelerate: one process a GPU (or CPU task)."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -11,20 +10,17 @@ from typing import Any, TypeVar
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import distributed
-from torch.distributed.device_mesh import init_device_mesh
 
+from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.models.network import PolicyNetwork
-from webshop_rl.training import sharded
-from webshop_rl.training.checkpoint import Checkpoint, trained_tensors
-from webshop_rl.training.preemption import Preempted, StopRequest
-from webshop_rl.training.ranks import Ranks
+from webshop_rl.preemption import Preempted, StopRequest
 
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)  # a rank may play long episodes while others wait for it
 
 
 class DistributedRanks(Ranks):
-    """Data parallel training (DDP); the environment names rank, size and master (see ranks.py).
+    """Data parallel training (DDP); the environment names rank, size and master (see join_ranks).
 
     Args:
         device: "cpu" trains on gloo, anything else on the GPUs accelerate finds.
@@ -97,50 +93,3 @@ class DistributedRanks(Ranks):
         values: list[Any] = [None] * self.size
         distributed.all_gather_object(values, value)
         return values
-
-
-class ShardedRanks(DistributedRanks):
-    """Weights, gradients and optimiser state of learning are shared out over the ranks (FSDP).
-
-    Sampling and scoring use a whole copy in each rank (see sharded.py).
-    """
-
-    def prepare(self, network: PolicyNetwork) -> torch.nn.Module:
-        with torch.no_grad():
-            for parameter in network.parameters():
-                distributed.broadcast(parameter, src=0)  # as DDP does: the same start in every rank
-        mesh = init_device_mesh(self._accelerator.device.type, (self.size,))
-        return sharded.sharded_copy(network, mesh)
-
-    def publish(self, wrapped: torch.nn.Module, network: PolicyNetwork) -> None:
-        sharded.publish(wrapped, network)
-
-    @contextlib.contextmanager
-    def accumulate(self, network: torch.nn.Module, *, last: bool) -> Iterator[None]:
-        # Gradients meet at every micro-batch: kept back, they would be whole in every rank.
-        yield
-
-    def full_state(
-        self, wrapped: torch.nn.Module, network: torch.nn.Module, optimiser: torch.optim.Optimizer
-    ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        state = sharded.whole_state(optimiser.state_dict(), keep=self.is_main)
-        return (trained_tensors(network), state) if self.is_main else ({}, {})
-
-    def load(
-        self,
-        checkpoint: Checkpoint,
-        wrapped: torch.nn.Module,
-        network: torch.nn.Module,
-        optimiser: torch.optim.Optimizer | None,
-    ) -> None:
-        checkpoint.load(network)
-        sharded.adopt(wrapped, network)
-        state = None if optimiser is None else checkpoint.optimiser_state(mapped=True)
-        if optimiser is not None and state is not None:
-            optimiser.load_state_dict(sharded.sharded_state(state, optimiser))
-
-    def clip_grad_norm(self, network: torch.nn.Module, largest: float) -> float:
-        # Summed in the same order everywhere: all ranks find the same norm, so all step or none.
-        norm = math.sqrt(self.total({"squares": sharded.grad_norm_squares(network)})["squares"])
-        sharded.scale_grads(network, min(1.0, largest / (norm + 1e-6)))
-        return norm

@@ -10,15 +10,35 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from webshop_rl.models.network import PolicyNetwork
-from webshop_rl.training.checkpoint import Checkpoint, trained_tensors
-from webshop_rl.training.preemption import StopRequest
+from webshop_rl.preemption import StopRequest
 
 T = TypeVar("T")
+
+
+class Saved(Protocol):
+    """A saved state that a run goes on from (training.checkpoint)."""
+
+    def load(self, network: torch.nn.Module, optimiser: torch.optim.Optimizer | None = None) -> None:
+        """Put the weights back, and the optimiser's state if it was saved."""
+        ...
+
+    def optimiser_state(self, *, mapped: bool = False) -> dict[str, Any] | None:
+        """The optimiser's whole state, on the CPU; None if it was not saved.
+
+        Args:
+            mapped: tensors are read from the disk as they are looked at; copy what is to be kept.
+        """
+        ...
+
+
+def trained_tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors that training changes; shared ones once."""
+    return {n: p.detach().cpu().contiguous() for n, p in network.named_parameters() if p.requires_grad}
 
 
 class Ranks:
@@ -87,7 +107,7 @@ class Ranks:
 
     def load(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: Saved,
         wrapped: torch.nn.Module,
         network: torch.nn.Module,
         optimiser: torch.optim.Optimizer | None,
@@ -112,7 +132,8 @@ def join_ranks(strategy: str = "ddp", device: str = "cpu") -> Ranks:
         device: "cpu" trains on gloo, anything else on the GPUs accelerate finds.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from webshop_rl.training.distributed import DistributedRanks, ShardedRanks
+        from webshop_rl.distributed.ddp import DistributedRanks
+        from webshop_rl.distributed.fsdp import ShardedRanks
 
         return ShardedRanks(device) if strategy == "fsdp" else DistributedRanks(device)
     return Ranks()
