@@ -44,7 +44,9 @@ def test_action_tokens_are_packed_to_the_left() -> None:
     assert batch.vstar is not None
     assert batch.vstar.tolist() == [0.5, 0.25]
     assert batch_shape(PAIR) == (3, 2)
-    assert norm_of(batch) == Norm(num_trajectories=2, num_tokens=4, num_decisions=4, num_turns=3)
+    assert norm_of(batch) == Norm(
+        num_trajectories=2, num_tokens=4, num_decisions=4, num_turns=3, replies_of_kind=(0, 0, 0, 0, 0, 3)
+    )
 
 
 def test_one_group_a_goal() -> None:
