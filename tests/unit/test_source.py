@@ -44,7 +44,14 @@ def test_what_plays_an_episode_is_in_both(tree: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["algos/returns.py", "training/learner.py", "tracking/journal.py", "config/schema.py"]
+    "name",
+    [
+        "algos/advantages.py",
+        "distributed/ranks.py",
+        "training/learner.py",
+        "tracking/journal.py",
+        "config/schema.py",
+    ],
 )
 def test_the_learners_side_is_in_the_digest_of_runs_alone(tree: Path, name: str) -> None:
     copy = edited(tree, name)
