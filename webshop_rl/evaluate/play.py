@@ -80,12 +80,12 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     place = RunFolder(_folder(cfg, fields))
     # A network is on record under the split that it plays.
     name = f"baseline/{target.name}" if target.kind is Kind.SCRIPTED else request.split
-    settings = Destination.of(cfg)
+    destination = Destination.of(cfg)
     again = place.result.is_file()
-    traced = not settings.config.traces or place.traces.is_dir()
+    traced = not destination.config.traces or place.traces.is_dir()
     if again and traced and journalled_end(place)[0] == "FINISHED":
         # It ended when it ended; only a tracker that was away may lack it.
-        _replay(place.path, settings)
+        _replay(place.path, destination)
         records = read_records(place.episodes(name)) or []
         return Evaluated(place.path, read_json(place.result) or {}, records, again)
     step = checkpoint.update if checkpoint else 0
@@ -98,7 +98,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
         "split": request.split,
     }
     run_name = f"evaluate {label} on {cfg.env.name} {request.split}"
-    with open_tracker(place.path, settings, run_name=run_name, params=fields, tags=tags) as tracker:
+    with open_tracker(place.path, destination, run_name=run_name, params=fields, tags=tags) as tracker:
         replace_file(place.config, OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))), durable=False)
         tracker.artifact(place.config)
 
@@ -208,8 +208,8 @@ def _folder(cfg: RunConfig, fields: Mapping[str, Any]) -> Path:
     return folder
 
 
-def _replay(folder: Path, settings: Destination) -> None:
+def _replay(folder: Path, destination: Destination) -> None:
     """Send the tracker what it has not taken; one that is away now stops nothing."""
-    if settings.mirrored and may_write_here(settings.uri):
+    if destination.mirrored and may_write_here(destination.uri):
         with contextlib.suppress(Exception):
-            Mirror(folder, settings).sync()
+            Mirror(folder, destination).sync()

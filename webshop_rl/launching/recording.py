@@ -34,41 +34,41 @@ _MAX_CHARS = 7500
 _HEAD = "run | state | test/success | test/score"
 
 
-def record_sweep(settings: Destination, name: str, states: States, *, whole: bool = True) -> None:
+def record_sweep(destination: Destination, name: str, states: States, *, whole: bool = True) -> None:
     """Bring MLflow to what the launcher knows at the end: every child's state, the parent with its counts.
 
     A run that another sweep trained is tagged `sweep.<name>` too. Whatever the tracker refuses is
     warned about, for the runs themselves have ended.
 
     Args:
-        settings: the sweep's tracker.
+        destination: the sweep's tracker.
         name: of the sweep.
         states: where each run's folder stands, with its error.
         whole: whether these are all runs of the sweep, so that its parent has ended, too.
     """
-    root = Root(settings.root)
+    root = Root(destination.root)
     for folder, (state, error) in states.items():
         close_journal(folder, state, error)
     _tag_shared(name, states)
-    if not settings.mirrored:
+    if not destination.mirrored:
         return
     try:
         for folder in states:
-            Mirror(folder.path, settings).sync()
+            Mirror(folder.path, destination).sync()
         counts = Counter(state for state, _ in states.values())
         tags = {f"runs.{s}": str(counts[s]) for s in MLFLOW_STATUS}
-        parent = parent_run(settings, name, tags=tags | describe(root, name, states))
+        parent = parent_run(destination, name, tags=tags | describe(root, name, states))
         if whole:
             ended_ms = max((journalled_end(folder)[1] for folder in states), default=0) or None
-            finish_parent_run(settings, name, parent, _parent_status(counts), ended_ms=ended_ms)
+            finish_parent_run(destination, name, parent, _parent_status(counts), ended_ms=ended_ms)
             replace_file(root.sweep(name).recorded, _as_text(states), durable=False)
     except Exception as error:
         log.warning("MLflow has not taken the end of sweep %s: %s", name, reason(error))
 
 
-def is_recorded(settings: Destination, name: str, states: States) -> bool:
+def is_recorded(destination: Destination, name: str, states: States) -> bool:
     """Whether MLflow has it that the sweep ended so."""
-    path = Root(settings.root).sweep(name).recorded
+    path = Root(destination.root).sweep(name).recorded
     return path.exists() and path.read_text() == _as_text(states)
 
 
@@ -154,18 +154,18 @@ def replay_sweep(root: Root, manifest: Manifest, views: Sequence[RunView]) -> No
     for view in views:
         if settle(view.folder, view.status):
             close_journal(view.folder, view.status.state, view.status.error)
-    settings = _settings(root, [view.folder for view in views])
-    if settings is None or not may_write_here(settings.uri):
+    destination = _destination_of(root, [view.folder for view in views])
+    if destination is None or not may_write_here(destination.uri):
         return
-    if not settings.mirrored:
+    if not destination.mirrored:
         return
     ended = states_of(view for view in views if view.status.state not in GOING)
     whole = len(ended) == len(views)
-    behind = [mirror for folder in ended if (mirror := Mirror(folder.path, settings)).behind()]
+    behind = [mirror for folder in ended if (mirror := Mirror(folder.path, destination)).behind()]
     if not manifest.name:
         _replay(behind)
-    elif behind or (whole and not is_recorded(settings, manifest.name, ended)):
-        record_sweep(settings, manifest.name, ended, whole=whole)
+    elif behind or (whole and not is_recorded(destination, manifest.name, ended)):
+        record_sweep(destination, manifest.name, ended, whole=whole)
 
 
 def _replay(behind: Sequence[Mirror]) -> None:
@@ -176,7 +176,7 @@ def _replay(behind: Sequence[Mirror]) -> None:
             log.warning("MLflow has not taken all of run %s: %s", mirror.folder.name, reason(error))
 
 
-def _settings(root: Root, folders: Sequence[RunFolder]) -> Destination | None:
+def _destination_of(root: Root, folders: Sequence[RunFolder]) -> Destination | None:
     """The tracker of these runs; None if none of them was frozen by this code."""
     for folder in folders:
         with contextlib.suppress(KeyError, TypeError):
