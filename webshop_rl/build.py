@@ -14,7 +14,7 @@ from webshop_rl.config.stages import stage_groups
 from webshop_rl.config.walk import facts_of
 from webshop_rl.construct import construct, construct_shop
 from webshop_rl.envs.staged import StagedShop
-from webshop_rl.envs.types import Shop
+from webshop_rl.envs.types import PlayableShop, Shop
 from webshop_rl.errors import UserError
 from webshop_rl.interface.prompts import Prompter
 from webshop_rl.models.agent import Agent
@@ -28,8 +28,8 @@ def build_shop(env: EnvConfig, curriculum: CurriculumConfig | None = None) -> Sh
     """
     groups = stage_groups(asdict(env), curriculum.stages if curriculum else [])
     if groups:
-        return StagedShop({group["name"]: construct_shop(group) for group in groups})
-    shop: Shop = construct_shop(asdict(env))
+        return StagedShop({group["name"]: construct_shop(group, PlayableShop) for group in groups})
+    shop: Shop = construct_shop(asdict(env), PlayableShop)
     return shop
 
 

@@ -35,6 +35,7 @@ class OwnCheckout:
         return subprocess.run(
             [sys.executable, *words],
             cwd=self.folder,
+            stdin=subprocess.DEVNULL,
             env=environment,
             capture_output=True,
             text=True,

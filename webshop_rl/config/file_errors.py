@@ -66,15 +66,19 @@ def unreadable_yaml(error: yaml.YAMLError) -> UserError:
     )
 
 
-def unimportable(path: Path, error: Exception) -> UserError:
-    """The same for a module that cannot be imported, e.g. the config.py of a shop."""
-    line = error.lineno if isinstance(error, SyntaxError) else None
-    for frame in traceback.extract_tb(error.__traceback__):
-        if Path(frame.filename) == path:
-            line = frame.lineno
-    what = error.msg if isinstance(error, SyntaxError) else str(error)
-    file = Path(error.filename) if isinstance(error, SyntaxError) and error.filename else path
-    where = shown(file) + (f", line {line}" if line else "")
+def unimportable(error: Exception) -> UserError:
+    """The same for a module that cannot be imported, by the line of ours that is nearest to the error.
+
+    Args:
+        error: as caught where the module is imported.
+    """
+    if isinstance(error, SyntaxError):
+        file, line, what = error.filename or "", error.lineno, error.msg
+    else:
+        frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is where it is imported
+        own = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]
+        file, line, what = own[-1].filename if own else "", own[-1].lineno if own else None, str(error)
+    where = f"{shown(Path(file))}, line {line}" if file else "import"
     return UserError(f"cannot be imported: {type(error).__name__}: {what}", where=where)
 
 

@@ -219,3 +219,8 @@ def composition_errors() -> Iterator[None]:
         raise UserError(
             "a group takes the name of an option", where="configuration", remedy="--help lists them"
         ) from error
+    finally:
+        if wanted is None:
+            del os.environ[_FULL]
+        else:
+            os.environ[_FULL] = wanted

@@ -106,7 +106,7 @@ def variants(base: type) -> tuple[type, ...]:
         try:
             importlib.import_module(module)
         except Exception as error:  # whatever a file that is being written may raise
-            raise unimportable(path, error) from error
+            raise unimportable(error) from error
     importlib.import_module("webshop_rl.models.config")
     return (base, *_derived(base))
 

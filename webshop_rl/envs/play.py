@@ -20,11 +20,11 @@ from hydra import compose, initialize_config_dir
 
 from webshop_rl.cli import command, invocation
 from webshop_rl.config import register, validate
-from webshop_rl.config.hydra_adapter import CONF, ERRORS, as_user_error, take_options
+from webshop_rl.config.hydra_adapter import CONF, composition_errors, take_options
 from webshop_rl.config.validate import with_data
 from webshop_rl.config.walk import plain
 from webshop_rl.construct import construct_shop
-from webshop_rl.envs.types import SPLITS, Goal, Page, Session, Shop, Step
+from webshop_rl.envs.types import SPLITS, Goal, Page, PlayableShop, Session, Shop, Step
 from webshop_rl.envs.webshop.goals import WebshopGoal
 from webshop_rl.errors import UserError
 
@@ -235,15 +235,13 @@ def open_shop(words: Sequence[str]) -> Shop:
             remedy = "env=..., env.KEY=..., split=, goal=, seed="
             raise UserError("only the shop is read", where=word, remedy=remedy)
     register()
-    try:
+    with composition_errors():
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("config", overrides=list(words), return_hydra_config=True)
         chosen = take_options(cfg)
         tree = plain(cfg)
-    except ERRORS as error:
-        raise as_user_error(error) from error
     validate(tree, chosen)
-    shop: Shop = construct_shop(with_data(tree)["env"])
+    shop: Shop = construct_shop(with_data(tree)["env"], PlayableShop)
     return shop
 
 

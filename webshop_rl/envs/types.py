@@ -168,7 +168,7 @@ class Answers(Protocol):
         ...
 
 
-class Shop(Protocol):
+class PlayableShop(Protocol):
     """A catalogue with its goals; safe to share between sessions of one process."""
 
     max_steps: int
@@ -184,10 +184,6 @@ class Shop(Protocol):
 
     def session(self) -> Session: ...
 
-    def answers(self) -> Answers:
-        """What a demonstrator may know: of training goals, and of no others."""
-        ...
-
     def digest(self) -> str:
         """Hex digest of all that decides an episode: data, goals, fidelity, reward."""
         ...
@@ -202,4 +198,12 @@ class Shop(Protocol):
 
     def texts(self) -> Iterable[str]:
         """All text a page may show: what the vocabulary of the tiny model is made from."""
+        ...
+
+
+class Shop(PlayableShop, Protocol):
+    """The same with what a demonstrator asks for."""
+
+    def answers(self) -> Answers:
+        """What a demonstrator may know: of training goals, and of no others."""
         ...

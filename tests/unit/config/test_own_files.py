@@ -136,6 +136,94 @@ def test_a_missing_value_is_sought_in_the_file_chosen_in_a_sweep(checkout: OwnCh
     assert message in refused(checkout, "-m", "algo=rloo,rloo_bare")
 
 
+SHOP_CONFIG = """from dataclasses import dataclass
+from webshop_rl.config.groups import EnvConfig
+@dataclass
+class OwnShopConfig(EnvConfig):
+    _target_: str = "webshop_rl.envs.own.shop.Own"
+"""
+SHOP = """from webshop_rl.envs.shop5.shop import Shop5
+class Own:
+    remarks = ()
+    def __init__(self, *, name, max_steps):
+        self._shop, self.max_steps = Shop5(max_steps=max_steps), max_steps
+    def goals(self, split): return self._shop.goals(split)
+    def session(self): return self._shop.session()
+    def digest(self): return self._shop.digest()
+    def split_digest(self): return self._shop.split_digest()
+    def furniture(self): return self._shop.furniture()
+    def texts(self): return self._shop.texts()
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "name, max_steps)",
+            "max_steps)",
+            "webshop_rl.envs.own.shop.Own: got an unexpected keyword argument 'name' "
+            "(it is called with every key of its YAML file, name among them)",
+        ),
+        (
+            "name, max_steps)",
+            "name, max_steps, size)",
+            "webshop_rl.envs.own.shop.Own: missing a required argument: 'size' "
+            "(it is called with every key of its YAML file, name among them)",
+        ),
+        (
+            "def furniture(self): return self._shop.furniture()",
+            "",
+            "webshop_rl.envs.own.shop.Own: lacks furniture "
+            "(webshop_rl.envs.types.PlayableShop says what each is)",
+        ),
+        (
+            "self._shop, self.max_steps = Shop5(max_steps=max_steps), max_steps",
+            "self._shop = Shop5()",
+            "webshop_rl.envs.own.shop.Own: lacks max_steps "
+            "(webshop_rl.envs.types.PlayableShop says what each is)",
+        ),
+        (
+            "class Own:",
+            "class Own",
+            "webshop_rl/envs/own/shop.py, line 2: cannot be imported: SyntaxError: expected ':'",
+        ),
+        (
+            "import Shop5",
+            "import Shop6",
+            "webshop_rl/envs/own/shop.py, line 1: cannot be imported: ImportError: cannot import ",
+        ),
+        (
+            "import Shop5",
+            "import Shop5; import nowhere",
+            "webshop_rl/envs/own/shop.py, line 1: cannot be imported: ModuleNotFoundError: ",
+        ),
+        (
+            "class Own:",
+            "class Mine:",
+            "_target_: webshop_rl.envs.own.shop.Own: webshop_rl.envs.own.shop has no Own",
+        ),
+    ],
+)
+def test_a_shop(checkout: OwnCheckout, old: str, new: str, message: str) -> None:
+    assert old in SHOP
+    checkout.write("webshop_rl/envs/own/config.py", SHOP_CONFIG)
+    checkout.write("webshop_rl/envs/own/shop.py", SHOP.replace(old, new))
+    checkout.write("conf/env/own.yaml", "defaults: [/base_env_own, _self_]\nname: own\nmax_steps: 5\n")
+    done = checkout.run("-m", "webshop_rl", "play", "env=own")
+    assert done.stderr.startswith(f"error: {message}")
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+
+
+def test_a_shop_without_answers_is_played_and_trained_on(checkout: OwnCheckout) -> None:
+    checkout.write("webshop_rl/envs/own/config.py", SHOP_CONFIG)
+    checkout.write("webshop_rl/envs/own/shop.py", SHOP)
+    checkout.write("conf/env/own.yaml", "defaults: [/base_env_own, _self_]\nname: own\nmax_steps: 5\n")
+    assert checkout.run("-m", "webshop_rl", "play", "env=own").returncode == 0
+    done = checkout.run("launch.py", "env=own", "debug=quick", "tracking=journal")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
