@@ -30,6 +30,7 @@ _INSTRUCTION = "instruction: {}"
 _SAME = "same {}"
 _NO_RESULTS = "no results"
 _CHOSEN = "chosen: {}"
+_LEFT = "left: {}"  # the options of which no value is chosen yet
 _OPENED = "opened: {}"
 _CUT_LINE = "{} (cut): {}"
 _MORE = "+{} more"
@@ -39,7 +40,7 @@ _PAST_NAMES = {"search": "search", "results": "results", "item": "item", "sub": 
 # All that views say of themselves; the words of it that renaming leaves alone.
 FURNITURE = (
     *_NAMES.values(), *_PAST_NAMES.values(),
-    _RANK, _INSTRUCTION, _SAME, _NO_RESULTS, _CHOSEN, _OPENED, _CUT_LINE, _MORE, _NO_ACTION,
+    _RANK, _INSTRUCTION, _SAME, _NO_RESULTS, _CHOSEN, _LEFT, _OPENED, _CUT_LINE, _MORE, _NO_ACTION,
 )  # fmt: skip
 
 
@@ -244,7 +245,12 @@ def _cut_line(name: str, values: Sequence[str], kept: int | None = None) -> str:
 
 
 def _chosen(page: Page) -> list[str]:
-    return [_CHOSEN.format("; ".join(page.chosen.values()))] if page.chosen else []
+    """What is chosen, and the options without a choice: nothing if there is no choice yet."""
+    if not page.chosen:
+        return []
+    left = [name for name in page.option_groups if name not in page.chosen]
+    lines = [_CHOSEN.format("; ".join(page.chosen.values()))]
+    return [*lines, _LEFT.format("; ".join(left))] if left else lines
 
 
 def _opened(page: Page, labels: Mapping[str, str]) -> list[str]:

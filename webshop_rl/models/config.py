@@ -20,6 +20,7 @@ class TinyConfig(ModelConfig):
         pointer: an output that copies tokens of the transcript (models/pointer.py).
         smear: each token's embedding is mixed with that of the token before.
         init: normal (standard deviation 0.02) | fan_in (1 / sqrt of a layer's inputs).
+        whole_furniture: words that views and prompts say of themselves are whole tokens, however rare.
     """
 
     _target_: str = "webshop_rl.models.tiny.load_tiny"
@@ -30,6 +31,7 @@ class TinyConfig(ModelConfig):
     pointer: bool = ranged()
     smear: bool = ranged()
     init: str = choice("normal", "fan_in")
+    whole_furniture: bool = ranged()
 
     @staticmethod
     def check(group: Mapping[str, Any]) -> None:

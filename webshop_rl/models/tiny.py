@@ -41,6 +41,7 @@ def load_tiny(
     pointer: bool,
     smear: bool,
     init: str,
+    whole_furniture: bool,
 ) -> Agent:
     """Build the tiny model; arguments are the keys of conf/model/tiny.yaml.
 
@@ -51,7 +52,8 @@ def load_tiny(
         micro_batch_tokens: not used; optim.micro_batch_tokens refers to it.
     """
     texts = list(texts)
-    codec = TinyCodec(texts, max_vocabulary, [*furniture, *FURNITURE])
+    whole = FURNITURE if whole_furniture else ()
+    codec = TinyCodec(texts, max_vocabulary, [*furniture, *FURNITURE], whole)
     config = LlamaConfig(
         vocab_size=codec.vocab_size,
         hidden_size=hidden_size,
@@ -84,7 +86,7 @@ def load_tiny(
             if part is not None:
                 part.requires_grad_(False)  # the reference is this network with its adapters off
     made_of = [texts, max_vocabulary, hidden_size, num_layers, num_heads, init_seed, dtype]
-    made_of += [pointer, smear, init]
+    made_of += [pointer, smear, init, list(whole)]
     return Agent(
         name=name,
         network=PolicyNetwork(model, codec.vocab_size, critic=critic, pointer=copying, smear=mixing),

@@ -27,20 +27,31 @@ class TinyCodec:
         texts: every text the shop may show.
         max_vocabulary: size limit; the most frequent words are kept whole, ties in word order.
         furniture: texts whose words keep their names under a renaming: what pages say of themselves.
+        whole: texts whose words are kept whole, however rare.
 
     Attributes:
         renameable: sorted ids of the words that a renaming may permute: whole words of letters, two or more.
     """
 
-    def __init__(self, texts: Iterable[str], max_vocabulary: int, furniture: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        texts: Iterable[str],
+        max_vocabulary: int,
+        furniture: Iterable[str] = (),
+        whole: Iterable[str] = (),
+    ) -> None:
         normalizer = normalizers.Sequence(
             [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
         )
         splitter = pre_tokenizers.BertPreTokenizer()
+
+        def words(text: str) -> list[str]:
+            plain = normalizer.normalize_str(text.replace(SEPARATOR, " "))
+            return [word for word, _ in splitter.pre_tokenize_str(plain)]
+
         counts: Counter[str] = Counter()
         for text in texts:
-            plain = normalizer.normalize_str(text.replace(SEPARATOR, " "))
-            counts.update(word for word, _ in splitter.pre_tokenize_str(plain))
+            counts.update(words(text))
         characters = sorted({c for word in counts for c in word} | set(string.printable.strip().lower()))
         vocabulary = [*SPECIAL, *THINK, SEPARATOR, *ALWAYS]
         taken = set(vocabulary)
@@ -48,6 +59,11 @@ class TinyCodec:
             if piece not in taken:
                 taken.add(piece)
                 vocabulary.append(piece)
+        for text in whole:
+            for word in words(text):
+                if word not in taken:
+                    taken.add(word)
+                    vocabulary.append(word)
         ranked = sorted((word for word in counts if word not in taken), key=lambda w: (-counts[w], w))
         vocabulary += ranked[: max(0, max_vocabulary - len(vocabulary))]
 

@@ -112,6 +112,12 @@ def test_a_page_shown_before_is_named_with_what_is_chosen(codec: Codec) -> None:
     assert texts[2:] == ["same item\nchosen: red; 9 | 10", "same results", "same item"]
 
 
+def test_options_without_a_choice_are_named_once_there_is_one(codec: Codec) -> None:
+    half = replace(ITEM, chosen={"color": "red"})
+    assert transcript(compact(codec), ITEM, half)[1] == "same item\nchosen: red\nleft: size"
+    assert "left" not in transcript(compact(codec), ITEM)[0]
+
+
 def test_a_reference_is_to_the_last_page_of_its_kind_alone(codec: Codec) -> None:
     texts = transcript(compact(codec), ITEM, OTHER, ITEM)
     assert "same" not in "".join(texts)

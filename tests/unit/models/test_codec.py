@@ -44,6 +44,15 @@ def test_tiny_frame() -> None:
     assert TINY.frame_page("red", reply_ended=False) == [TINY.end, page, *red, act]
 
 
+def test_words_to_be_kept_whole_are_so_however_rare() -> None:
+    texts = ["red shoes"] * 5
+    spelled = TinyCodec(texts, 300)
+    whole = TinyCodec(texts, 300, whole=["opened: {}"])
+    assert len(spelled.encode("opened: red")) > 3
+    assert len(whole.encode("opened: red")) == 3
+    assert whole.decode(whole.encode("opened: red")) == spelled.decode(spelled.encode("opened: red"))
+
+
 def test_vocabulary_keeps_the_most_frequent_words_and_is_the_same_each_time() -> None:
     texts = ["zebra zebra yak yak xerus", "yak"]
     small = TinyCodec(texts, TinyCodec(texts, 0).vocab_size + 1)
