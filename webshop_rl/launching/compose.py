@@ -129,7 +129,7 @@ def freeze(
 
 
 def _with_absolute_paths(tree: Tree) -> Tree:
-    """The workers run elsewhere, so places are fixed now; what does not exist is not a place of ours."""
+    """Make places absolute, for workers have another working directory; what does not exist is a name."""
     for key in walk(tree):
         if key.facts.place and key.value:
             place = Path(key.value).expanduser()

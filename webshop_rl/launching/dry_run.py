@@ -113,7 +113,7 @@ def print_plan(console: Console, sweep: Sweep, entries: Sequence[Entry]) -> None
 def _slurm_cost(runs: Sequence[RunFolder], hardware: HardwareConfig, pack: int) -> list[str]:
     slurm = hardware.slurm
     arrays = split(runs, hardware, pack=pack, largest=max_array_size())
-    jobs = sum(len(array.groups) for array in arrays)
+    jobs = sum(len(array.jobs) for array in arrays)
     hours = jobs * minutes(slurm.time) / 60
     gpus = slurm.nodes * slurm.gpus
     tasks = slurm.nodes * slurm.tasks_per_node

@@ -1,4 +1,4 @@
-"""Executes the runs of a sweep: plan, freeze, hand over, attend, compare."""
+"""Executes the runs of a sweep: plan, freeze, queue, watch, compare."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
     """
     began = time.monotonic()
     console = Console(markup=False)
-    settings = sweep.config.sweep
-    check_tracker(sweep.tracking, claim=not settings.dry_run)
-    if settings.dry_run:  # decides nothing, so that it locks nothing and leaves nothing
+    options = sweep.config.sweep
+    check_tracker(sweep.tracking, dry_run=options.dry_run)
+    if options.dry_run:  # decides nothing, so that it locks nothing and leaves nothing
         entries = _plan(sweep, composed, StopRequests())
         _announce(console, sweep, entries, len(composed), began)
         print_plan(console, sweep, entries)
@@ -79,10 +79,10 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
         with planning(sweep.root):
             entries = _plan(sweep, composed, stop)
             watch = JobsWatch()
-            queue = _hand_over(sweep, entries, launcher, watch, stop)
+            queue = _enqueue(sweep, entries, launcher, watch, stop)
         _announce(console, sweep, entries, len(composed), began)
-        views = _attend(sweep, entries, queue, watch, stop, console)
-    if settings.wait and not _still_going(views):
+        views = _watch_runs(sweep, entries, queue, watch, stop, console)
+    if options.wait and not _still_going(views):
         _report(console, sweep, views, time.monotonic() - began)
     else:
         if stop.count:
@@ -128,17 +128,17 @@ def _plan(sweep: Sweep, composed: Sequence[ComposedRun], stop: StopRequests) -> 
 
 
 def _withdraw_lost(root: Root, folders: Sequence[RunFolder]) -> None:
-    """Cancel the jobs of launchers that died while they submitted these runs: none is submitted twice."""
+    """Cancel the jobs of launchers that ended while they submitted these runs: none is submitted twice."""
     lost = {name for folder in folders if (name := lost_launcher(folder))}
     places = [jobs for name in lost for sweep in root.all_sweeps() if (jobs := sweep.jobs(name)).exists()]
     if places:
         withdraw(places, {job_id_of(run) for run in root.all_runs()})
 
 
-def _hand_over(
+def _enqueue(
     sweep: Sweep, entries: Sequence[Entry], launcher: str, watch: JobsWatch, stop: StopRequests
 ) -> Queue:
-    """Freeze the runs and the code, and put the runs in line."""
+    """Freeze the runs and the code, and queue the runs."""
     chosen = [entry for entry in entries if entry.planned.executes]
     for entry in chosen:
         prepare(entry, sweep=sweep.name, code=sweep.code)
@@ -157,7 +157,7 @@ def _hand_over(
     )
 
 
-def _attend(
+def _watch_runs(
     sweep: Sweep,
     entries: Sequence[Entry],
     queue: Queue,

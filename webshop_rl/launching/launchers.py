@@ -41,7 +41,7 @@ def alive_as_launcher(root: Root) -> Iterator[str]:
 
 
 def lost_launcher(run: RunFolder) -> str:
-    """Name of the launcher that died before it noted the job it submitted the run as; "" if none did."""
+    """Name of the launcher that ended before it noted the job it submitted the run as; "" if none did."""
     status = read_status(run)
     if status is None or status.state != State.QUEUED or job_id_of(run):
         return ""
@@ -66,7 +66,7 @@ def planning(root: Root) -> FolderLock:
 
 
 class StopRequests:
-    """Counts requests instead of dying at the first, while it is entered.
+    """While it is entered, requests to stop are counted instead of ending the process.
 
     The first asks the runs to save themselves and end; the second (`urgent`) does not wait for them.
     """
@@ -82,7 +82,7 @@ class StopRequests:
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 if signum == signal.SIGHUP and signal.getsignal(signum) is signal.SIG_IGN:
-                    continue  # under nohup a closed terminal is no request
+                    continue  # under nohup a closed terminal is not a request
                 self._before[signum] = signal.signal(signum, self._note)
         return self
 

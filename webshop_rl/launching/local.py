@@ -166,7 +166,7 @@ class LocalQueue:
         return ""
 
     def tick(self) -> None:
-        """Take note of processes that ended, and start what has room."""
+        """Conclude processes that ended, and start runs in free slots."""
         for ended in [r for r in self._running if r.process.poll() is not None]:
             self._running.remove(ended)
             self._free.append(ended.slot)
@@ -217,7 +217,7 @@ class LocalQueue:
                 os.killpg(running.process.pid, signum)
 
     def _conclude(self, ended: _Running) -> None:
-        """Make the status of a run whose process is gone say so."""
+        """Write down how a run ended whose process has."""
         status, code = _status(ended.run), ended.process.returncode
         if status.state not in (State.QUEUED, State.RUNNING):
             return

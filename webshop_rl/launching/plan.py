@@ -23,7 +23,7 @@ Observe = Callable[[RunFolder], RunStatus | None]
 
 
 class Action(enum.StrEnum):
-    """What becomes of one run."""
+    """What a launch does with one run."""
 
     START = "start"
     RESUME = "resume"
@@ -85,7 +85,7 @@ def plan(root: Root, signature: str, *, code: str, config: RunConfig, observe: O
     Args:
         root: folder of the runs.
         signature: which run.
-        code: digest of the code at hand.
+        code: digest of the current code.
         config: says what to do with runs that exist: retry, rerun, on_code_change.
         observe: true status of a run's folder, or None if it contains no run.
     Raises: CodeChanged if the run has something to reuse from other code, unless config says how to go on.

@@ -56,14 +56,14 @@ def prepare(entry: Entry, *, sweep: str | None, code: str) -> RunStatus:
 
 
 @functools.cache
-def git_state(source: Path = SOURCE) -> dict[str, str | bool | None]:
+def git_state() -> dict[str, str | bool | None]:
     """{"commit": hash or None outside a repository, "dirty": whether tracked files differ from it}."""
-    commit = _git(source, "rev-parse", "HEAD")
-    dirty = bool(_git(source, "status", "--porcelain", "--untracked-files=no")) if commit else False
+    commit = _git("rev-parse", "HEAD")
+    dirty = bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else False
     return {"commit": commit, "dirty": dirty}
 
 
-def snapshot(root: Root, source: Path = SOURCE) -> Path:
+def snapshot(root: Root, source: Path) -> Path:
     """A copy of the code under <root>/code/<digest>; made once per digest, safe for many writers.
 
     A worker that starts with this folder as its working directory imports from it: under `python -m`
@@ -91,10 +91,10 @@ def snapshot(root: Root, source: Path = SOURCE) -> Path:
     return target
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=False
+            ["git", *arguments], cwd=SOURCE, capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

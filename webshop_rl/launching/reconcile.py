@@ -69,7 +69,7 @@ def crash_cause(status: RunStatus, job: Job) -> str:
         job: one that is over.
     """
     crashed = job.state in _CRASHED or (job.state == "COMPLETED" and status.state == State.RUNNING)
-    return f"its job ended without a word (Slurm: {job.state})" if crashed else ""
+    return f"its job ended without a report (Slurm: {job.state})" if crashed else ""
 
 
 def observe(run: RunFolder, jobs: Jobs | None = None) -> RunStatus | None:

@@ -55,7 +55,7 @@ def signature(cfg: DictConfig | Mapping[str, Any]) -> str:
 
 
 def signature_of(fields: Mapping[str, Scalar]) -> str:
-    """The signature of fields that are at hand already."""
+    """The signature of known fields."""
     canonical = json.dumps(dict(fields), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:SIGNATURE_CHARS]
 

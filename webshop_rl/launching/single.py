@@ -145,7 +145,7 @@ def _show_finished(planned: Planned, console: Console) -> float:
 
 
 def _show_next(planned: Planned, console: Console) -> None:
-    """Where the result is, and the commands that look into it."""
+    """Where the result is, and the commands that show more of it."""
     run = planned.folder
     root = run.root.path
     options = "" if root == Path("runs").resolve() else f" --root {shlex.quote(str(root))}"

@@ -115,7 +115,9 @@ def check_request(hardware: HardwareConfig, executor: str) -> None:
     slurm = hardware.slurm
     minutes(slurm.time)
     if slurm.mem is not None and not re.fullmatch(r"\d+[KMGT]?B?", slurm.mem.strip(), re.IGNORECASE):
-        raise UserError(f"{slurm.mem!r} is no amount of memory", where="hardware.slurm.mem", remedy="e.g. 8G")
+        raise UserError(
+            f"{slurm.mem!r} is not an amount of memory", where="hardware.slurm.mem", remedy="e.g. 8G"
+        )
     for key, asked in (("nodes", slurm.nodes), ("tasks_per_node", slurm.tasks_per_node)):
         if executor == "local" and asked > 1:
             raise UserError(
@@ -160,7 +162,7 @@ def split_common(overrides: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], l
 
 
 def short_label(own: Sequence[str]) -> str:
-    """What tells a run from the others of its sweep, group names left out: "num_heads=4 seed=11".
+    """What distinguishes a run from the others of its sweep, group names left out: "num_heads=4 seed=11".
 
     Args:
         own: its overrides that the others do not have.

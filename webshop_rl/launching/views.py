@@ -1,4 +1,4 @@
-"""What is shown of runs: a table while they are at work, the comparison at the end, a run's log."""
+"""What is shown of runs: a table while they execute, the comparison at the end, a run's log."""
 
 from __future__ import annotations
 
@@ -262,24 +262,22 @@ def baselines(
         yield from ((f"{name} {by}".strip(), *numbers) for numbers, by in zip(words, known_by, strict=True))
 
 
-def _distinguishing(groups: Sequence[Sequence[Sequence[str]]]) -> list[str]:
-    """Of each group of runs what tells it from the others: one override if that will do, the shop's first.
+def _distinguishing(sets: Sequence[Sequence[Sequence[str]]]) -> list[str]:
+    """What distinguishes each set of runs from the others: one override if that suffices, the shop's first.
 
     Args:
-        groups: overrides of each run of each group.
+        sets: overrides of each run of each set.
     """
-    if len(groups) < 2:
-        return [""] * len(groups)
-    values = [
-        [dict(w.lstrip("+").split("=", 1) for w in run if "=" in w) for run in group] for group in groups
-    ]
-    keys = dict.fromkeys(key for group in values for run in group for key in run)
+    if len(sets) < 2:
+        return [""] * len(sets)
+    values = [[dict(w.lstrip("+").split("=", 1) for w in run if "=" in w) for run in runs] for runs in sets]
+    keys = dict.fromkeys(key for runs in values for run in runs for key in run)
     for key in sorted(keys, key=lambda k: (k in seed_keys(), k.partition(".")[0] != "env")):
-        of_groups = [dict.fromkeys(run.get(key) for run in group) for group in values]
-        distinct = {value for of_group in of_groups for value in of_group}
-        if None not in distinct and len(distinct) == sum(map(len, of_groups)):
-            return [f"{key}={','.join(map(str, of_group))}" for of_group in of_groups]
-    shared = [[word for word in group[0] if all(word in run for run in group)] for group in groups]
+        of_sets = [dict.fromkeys(run.get(key) for run in runs) for runs in values]
+        distinct = {value for of_set in of_sets for value in of_set}
+        if None not in distinct and len(distinct) == sum(map(len, of_sets)):
+            return [f"{key}={','.join(map(str, of_set))}" for of_set in of_sets]
+    shared = [[word for word in runs[0] if all(word in run for run in runs)] for runs in sets]
     return [" ".join(words) for words in shared]
 
 

@@ -149,7 +149,7 @@ def _print_error(error: BaseException) -> None:
 
 
 def _worked_s(run: RunFolder, known: RunStatus) -> float:
-    """Wall time of the last attempt; of one that was killed without a word, until its last record."""
+    """Wall time of the last attempt; of one that was killed, until its last record."""
     if known.ended >= known.started:
         return known.elapsed_s
     return max(0.0, run.journal.stat().st_mtime - known.started) if run.journal.exists() else 0.0
@@ -198,7 +198,7 @@ def is_lost_rank(error: BaseException) -> bool:
 
 
 def rank_error(run: RunFolder, wait_s: float = 0.0) -> str:
-    """What another rank of the run failed with, "" if none has said so."""
+    """What another rank of the run failed with, "" if none has reported one."""
     deadline = time.monotonic() + wait_s
     while not run.rank_error.exists() and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -244,7 +244,7 @@ def _stop_on_signals() -> Callable[[], None]:
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the kernel send SIGTERM when the launcher dies, so that no run outlives a killed launcher."""
+    """Have the kernel send SIGTERM when the launcher ends, so that no run outlives a killed launcher."""
     if sys.platform == "linux":
         import ctypes
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# By default MLflow retries a dead server for four minutes and a hung one for longer.
+# By default MLflow retries a server that is down for four minutes and a hung one for longer.
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
@@ -36,12 +36,12 @@ def connect(uri: str, *, timeout_s: float, retries: int = 0) -> MlflowClient:
     from mlflow import MlflowClient
 
     for name in _QUIET:
-        # What goes wrong is raised too, and reported once by us instead of a page a time.
+        # What goes wrong is raised too, and reported once instead of as a page each time.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def prepare_environment(timeout_s: float, retries: int = 0) -> None:
+def prepare_environment(timeout_s: float, retries: int) -> None:
     """Set MLflow's timeouts, unless the user has."""
     settings = {
         **_DEFAULTS,

@@ -1,7 +1,7 @@
 """MLflow's sqlite file, built once however many processes want it.
 
-Eight processes that open one fresh SQLite file each start MLflow's migrations, all die, and the file
-is ruined. Here one of them builds the database beside its place, under a lock, and renames it; the
+Eight processes that open one fresh SQLite file each start MLflow's migrations, all crash, and the
+file is ruined. Here one of them builds the database beside its place, under a lock, and renames it; the
 others find it, or the note that it is ready, which spares them the import of mlflow.
 """
 
@@ -111,7 +111,7 @@ def find_or_create_experiment(client: MlflowClient, name: str, *, location: str 
     return str(found.experiment_id)
 
 
-def holds_run(path: Path, run_id: str) -> bool:
+def contains_run(path: Path, run_id: str) -> bool:
     """Whether a sqlite file of MLflow has a run; asked without mlflow, which takes seconds to import."""
     query = "select count(*) from runs where run_uuid = ?"
     try:
@@ -170,5 +170,5 @@ def as_user_error(uri: str) -> Iterator[None]:
         if "out-of-date database schema" in str(error):
             remedy = f"mlflow db upgrade {uri}"
             raise UserError("was made by another version of MLflow", where=uri, remedy=remedy) from error
-        remedy = "mend it, or launch with tracking=journal"
+        remedy = "fix it, or launch with tracking=journal"
         raise UserError(f"the tracker cannot be used: {reason(error)}", where=uri, remedy=remedy) from error

@@ -74,7 +74,7 @@ class Journal:
         self._last: dict[str, dict[str, str]] = {"run": {}, "params": {}, "tags": {}}
         new = not self.path.exists()
         if not new:
-            mend_tail(self.path)
+            repair_tail(self.path)
             for _, row in rows.scan(self.path):
                 self._remember(row)
             self.run_uid = self._last["run"].get("run_uid", self.run_uid)
@@ -158,7 +158,7 @@ class Journal:
             self._buffer.clear()
 
     def close(self) -> None:
-        """Flush and let go of the file; the second call does nothing."""
+        """Flush and close the file; a second call does nothing."""
         if self._file < 0:
             return
         try:
@@ -240,7 +240,7 @@ def journalled_end(run: RunFolder) -> tuple[str, int]:
     return state, since
 
 
-def mend_tail(path: Path) -> None:
+def repair_tail(path: Path) -> None:
     """Commit or remove a last line that has no newline.
 
     No proper prefix of a JSON object is one, so a tail that decodes lacks its newline only. Any other

@@ -21,7 +21,7 @@ from webshop_rl.storage.files import replace_file
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import Destination, sqlite_path
-from webshop_rl.tracking.database import create_database, forget_ready, holds_run
+from webshop_rl.tracking.database import contains_run, create_database, forget_ready
 from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run, stores_here
 from webshop_rl.tracking.rows import Row, scan
 from webshop_rl.tracking.traces import send_traces
@@ -84,7 +84,7 @@ class Mirror:
         self._parent: tuple[str, str] = ("", "")
 
     def behind(self) -> bool:
-        """Whether the journal holds bytes that the tracker has not taken."""
+        """Whether the journal contains bytes that the tracker has not taken."""
         return self.journal.exists() and self.journal.stat().st_size > self.target().offset
 
     def target(self) -> Target:
@@ -95,7 +95,7 @@ class Mirror:
         """Start anew if the tracker's sqlite file is gone or another than the one that took the journal."""
         database = sqlite_path(self.destination.uri)
         run_id = self.target().run_id
-        if database is not None and run_id and not holds_run(database, run_id):
+        if database is not None and run_id and not contains_run(database, run_id):
             with RunFolder(self.folder).mirror_lock.acquire():
                 self._save(Target())
 

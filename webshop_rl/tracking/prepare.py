@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PARENT_TAG = "webshop_rl.sweep_uid"
 
 
-def check_tracker(destination: Destination, *, claim: bool = True) -> None:
+def check_tracker(destination: Destination, *, dry_run: bool = False) -> None:
     """For the launching process: find out in milliseconds whether the tracker can be used.
 
     A sqlite file is from now on written by this machine alone: network file systems do not lock it.
@@ -36,7 +36,7 @@ def check_tracker(destination: Destination, *, claim: bool = True) -> None:
     tracking=journal nothing is checked, for no tracker is needed.
 
     Args:
-        claim: whether to make the folder of a sqlite file and to note this machine beside it.
+        dry_run: whether to leave no trace: neither the folder of a sqlite file nor the note of this machine.
     Raises: UserError if a server does not answer, or a folder cannot be written.
     """
     path = sqlite_path(destination.uri)
@@ -46,14 +46,14 @@ def check_tracker(destination: Destination, *, claim: bool = True) -> None:
         if path.parent != destination.root and not path.parent.is_dir():
             raise UserError("no such folder", where=f"tracking.uri: {path.parent}", remedy="make it first")
         try:
-            if claim:
+            if not dry_run:
                 path.parent.mkdir(parents=True, exist_ok=True)
             there = next(place for place in (path, *path.parents) if place.exists())
             if not os.access(there, os.W_OK):
                 raise PermissionError("it is read-only")
             if not there.is_dir() and there != path:
                 raise NotADirectoryError(f"{there} is a file")
-            if claim and writing_host(destination.uri) != socket.gethostname():
+            if not dry_run and writing_host(destination.uri) != socket.gethostname():
                 write_original(_host_path(path), socket.gethostname())
         except OSError as error:
             raise UserError(
@@ -84,7 +84,7 @@ def may_write_here(uri: str) -> bool:
 
 
 def writing_host(uri: str) -> str | None:
-    """The one machine that may write a sqlite file; None if any may (as a copy of one), or it is no file."""
+    """The one machine that may write a sqlite file; None if any may (a copy), or it is not a file."""
     path = sqlite_path(uri)
     return None if path is None else read_original(_host_path(path))
 
@@ -131,14 +131,14 @@ def finish_parent_run(
 
 
 def store_manifest(client: MlflowClient, destination: Destination, sweep: str, run_id: str) -> None:
-    """Store what the sweep lists as a file of its parent run, for who reads the tracker from elsewhere."""
+    """Store what the sweep lists as a file of its parent run, for readers on other machines."""
     path = Root(destination.root).sweep(sweep).manifest
     if path.is_file() and stores_here(client.get_run(run_id).info.artifact_uri):
         client.log_artifact(run_id, str(path))
 
 
 def stores_here(artifact_uri: str) -> bool:
-    """Whether files can be stored at an address from here; not in a folder that this machine has not."""
+    """Whether files can be stored at an address from here; not in a folder that is not on this machine."""
     parsed = urlparse(artifact_uri)
     if parsed.scheme not in ("", "file"):
         return True
@@ -155,7 +155,7 @@ def find_run(client: MlflowClient, experiment_id: str, tag: str, value: str) -> 
 
 
 def sweep_uid(root: Path, sweep: str) -> str:
-    """What tells this root's sweep from one of the same name elsewhere on the same server."""
+    """Distinguishes the sweep from one of the same name in another root on the same server."""
     path = Root(root).uid
     if not path.exists():
         create_file(path, uuid.uuid4().hex)

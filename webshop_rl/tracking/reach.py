@@ -14,13 +14,13 @@ from typing import Any
 from webshop_rl.errors import UserError
 
 _QUESTION = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
-_REMEDY = "start it (webshop-rl ui), mend tracking.uri, or launch with tracking=journal"
+_REMEDY = "start it (webshop-rl ui), correct tracking.uri, or launch with tracking=journal"
 
 
 def check_server(url: str, *, timeout_s: float) -> None:
     """Ask the server one question of MLflow's API.
 
-    Raises: UserError if nothing answers within timeout_s, or what answers is no MLflow that lets us in.
+    Raises: UserError if nothing answers within timeout_s, or it is not MLflow, or it refuses access.
     """
     answer: list[Any] = []
     # A thread, for the time-out of a request does not cover the look-up of its host's name.
@@ -42,7 +42,7 @@ def _ask(url: str, timeout_s: float) -> str | None:
     except urllib.error.HTTPError as error:
         content = error.read(100_000)
         if error.code in (401, 403):
-            return f"it refuses us (HTTP {error.code}): {_line(content)}"
+            return f"it refuses access (HTTP {error.code}): {_line(content)}"
         try:
             # An unknown experiment is an answer of MLflow's too.
             known = json.loads(content)["error_code"] == "RESOURCE_DOES_NOT_EXIST"

@@ -34,7 +34,7 @@ def artifact_location(database: Path, experiment: str) -> str:
 
 
 def has_moved(database: Path) -> bool:
-    """Whether the database lies elsewhere than its addresses say; a file that is no database has not."""
+    """Whether the database lies elsewhere than its addresses say; a file that is not a database has not."""
     try:
         with contextlib.closing(_open(database, "ro")) as connection:
             return bool(_former_homes(connection, database))

@@ -33,11 +33,11 @@ _ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_T
 _PAGE = "#/experiments?workflowType=machine_learning"
 
 
-def server_command(root: Path, *, host: str, port: int, allowed: Sequence[str] = ()) -> list[str]:
+def server_command(root: Path, *, host: str, port: int, allowed: Sequence[str]) -> list[str]:
     """The command line of the server.
 
     Args:
-        root: absolute folder that holds, or will hold, mlflow.db and mlartifacts/.
+        root: absolute folder that contains, or will contain, mlflow.db and mlartifacts/.
         host: interface to listen on.
         port: TCP port.
         allowed: further names under which clients address the server.

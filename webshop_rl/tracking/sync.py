@@ -1,7 +1,7 @@
 """Replay the journals that a tracker has not taken: `python -m webshop_rl.tracking.sync FOLDER...`
 
-A folder is a run, the root, its runs/, or anything that holds runs. It may be done at any time, also
-while the runs go on, and as often as one likes: nothing is stored twice.
+A folder is a run, the root, its runs/, or any folder that contains runs. It may be done at any time,
+also while the runs go on, and any number of times: nothing is stored twice.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Synced:
     status: str
 
 
-def sync_run(run_dir: Path, uri: str | None = None, *, timeout_s: float = 30.0) -> Synced:
+def sync_run(run_dir: Path, uri: str | None, *, timeout_s: float) -> Synced:
     """Replay one run to the tracker it was launched with, or to another.
 
     Args:
-        run_dir: <root>/runs/<signature>, holding a journal.
+        run_dir: <root>/runs/<signature>, which contains a journal.
         uri: of the tracker; None for the one in the journal.
         timeout_s: longest wait for one answer.
     Raises: UserError if the journal is damaged, or the sqlite file is another machine's to write;

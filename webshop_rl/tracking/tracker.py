@@ -246,7 +246,7 @@ def open_tracker(
         tags: what may differ between attempts (host, commit, ...).
         sweep: the sweep's name; its parent run in MLflow is found or created by it.
         rank: of this process; only rank 0 records.
-    Raises: UserError if another process is at work on this run, or the journal is damaged;
+    Raises: UserError if another process is executing this run, or the journal is damaged;
         ValueError if a param differs from an earlier attempt's, or MLflow would refuse a key.
     """
     if rank != 0:
@@ -256,7 +256,7 @@ def open_tracker(
         lock.acquire(wait_s=1.5 * STALE_S)
     except Busy as error:
         raise UserError(
-            f"another process is at work on this run: {error}",
+            f"another process is executing this run: {error}",
             where=str(run_dir),
             remedy="wait for it, or end it; the same command resumes the run",
         ) from error

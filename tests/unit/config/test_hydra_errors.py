@@ -98,10 +98,10 @@ QUICK = options("debug")
         ),
         (
             ["-m", "hardware.slurm.time=abc", "seed=1,2", "sweep.dry_run=true"],
-            "hardware.slurm.time: 'abc' is no time limit (e.g. 04:00:00 or 2-00:00:00)",
+            "hardware.slurm.time: 'abc' is not a time limit (e.g. 04:00:00 or 2-00:00:00)",
         ),
         (["hardware.mem=4G"], "hardware.mem: there is no such key (did you mean hardware.slurm.mem?)"),
-        (["hardware.slurm.mem=lots"], "hardware.slurm.mem: 'lots' is no amount of memory (e.g. 8G)"),
+        (["hardware.slurm.mem=lots"], "hardware.slurm.mem: 'lots' is not an amount of memory (e.g. 8G)"),
         (["debug=quik", "-m", "seed=1,2"], f"debug: there is no quik (there are {QUICK})"),
         (["debug=quik", "--cfg", "job", "--resolve"], f"debug: there is no quik (there are {QUICK})"),
         (["-m", "num_update=1,2"], "num_update: there is no such key (did you mean num_updates?)"),

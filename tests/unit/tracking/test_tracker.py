@@ -132,7 +132,7 @@ def test_a_second_process_is_kept_out_of_a_run_at_work(tmp_path, monkeypatch):
     monkeypatch.setattr("webshop_rl.storage.lock.PATIENCE_ALIVE_S", 0.0)
     with (
         opened(tmp_path),
-        pytest.raises(UserError, match=f"at work on this run: held by process {os.getpid()}"),
+        pytest.raises(UserError, match=f"executing this run: held by process {os.getpid()}"),
     ):
         opened(tmp_path)
     opened(tmp_path).finish()

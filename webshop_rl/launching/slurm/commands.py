@@ -1,4 +1,4 @@
-"""What we ask of Slurm; through squeue, scontrol and scancel alone.
+"""Queries and commands to Slurm, through squeue, scontrol and scancel alone.
 
 sacct is not used: without slurmdbd it does not exist, and what it would add (how a job ended that
 reported nothing) the job's own script writes into the run's folder.

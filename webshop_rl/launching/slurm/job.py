@@ -34,7 +34,7 @@ from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import GOING, State, read_status
 from webshop_rl.tracking.journal import close_journal
 
-# The former attempt's process may still be dying, on a node that Slurm has given up.
+# The former attempt's process may not have ended yet, on a node that Slurm has given up.
 _PATIENCE_S = 3600.0
 _TICK_S = 0.2
 # Exit code of a run that saved itself and is to be started again; EX_TEMPFAIL of sysexits.h.
@@ -79,7 +79,7 @@ class SlurmRun:
         return "finished"
 
     def _note_job(self) -> None:
-        """As the launcher does once it has the ids; it may die before."""
+        """As the launcher does once it has the ids; it may be killed before."""
         for run in self.folders:
             if not job_id_of(run):
                 note_job(run, submitit_adapter.job_id(), submitit_adapter.folder())
@@ -112,7 +112,7 @@ class SlurmRun:
             launcher="",
             restarts=self.restarts,
         )
-        stopped = _work_off(queue)
+        stopped = _work_until_done(queue)
         states = [status.state for f in self.folders if (status := read_status(f))]
         if stopped and any(state not in _ENDED for state in states) and not is_being_ended():
             raise SystemExit(REQUEUE)
@@ -122,7 +122,7 @@ class SlurmRun:
         return "finished"
 
 
-def _work_off(queue: LocalQueue) -> bool:
+def _work_until_done(queue: LocalQueue) -> bool:
     """Work a queue to its end; True if a signal asked it to stop."""
     asked: list[int] = []
 

@@ -182,12 +182,14 @@ def note_job(run: RunFolder, job_id: str, folder: Path) -> None:
 def minutes(limit: str) -> int:
     """A time limit in Slurm's notation (MIN, MM:SS, HH:MM:SS, D-HH, D-HH:MM, D-HH:MM:SS), rounded up.
 
-    Raises: UserError if it is none.
+    Raises: UserError if it is not one.
     """
     found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", limit.strip())
     if found is None:
         raise UserError(
-            f"{limit!r} is no time limit", where="hardware.slurm.time", remedy="e.g. 04:00:00 or 2-00:00:00"
+            f"{limit!r} is not a time limit",
+            where="hardware.slurm.time",
+            remedy="e.g. 04:00:00 or 2-00:00:00",
         )
     days, *rest = found.groups()
     numbers = [int(part) for part in rest if part is not None]

@@ -1,4 +1,4 @@
-"""Runs as Slurm jobs: one array (split where the cluster demands it), and how they go from here."""
+"""Runs as Slurm jobs: one array (split where the cluster demands it), and what becomes of them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import GOING, RunStatus, State, read_status
 
 _RELEASE_EVERY_S = 20.0
-# What the status of a run at work says once its job was killed: nothing new, or that it had to stop.
-_AT_WORK = (State.RUNNING, State.PREEMPTED, State.INTERRUPTED)
+# The status of a run that was executing when its job was killed: still that, or that it had to stop.
+_EXECUTING = (State.RUNNING, State.PREEMPTED, State.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Submission:
     """One array of a submission.
 
     Attributes:
-        groups: its runs, those together that share a job.
-        parallelism: jobs of it at once.
+        jobs: of each job its runs, several if they are packed.
+        parallelism: jobs at once.
         after: index of the array that must end before; None for none.
     """
 
-    groups: tuple[tuple[RunFolder, ...], ...]
+    jobs: tuple[tuple[RunFolder, ...], ...]
     parallelism: int
     after: int | None = None
 
@@ -46,8 +46,8 @@ def split(
     runs: Sequence[RunFolder], hardware: HardwareConfig, *, pack: int, largest: int
 ) -> list[Submission]:
     """Arrays for these runs: as few as the cluster allows, sharing the limit of jobs at once."""
-    groups = [tuple(runs[k : k + pack]) for k in range(0, len(runs), pack)]
-    arrays = [tuple(groups[k : k + largest]) for k in range(0, len(groups), largest)]
+    jobs = [tuple(runs[k : k + pack]) for k in range(0, len(runs), pack)]
+    arrays = [tuple(jobs[k : k + largest]) for k in range(0, len(jobs), largest)]
     limit = hardware.slurm.array_parallelism
     if limit is None:
         return [Submission(array, len(array)) for array in arrays]
@@ -56,14 +56,14 @@ def split(
 
 
 class SlurmQueue:
-    """Runs that were submitted, and what is known of them.
+    """Runs that were submitted, and their jobs.
 
     Args:
         sweep: what they belong to.
         runs: those to submit; their folders are prepared.
         others: runs that an earlier launch submitted; waited for, too.
         code: the frozen code.
-        launcher: name of this launcher, in whose queue the runs are until Slurm has them.
+        launcher: name of this launcher, in whose queue the runs wait until they are submitted.
         watch: Slurm's view of the jobs.
         stop: requests of the user to end.
     """
@@ -107,7 +107,7 @@ class SlurmQueue:
         """Submit one array; its id."""
         hardware = self._sweep.config.hardware
         limit = minutes(hardware.slurm.time)
-        tasks = [SlurmRun(group, hardware.restarts, limit) for group in part.groups]
+        tasks = [SlurmRun(packed, hardware.restarts, limit) for packed in part.jobs]
         noted = set(self._own.values())
         try:
             job_ids = submit(
@@ -121,8 +121,8 @@ class SlurmQueue:
         except UserError:
             cancel(noted)  # refused is refused: no part of the sweep is left in the queue
             raise
-        for group, job_id in zip(part.groups, job_ids, strict=True):
-            for run in group:
+        for packed, job_id in zip(part.jobs, job_ids, strict=True):
+            for run in packed:
                 note_job(run, job_id, self._folder)
                 self._own[run] = job_id
         return job_ids[0].partition("_")[0]
@@ -168,12 +168,12 @@ class SlurmQueue:
         return True
 
     def _starts_again(self, folder: RunFolder) -> bool:
-        """Requeue a job that was killed as a whole while its run was at work.
+        """Requeue a job that was killed as a whole while its run was executing.
 
         Where only the run was killed, the job's script has done so itself.
         """
         submitted, status = submitted_job(folder), read_status(folder)
-        if submitted is None or status is None or status.state not in _AT_WORK:
+        if submitted is None or status is None or status.state not in _EXECUTING:
             return False
         job = self._watch.latest().get(submitted.job_id, submitted=submitted.submitted)
         cause = crash_cause(status, job) if job else ""

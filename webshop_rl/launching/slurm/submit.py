@@ -1,4 +1,4 @@
-"""Hands jobs to sbatch: its options, the script around the run, and a controller that comes and goes."""
+"""Hands jobs to sbatch: its options, the script around the run, and waiting for a controller that is away."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def sbatch_parameters(
         code: the frozen code; the job changes into it, so that it is imported, after a requeue too.
         folder: where submitit keeps its files.
         pack: runs in one job.
-    Raises: UserError if the time limit is none, or several processes and several runs share a job.
+    Raises: UserError if the time limit is not one, or several processes and several runs share a job.
     """
     tasks = hardware.slurm.nodes * hardware.slurm.tasks_per_node
     if pack > 1 and tasks > 1:
@@ -89,8 +89,8 @@ def waiting_for(parameters: dict[str, Any], job_id: str | None) -> dict[str, Any
 def _teardown(python: str, folder: Path) -> list[str]:
     """The end of a job's script: what is asked of Slurm is asked here, for a container may not know it.
 
-    A run that ended as it should has left a result. One that asks for a requeue ends with that code; of
-    another that died, job.py decides what becomes of it. Where Slurm has taken the job away (cancelled,
+    A run that ended as it should has left a result. One that asks for a requeue ends with that code; for
+    one that crashed, job.py decides whether it starts again. Where Slurm has taken the job away (cancelled,
     preempted, requeued), nothing is to be done; the script may outlive it, and then the job that runs is
     another attempt, by its count of restarts. A controller that is away is waited for.
     """
@@ -180,7 +180,7 @@ def answering_controller(stop: StopRequests, problem: str = "") -> Jobs:
 def withdraw(folders: Collection[Path], noted: Collection[str]) -> None:
     """Cancel jobs that were submitted from these folders and that are noted for no run.
 
-    A launcher that dies while it submits leaves such jobs, and so does an answer of sbatch that is lost.
+    A launcher that is killed while it submits leaves such jobs, and so does an answer of sbatch that is lost.
     Raises: UserError if the controller does not answer.
     """
     cancel(set(jobs_of_scripts_in(folders)) - set(noted))

@@ -99,7 +99,7 @@ def test_a_job_that_slurm_does_not_requeue_has_failed(
     queue.tick()
     status = read_status(folder)
     assert status is not None
-    assert (status.state, status.error) == (State.FAILED, "its job ended without a word (Slurm: FAILED)")
+    assert (status.state, status.error) == (State.FAILED, "its job ended without a report (Slurm: FAILED)")
     assert queue.done
 
 

@@ -74,11 +74,11 @@ def _runs(count: int) -> list[RunFolder]:
 
 def test_arrays_are_as_few_as_the_cluster_allows() -> None:
     arrays = split(_runs(7), HARDWARE, pack=1, largest=3)
-    assert [len(a.groups) for a in arrays] == [3, 3, 1]
+    assert [len(a.jobs) for a in arrays] == [3, 3, 1]
     assert [a.parallelism for a in arrays] == [3, 3, 1]
     limited = split(_runs(7), asking(HARDWARE, array_parallelism=4), pack=2, largest=3)
     # 7 runs, two a job: 4 jobs in arrays of 3 and 1, which share the limit of 4.
-    assert [[len(group) for group in a.groups] for a in limited] == [[2, 2, 2], [1]]
+    assert [[len(job) for job in a.jobs] for a in limited] == [[2, 2, 2], [1]]
     assert [(a.parallelism, a.after) for a in limited] == [(2, None), (2, None)]
     # Two jobs at once, three arrays: the third starts when the first has ended.
     narrow = split(_runs(7), asking(HARDWARE, array_parallelism=2), pack=1, largest=3)
