@@ -71,7 +71,7 @@ def test_the_tiny_model_is_counted_as_it_is_built(copying: dict[str, bool]) -> N
         init_seed=0, context_tokens=128, max_page_tokens=32, dtype="float32", gradient_checkpointing=False,
         micro_batch_tokens=1, product_labels="rank",
         lora={"enabled": False, "rank": 1, "alpha": 1.0, "target_modules": "all-linear"},
-        init="normal", **model,
+        init="normal", whole_furniture=False, **model,
     )  # fmt: skip
     counted = model_shape({**model, "max_vocabulary": agent.codec.vocab_size})
     assert counted is not None
