@@ -63,7 +63,8 @@ def _ended(sweep: Sweep) -> str:
 
 
 def _leader(comparison: Comparison) -> list[str]:
-    metric, first = comparison.metric, comparison.results[0]
+    metric = comparison.metric
+    first = comparison.results[0]
     top = first.means[metric]
     reached = f"{interval(top)} ({PERCENT} interval over {top.num} seeds)" if top.num > 1 else _lone(top)
     if len(comparison.results) == 1:

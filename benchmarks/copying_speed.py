@@ -7,7 +7,6 @@ backward. Random weights, one thread, the best of some repeats; times are those 
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -17,14 +16,13 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from hydra import compose, initialize_config_dir
 
+from benchmarks.options import configured, speed_parser
 from webshop_rl.build import Acting, build_agent, build_shop
-from webshop_rl.config import register, validate
-from webshop_rl.config.load import as_typed
+from webshop_rl.cli import command
+from webshop_rl.config import register
 from webshop_rl.config.schema import RunConfig
 from webshop_rl.envs.types import Shop
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 from webshop_rl.models.agent import Agent
 from webshop_rl.rollout.packing import pack
 from webshop_rl.rollout.shared_cache import SharedCache
@@ -32,21 +30,12 @@ from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.batching import batch_shape, micro_batches
 from webshop_rl.training.collection import goals_of, group_specs
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 GROUP_SIZE = 8
 NETWORKS = {
     "plain": (),
     "pointer": ("model.pointer=true",),
     "pointer and smear": ("model.pointer=true", "model.smear=true"),
 }
-
-
-def configured(overrides: Sequence[str]) -> RunConfig:
-    """The configuration with these overrides."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", overrides=["model=tiny", *overrides])
-    validate(cfg)
-    return as_typed(cfg)
 
 
 def agent_of(shop: Shop, overrides: Sequence[str]) -> Agent:
@@ -127,16 +116,10 @@ def measure(name: str, overrides: Sequence[str], num_episodes: int, repeats: int
             print(f"  {kind} {network:18s} {size:9d} parameters {rates}")
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--data-dir", default=os.environ.get("WEBSHOP_DATA_DIR"), help="adds the real WebShop"
-    )
-    parser.add_argument("--episodes", type=int, default=64, help="read together")
-    parser.add_argument("--repeats", type=int, default=3, help="the best counts")
+    parser = speed_parser(__doc__, episodes="read together")
     parser.add_argument("overrides", nargs="*", help="of the configuration, e.g. model.hidden_size=64")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -145,12 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.data_dir:
         data = f"env.data_dir={Path(options.data_dir).resolve()}"
         shops["webshop, 1,000 products"] = ["env=webshop", data, "env.max_steps=6", "view.pages=compact"]
-    try:
-        for name, overrides in shops.items():
-            measure(name, [*overrides, *options.overrides], options.episodes, options.repeats)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    for name, overrides in shops.items():
+        measure(name, [*overrides, *options.overrides], options.episodes, options.repeats)
     return 0
 
 

@@ -9,7 +9,6 @@ the one thread's processor, which on an idle machine are times of the clock.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -20,22 +19,20 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 from transformers import DynamicCache
 
+from benchmarks.options import configured, speed_parser
 from webshop_rl.build import Acting, build_agent, build_shop
-from webshop_rl.config import register, validate
-from webshop_rl.config.load import as_typed
+from webshop_rl.cli import command
+from webshop_rl.config import register
 from webshop_rl.envs.types import Shop
-from webshop_rl.errors import EXIT_BAD_INPUT, UserError
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.sampling import choose
 from webshop_rl.rollout.episode import Episode, EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.collection import goals_of, group_specs
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 GROUP_SIZE = 8
 
 
@@ -132,10 +129,7 @@ def settings(data_dir: str | None, num_episodes: int) -> list[Setting]:
 
 
 def _setting(name: str, overrides: Sequence[str], num_episodes: int) -> Setting:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", overrides=["model=tiny", *overrides])
-    validate(cfg)
-    config = as_typed(cfg)
+    config = configured(overrides)
     shop = build_shop(config.env)
     agent = build_agent(config.model, shop, critic=False, device=torch.device("cpu"))
     goals = goals_of(shop.goals("train"), 0, max(1, num_episodes // GROUP_SIZE), 0)
@@ -174,25 +168,15 @@ def measure(setting: Setting, repeats: int) -> None:
         raise RuntimeError("the two did not play the same episodes")
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--data-dir", default=os.environ.get("WEBSHOP_DATA_DIR"), help="adds the real WebShop"
-    )
-    parser.add_argument("--episodes", type=int, default=64, help="played at once")
-    parser.add_argument("--repeats", type=int, default=3, help="the best counts")
+    parser = speed_parser(__doc__, episodes="played at once")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     register()
-    try:
-        for setting in settings(options.data_dir, options.episodes):
-            measure(setting, options.repeats)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    for setting in settings(options.data_dir, options.episodes):
+        measure(setting, options.repeats)
     return 0
 
 

@@ -322,7 +322,8 @@ def _tidy(folder: Path, best: Checkpoint) -> None:
 
 def _result(parts: RunParts, evaluations: Sequence[Evaluation], best: Checkpoint) -> dict[str, Any]:
     """What result.json contains: the trained policy, first of the evaluations, beside the others."""
-    cfg, progress = parts.cfg, parts.trainer.progress
+    cfg = parts.cfg
+    progress = parts.trainer.progress
     label = f"{cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}"
     played = describe_episodes(parts.shop, "test", evaluations[0].records)
     where = cfg.curriculum.name if cfg.curriculum.stages else cfg.env.name

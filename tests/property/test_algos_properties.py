@@ -290,6 +290,9 @@ def test_the_order_of_trajectories_changes_nothing(algorithm: Algorithm, seed: i
     other = Case(case.batch.select(index), *(x[index] for x in case.sides()))
     output, gradients, advantages = _run(algorithm, case)
     output2, gradients2, advantages2 = _run(algorithm, other)
+    # The clip asks an advantage's sign, which rounding decides where the advantage is 0 but for rounding.
+    assume(not ((advantages != 0) & (advantages.abs() < 1e-12)).any())
+    assume(not ((advantages2 != 0) & (advantages2.abs() < 1e-12)).any())
     _same_output(output, output2)
     assert _close(advantages[index], advantages2)
     for g, g2 in zip(gradients, gradients2, strict=True):

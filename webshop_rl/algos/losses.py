@@ -150,8 +150,13 @@ def objective(settings: AlgoConfig, policy: Tensor, inputs: LossInputs) -> LossO
         inputs: of the micro-batch.
     Raises: ValueError if a term is asked for whose input is missing.
     """
-    logprobs, batch, norm, entropy = inputs.logprobs, inputs.batch, inputs.norm, inputs.entropy
-    mask, decided, decisions = batch.mask, batch.decided, max(norm.num_decisions, 1)
+    logprobs = inputs.logprobs
+    batch = inputs.batch
+    norm = inputs.norm
+    entropy = inputs.entropy
+    mask = batch.mask
+    decided = batch.decided
+    decisions = max(norm.num_decisions, 1)
     weights = token_weights(batch, norm, settings.loss_norm, settings.loss_divisor_tokens)
     loss = policy_loss = (weights * masked(policy, mask)).sum()
     metrics = {
@@ -183,7 +188,8 @@ def ratio_metrics(surrogate: ClippedRatio, inputs: LossInputs) -> dict[str, Tens
     KL(behaviour || policy), by k3 of log behaviour - log policy. All three are means over decisions: a
     forced token has ratio 1 under every policy.
     """
-    batch, decisions = inputs.batch, max(inputs.norm.num_decisions, 1)
+    batch = inputs.batch
+    decisions = max(inputs.norm.num_decisions, 1)
     decided = batch.decided
     x = log_ratio(inputs.logprobs.detach(), batch.behaviour_logprobs, batch.mask)
     return {
@@ -199,7 +205,8 @@ def policy_gradient(settings: AlgoConfig, inputs: LossInputs, clip_eps: float) -
     With one update no ratio is taken: it is 1 but for the noise between sampler and learner, which would
     only scale tokens.
     """
-    logprobs, batch = inputs.logprobs, inputs.batch
+    logprobs = inputs.logprobs
+    batch = inputs.batch
     if settings.one_update:
         return objective(settings, weighted_nll(logprobs, inputs.advantages, batch.mask), inputs)
     surrogate = clipped_surrogate(logprobs, batch.behaviour_logprobs, inputs.advantages, batch.mask, clip_eps)

@@ -73,7 +73,9 @@ def unimportable(error: Exception) -> UserError:
         error: as caught where the module is imported.
     """
     if isinstance(error, SyntaxError):
-        file, line, what = error.filename or "", error.lineno, error.msg
+        file = error.filename or ""
+        line = error.lineno
+        what = error.msg
     else:
         frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is where it is imported
         own = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]

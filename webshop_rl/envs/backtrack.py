@@ -28,10 +28,10 @@ class BacktrackPolicy:
     LOOKS: Final = 5
 
     def reset(self, goal: Goal, seed: int) -> None:
-        wish, price = _split_price(goal.instruction)
-        self._query = " ".join(wish.split()[-self.QUERY_WORDS :])
+        asked, price = _split_price(goal.instruction)
+        self._query = " ".join(asked.split()[-self.QUERY_WORDS :])
         self._instruction = goal.instruction.lower()
-        self._wanted = _named_values(wish.lower())
+        self._wanted = _named_values(asked.lower())
         self._price_limit = price
         self._misses: dict[str, int] = {}  # by product opened: how much of what is asked for it lacks
         self._product = ""
@@ -90,13 +90,13 @@ def _split_price(instruction: str) -> tuple[str, float]:
     return (instruction[: found.start()], float(found[1])) if found else (instruction, math.inf)
 
 
-def _named_values(wish: str) -> tuple[str, ...]:
+def _named_values(asked: str) -> tuple[str, ...]:
     """The option values that an instruction names after the name of their option, e.g. "color: red".
 
     Args:
-        wish: the instruction in lower case, without its price.
+        asked: the instruction in lower case, without its price.
     """
-    named = re.search(r" with [^:,]+: (.*)$", wish)
+    named = re.search(r" with [^:,]+: (.*)$", asked)
     if named is None:
         return ()
     first, *others = named[1].split(", and ")

@@ -59,9 +59,13 @@ class Demonstrator:
 
     def _gives_up(self, goal: Goal, opened: Sequence[str], left: int) -> bool:
         """Whether what was seen must do: too many misses, or too few steps to open and buy another."""
-        wrong = {product for product in opened if not self._answers.is_right(goal, product)}
+        wrong = {product for product in opened if not self._is_right(goal, product)}
         longest = max((len(self._answers.options(goal, product)) for product in wrong), default=0)
         return len(wrong) >= MOST_MISSES or left < 2 + longest + 2
+
+    def _is_right(self, goal: Goal, product: str) -> bool:
+        """Whether nothing better is to be looked for."""
+        return self._answers.worth(goal, product) == 1.0
 
     def _best(self, goal: Goal, products: Sequence[str]) -> str:
         """The best of some products, the first of equals."""
@@ -72,7 +76,7 @@ class Demonstrator:
         # A product that is listed twice is opened where it stands first.
         targets = {answers.product(line): line.target for line in reversed(page.results)}
         seen = [name for name in opened if name in targets]
-        right = [name for name in seen if answers.is_right(goal, name)]
+        right = [name for name in seen if self._is_right(goal, name)]
         if right:
             return f"click[{targets[right[0]]}]"
         if opened and self._gives_up(goal, opened, left):
@@ -94,8 +98,9 @@ class Demonstrator:
         return f"click[{targets[self._best(goal, list(targets))]}]"
 
     def _on_item(self, goal: Goal, page: Page, opened: Sequence[str], left: int) -> str:
-        answers, product = self._answers, opened[-1]
-        if not answers.is_right(goal, product):
+        answers = self._answers
+        product = opened[-1]
+        if not self._is_right(goal, product):
             best = self._gives_up(goal, opened, left) and self._best(goal, opened) == product
             # To buy another takes going back, opening it and buying it, at least.
             if not best and left > 3:

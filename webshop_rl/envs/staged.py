@@ -111,9 +111,6 @@ class _StagedAnswers:
     def worth(self, goal: Goal, product: str) -> float:
         return self._of(goal).worth(self._shop.own(goal), product)
 
-    def is_right(self, goal: Goal, product: str) -> bool:
-        return self._of(goal).is_right(self._shop.own(goal), product)
-
     def options(self, goal: Goal, product: str) -> Sequence[str]:
         return self._of(goal).options(self._shop.own(goal), product)
 

@@ -159,10 +159,6 @@ class Answers(Protocol):
         """How much speaks for buying a product with `options`: 1 where nothing better is to be looked for."""
         ...
 
-    def is_right(self, goal: Goal, product: str) -> bool:
-        """Whether nothing better is to be looked for."""
-        ...
-
     def options(self, goal: Goal, product: str) -> Sequence[str]:
         """The options to choose before a product is bought, as its page calls them, in a fixed order."""
         ...

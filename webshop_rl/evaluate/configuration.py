@@ -79,7 +79,8 @@ def take_request(words: Sequence[str]) -> tuple[Request, list[str]]:
     if split not in (*SPLITS, ALL):
         raise UserError(f"{split!r} is no split", where="split", remedy=f"one of {', '.join((*SPLITS, ALL))}")
     goals = _places(found["goals"]) if "goals" in found else None
-    episodes, temperature = default.episodes if goals is None else None, default.temperature
+    episodes = default.episodes if goals is None else None
+    temperature = default.temperature
     if "episodes" in found:
         whole = found["episodes"] == ALL
         episodes = None if whole else int(_number("episodes", found["episodes"], whole=True))

@@ -145,7 +145,8 @@ class CompactPages:
 
     def instruction(self, text: str) -> str:
         """The instruction. Too long, it loses words in its middle: options and price stand at its end."""
-        limit, words = self.budget.instruction_tokens, text.split()
+        limit = self.budget.instruction_tokens
+        words = text.split()
         kept = len(words)
         while kept and len(self.codec.encode(text)) > limit:
             kept -= 1

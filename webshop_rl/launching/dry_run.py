@@ -33,6 +33,7 @@ from webshop_rl.launching.slurm.commands import max_array_size
 from webshop_rl.launching.slurm.jobs import minutes
 from webshop_rl.launching.slurm.queue import split
 from webshop_rl.launching.sweep import Sweep
+from webshop_rl.launching.views import counted
 from webshop_rl.models.shape import model_shape
 from webshop_rl.storage.folders import RunFolder
 
@@ -71,7 +72,8 @@ def estimate(config: Mapping[str, Any]) -> Estimate:
         unit = shape.vocabulary * shape.hidden + shape.layer_parameters
         learnt = (policy + learnt) / num_processes + 2 * unit * number if num_processes > 1 else learnt
     tokens = int(config["optim"]["micro_batch_tokens"])
-    h, f = shape.hidden, shape.feed_forward
+    h = shape.hidden
+    f = shape.feed_forward
     if model["gradient_checkpointing"]:
         activations = tokens * (shape.layers * h + 16 * h + 3 * f) * number
     else:
@@ -138,15 +140,6 @@ def _request(slurm: SlurmConfig) -> Iterator[str]:
         if value := getattr(slurm, name):
             yield f"{name} {value}"
     yield from (f"--{name}={value}" for name, value in slurm.sbatch.items())
-
-
-def counted(number: int, thing: str, several: str = "") -> str:
-    """`1 run`, `2 runs`.
-
-    Args:
-        several: the plural, where it is not thing and an s.
-    """
-    return f"{number} {thing if number == 1 else several or thing + 's'}"
 
 
 def _local_cost(runs: Sequence[RunFolder], hardware: HardwareConfig, pack: int) -> list[str]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from webshop_rl.cli import invocation
 from webshop_rl.duration import duration
 from webshop_rl.launching.compose import ComposedRun
-from webshop_rl.launching.dry_run import counted, print_plan
+from webshop_rl.launching.dry_run import print_plan
 from webshop_rl.launching.launchers import StopRequests, alive_as_launcher, lost_launcher, planning
 from webshop_rl.launching.local import LOOK_SHARE, LocalQueue, Queue, local_slots
 from webshop_rl.launching.plan import Action, Entry, latest_folder, plan_launch
@@ -27,7 +27,7 @@ from webshop_rl.launching.slurm.jobs import job_id_of
 from webshop_rl.launching.slurm.queue import SlurmQueue
 from webshop_rl.launching.slurm.submit import answering_controller, withdraw
 from webshop_rl.launching.sweep import Listed, Sweep, split_common, write_manifest
-from webshop_rl.launching.views import RunView, SweepTable, compare, view_run
+from webshop_rl.launching.views import RunView, SweepTable, compare, counted, view_run
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import GOING, RunStatus, State
 from webshop_rl.tracking.prepare import check_tracker

@@ -218,7 +218,8 @@ class LocalQueue:
 
     def _conclude(self, ended: _Running) -> None:
         """Write down how a run ended whose process has."""
-        status, code = _status(ended.run), ended.process.returncode
+        status = _status(ended.run)
+        code = ended.process.returncode
         if status.state not in (State.QUEUED, State.RUNNING):
             return
         if status.pid != ended.process.pid and status.state == State.RUNNING:

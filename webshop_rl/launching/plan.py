@@ -92,7 +92,8 @@ def plan(root: Root, signature: str, *, code: str, config: RunConfig, observe: O
     """
     generation = latest_generation(root, signature)
     folder = root.run(run_name(signature, generation))
-    name, status = folder.name, observe(folder)
+    name = folder.name
+    status = observe(folder)
     if status is None:
         return Planned(folder, Action.START)
     if status.state in GOING:
@@ -203,7 +204,8 @@ def check_reference_returns(root: Root, entries: Sequence[Entry], *, code: str) 
     """
     store, seen = ReturnStore(root.vstar), set[str]()
     for entry in entries:
-        composed, planned = entry.composed, entry.planned
+        composed = entry.composed
+        planned = entry.planned
         configuration = acting_signature(composed.fields)
         if not planned.executes or not uses_vstar(composed.fields) or configuration in seen:
             continue

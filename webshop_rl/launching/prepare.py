@@ -36,7 +36,8 @@ def prepare(entry: Entry, *, sweep: str | None, code: str) -> RunStatus:
         sweep: the sweep that executes it; None for a single run.
         code: digest of the code that executes it.
     """
-    composed, folder = entry.composed, entry.folder
+    composed = entry.composed
+    folder = entry.folder
     config = yaml.dump(composed.config, Dumper=_Dumper, sort_keys=False)
     replace_file(folder.config, _HEADER + config, durable=False)
     identity = {

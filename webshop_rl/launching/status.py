@@ -266,7 +266,8 @@ def _others(console: Console, root: Root, shown: Manifest, watch: JobsWatch) -> 
 
 
 def _as_json(view: RunView) -> dict[str, object]:
-    status, progress = view.status, view.progress
+    status = view.status
+    progress = view.progress
     return {
         "run": view.run,
         "overrides": view.label,

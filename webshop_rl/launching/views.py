@@ -72,7 +72,8 @@ class RunView:
 
     def cells(self) -> tuple[str, ...]:
         """State, update, success, elapsed, time left, note."""
-        status, progress = self.status, self.progress
+        status = self.status
+        progress = self.progress
         running = status.state == State.RUNNING
         left = (
             time_left_s(status.elapsed_s, progress.update, status.progress, progress.num_updates)
@@ -97,11 +98,20 @@ def view_run(run: RunFolder, label: str, jobs: Jobs | None, *, with_log: bool = 
     return RunView(run, label, status, read_progress(run), place, line)
 
 
+def counted(number: int, thing: str, several: str = "") -> str:
+    """`1 run`, `2 runs`.
+
+    Args:
+        several: the plural, where it is not thing and an s.
+    """
+    return f"{number} {thing if number == 1 else several or thing + 's'}"
+
+
 def summary(views: Sequence[RunView]) -> str:
     """`4 runs: 2 running, 1 queued, 1 finished`."""
     counts = Counter(view.status.state for view in views)
     parts = ", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state])
-    return f"{len(views)} {'run' if len(views) == 1 else 'runs'}: {parts}"
+    return f"{counted(len(views), 'run')}: {parts}"
 
 
 def render(

@@ -102,7 +102,8 @@ def execute(
         if finished is not None:
             return finished
         run.rank_error.unlink(missing_ok=True)
-        update, worked_s = read_progress(run).update, _worked_s(run, known)
+        update = read_progress(run).update
+        worked_s = _worked_s(run, known)
         status = known.start(update=update, worked_s=worked_s).write(run)
         try:
             reached = float(train(run.path))

@@ -110,7 +110,8 @@ class Episode:
 
         Raises: Unspellable if there is no such reply.
         """
-        labels, turn = self.trajectory.labels, len(self.trajectory.turns)
+        labels = self.trajectory.labels
+        turn = len(self.trajectory.turns)
         if not labels or labels[-1].turn != turn:
             raise Unspellable("the page's grammar has no reply that asks for the teacher's action")
         label, said = labels[-1], len(self._segment.tokens) - self._reply_start
@@ -245,7 +246,8 @@ class Episode:
         self.trajectory.labels.append(label)
 
     def _new_reply(self, view: View) -> Reply:
-        codec, rollout = self._prompter.codec, self._rollout
+        codec = self._prompter.codec
+        rollout = self._rollout
         reply: Reply
         if rollout.decoding == "admissible":
             grammar = _grammar(

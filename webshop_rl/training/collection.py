@@ -39,10 +39,13 @@ def goals_at(goals: Sequence[Goal], places: range, seed: int, *, by: str = "goal
     for goal in goals:
         members.setdefault(goal.asin if by == "product" else goal.id, []).append(goal)
     units = list(members.values())
+    orders: dict[int, np.ndarray] = {}  # of each pass that the places touch: mostly one
     chosen = []
     for place in places:
         passes, index = divmod(place, len(units))
-        number = int(np.random.default_rng([seed, passes]).permutation(len(units))[index])
+        if passes not in orders:
+            orders[passes] = np.random.default_rng([seed, passes]).permutation(len(units))
+        number = int(orders[passes][index])
         own = units[number]
         # Its goals in turn, in a new order each time that all had theirs.
         rounds, turn = divmod(passes, len(own))

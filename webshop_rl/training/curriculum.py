@@ -98,7 +98,8 @@ class Curriculum:
             outcomes: success of the collection's episodes by name of their stage.
         Returns: what happened, in words; None if training stays at its stage.
         """
-        state, config = self.state, self._config
+        state = self.state
+        config = self._config
         for stage in plan:
             state.drawn[stage] += 1
         state.collections += 1
@@ -151,7 +152,8 @@ class Curriculum:
         return f"training at {self.at}; validation success: {', '.join(parts)}"
 
     def _move(self, by: int, why: str) -> str:
-        left, state = self.at, self.state
+        left = self.at
+        state = self.state
         state.stage += by
         state.reached = max(state.reached, state.stage)
         state.collections = 0

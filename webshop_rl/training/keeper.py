@@ -80,7 +80,8 @@ class CheckpointKeeper:
             self._ranks.agree(None)  # nobody looks for a checkpoint before it is there
         self._tracker.metrics(progress.update, timings)
         # The one before stays while the run goes on, should the disk lose the newest.
-        self._previous, self.saved = self.saved, progress.update
+        self._previous = self.saved
+        self.saved = progress.update
         self.sweep(progress.best_update)
 
     def sweep(self, best_update: int) -> None:

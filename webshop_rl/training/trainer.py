@@ -164,18 +164,22 @@ class Trainer:
 
     def _due(self, every: int) -> bool:
         """Whether a boundary of `every` updates was reached or passed since the last collection."""
-        update, step = self.progress.update, self._learner.updates_per_collection
+        update = self.progress.update
+        step = self._learner.updates_per_collection
         return update >= self._num_updates or update // every > (update - step) // every
 
     def _save_due(self) -> bool:
         """Whether one more collection would leave more than checkpoint.every updates to a kill."""
-        update, every = self.progress.update, self._config.checkpoint.every
+        update = self.progress.update
+        every = self._config.checkpoint.every
         unsaved = update + self._learner.updates_per_collection - self._keeper.saved
         return update >= self._num_updates or unsaved > every
 
     def _iterate(self) -> None:
         """One collection and its updates."""
-        began, config, update = time.monotonic(), self._config, self.progress.update
+        began = time.monotonic()
+        config = self._config
+        update = self.progress.update
         iteration = update // self._learner.updates_per_collection
         goals, plan = self._goals_of(iteration)
         specs = group_specs(goals, config.algo.group_size, iteration, config.seed)
@@ -212,7 +216,8 @@ class Trainer:
 
     def _goals_of(self, iteration: int) -> tuple[list[Goal], list[int]]:
         """A collection's goals, and with a curriculum the stage of each."""
-        config, curriculum = self._config, self._curriculum
+        config = self._config
+        curriculum = self._curriculum
         number = config.algo.goals_per_update
         if curriculum is None:
             return goals_of(self._train_goals, iteration, number, config.seed, by=config.goals_by), []
@@ -238,7 +243,9 @@ class Trainer:
         return curriculum.metrics()
 
     def _collect(self, specs: list[EpisodeSpec], iteration: int) -> list[Trajectory]:
-        share, rollout, guided = self._ranks.share(specs), self._config.rollout, self._guided
+        share = self._ranks.share(specs)
+        rollout = self._config.rollout
+        guided = self._guided
         if guided is None:
             prompter = renamed_prompter(
                 self._collector.prompter, rollout.rename, iteration, self._config.seed
@@ -255,7 +262,8 @@ class Trainer:
         )
 
     def _vstar_of(self, goals: list[Goal]) -> dict[str, float]:
-        vstar, number = self._vstar, self._num_vstar_samples()
+        vstar = self._vstar
+        number = self._num_vstar_samples()
         assert vstar is not None
         before = vstar.num_played
         # Rank 0 alone samples; the store has room for one writer a goal.
@@ -320,7 +328,8 @@ class Trainer:
 
     def _evaluate(self) -> None:
         """Validate; remember the best: success, then score, then return, the earliest of equals."""
-        config, update = self._config.evaluation, self.progress.update
+        config = self._config.evaluation
+        update = self.progress.update
         curriculum = self._curriculum
         goals = [g for g in self._val_goals if curriculum is None or g.stage in curriculum.reached]
         specs = evaluation_specs(goals, config.val_episodes, config.seed)

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
-from tests.support.paths import CONF
+from tests.support.algorithms import algo_settings
 from webshop_rl.algos.algorithm import ActionBatch, LossInputs, Norm
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
@@ -21,18 +20,12 @@ D = torch.double
 NORM = Norm(num_trajectories=4, num_tokens=8, num_decisions=8, num_turns=4)
 
 
-def _values(name: str, **change: Any) -> dict[str, Any]:
-    values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "algo" / f"{name}.yaml"))
-    del values["defaults"]
-    return {**values, **change}
-
-
 def _sft(**change: Any) -> ApoSft:
-    return ApoSft(**_values("apo_sft", kl_coef=0.0, **change))
+    return ApoSft(**algo_settings("apo_sft", kl_coef=0.0, **change))
 
 
 def _pg(**change: Any) -> ApoPg:
-    return ApoPg(**_values("apo_pg", **change))
+    return ApoPg(**algo_settings("apo_pg", **change))
 
 
 def _batch(

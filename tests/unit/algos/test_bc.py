@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
-from tests.support.paths import CONF
+from tests.support.algorithms import algo_settings
 from tests.support.shop5_parts import build
 from webshop_rl.algos.algorithm import ActionBatch, LossInputs
 from webshop_rl.algos.bc.config import BcConfig
@@ -24,9 +23,7 @@ D = torch.double
 
 
 def _bc(**change: Any) -> Bc:
-    values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "algo" / "bc.yaml"))
-    del values["defaults"]
-    return Bc(**{**values, **change})
+    return Bc(**algo_settings("bc", **change))
 
 
 def _batch() -> ActionBatch:

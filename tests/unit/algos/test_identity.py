@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
-from tests.support.paths import CONF
+from tests.support.algorithms import algo_settings
 from webshop_rl.algos.algorithm import ActionBatch, LossInputs
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
@@ -29,9 +28,7 @@ BUILD = {"apo_sft": ApoSft, "apo_pg": ApoPg, "ppo": Ppo, "grpo": Grpo, "rloo": R
 
 
 def _algorithm(name: str, **change: Any) -> Any:
-    values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "algo" / f"{name}.yaml"))
-    del values["defaults"]
-    return BUILD[name](**{**values, "group_size": 16, **change})
+    return BUILD[name](**algo_settings(name, **{"group_size": 16, **change}))
 
 
 def _roll(logits: Tensor, goals: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

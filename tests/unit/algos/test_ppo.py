@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
-from tests.support.paths import CONF
+from tests.support.algorithms import algo_settings
 from webshop_rl.algos.algorithm import ActionBatch, LossInputs, Norm
 from webshop_rl.algos.ppo.loss import Ppo
 
@@ -32,10 +31,8 @@ BATCH = ActionBatch(
 
 
 def _ppo(**change: Any) -> Ppo:
-    values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "algo" / "ppo.yaml"))
-    del values["defaults"]
     plain = {"adv_norm": "none", "adv_clip": None, "gae_lambda": 0.5}
-    return Ppo(**{**values, **plain, **change})
+    return Ppo(**algo_settings("ppo", **{**plain, **change}))
 
 
 def test_turn_level_by_hand() -> None:

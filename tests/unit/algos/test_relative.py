@@ -7,21 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
-from tests.support.paths import CONF
+from tests.support.algorithms import algo_settings
 from webshop_rl.algos.algorithm import ActionBatch, LossInputs, Norm
 from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.rloo.loss import Rloo
 
 D = torch.double
 NORM = Norm(num_trajectories=6, num_tokens=12, num_decisions=12, num_turns=6)
-
-
-def _values(name: str, **change: Any) -> dict[str, Any]:
-    values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "algo" / f"{name}.yaml"))
-    del values["defaults"]
-    return {**values, **change}
 
 
 def _batch(**change: Any) -> ActionBatch:
@@ -43,12 +36,12 @@ def _batch(**change: Any) -> ActionBatch:
     ("algorithm", "wanted"),
     [
         # mean .5; squares 1 + .25 + .25 = 1.5 over 3: std .707107: 1 / .707107, -.5 / .707107 (std_eps ~ 0)
-        (Grpo(**_values("grpo", std_eps=1e-12)), [1.414214, -0.707107, -0.707107, 0.0, 0.0, 0.0]),
+        (Grpo(**algo_settings("grpo", std_eps=1e-12)), [1.414214, -0.707107, -0.707107, 0.0, 0.0, 0.0]),
         # std_eps .292893 makes the divisor 1
-        (Grpo(**_values("grpo", std_eps=1 - math.sqrt(0.5))), [1.0, -0.5, -0.5, 0.0, 0.0, 0.0]),
-        (Grpo(**_values("grpo", scale="none")), [1.0, -0.5, -0.5, 0.0, 0.0, 0.0]),
+        (Grpo(**algo_settings("grpo", std_eps=1 - math.sqrt(0.5))), [1.0, -0.5, -0.5, 0.0, 0.0, 0.0]),
+        (Grpo(**algo_settings("grpo", scale="none")), [1.0, -0.5, -0.5, 0.0, 0.0, 0.0]),
         # means of the other two: 0, .75, .75
-        (Rloo(**_values("rloo")), [1.5, -0.75, -0.75, 0.0, 0.0, 0.0]),
+        (Rloo(**algo_settings("rloo")), [1.5, -0.75, -0.75, 0.0, 0.0, 0.0]),
     ],
 )
 def test_advantages_by_hand(algorithm: Grpo | Rloo, wanted: list[float]) -> None:
@@ -61,7 +54,9 @@ def test_advantages_by_hand(algorithm: Grpo | Rloo, wanted: list[float]) -> None
     assert found.metrics["group_return_std"] == pytest.approx(0.353553, abs=1e-6)
 
 
-@pytest.mark.parametrize("algorithm", [Grpo(**_values("grpo", scale="none")), Rloo(**_values("rloo"))])
+@pytest.mark.parametrize(
+    "algorithm", [Grpo(**algo_settings("grpo", scale="none")), Rloo(**algo_settings("rloo"))]
+)
 def test_loss_and_gradient_by_hand(algorithm: Grpo | Rloo) -> None:
     batch, factor = _batch(), 1.5 if isinstance(algorithm, Rloo) else 1.0
     logprobs = torch.full((6, 2), -1.0, dtype=D)
@@ -76,7 +71,7 @@ def test_loss_and_gradient_by_hand(algorithm: Grpo | Rloo) -> None:
 
 
 def test_more_updates_than_one_clip_the_ratio() -> None:
-    algorithm, batch = Grpo(**_values("grpo", scale="none", num_epochs=2)), _batch()
+    algorithm, batch = Grpo(**algo_settings("grpo", scale="none", num_epochs=2)), _batch()
     logprobs = torch.full((6, 2), -1.0 + math.log(1.5), dtype=D)
     output = algorithm.loss(LossInputs(logprobs, batch, algorithm.advantages(batch).tokens, NORM))
     # ratio 1.5: min(1.5, 1.2) x 1 for the success, 1.5 x -.5 for each failure; two tokens each, over 6
@@ -88,7 +83,9 @@ def test_more_updates_than_one_clip_the_ratio() -> None:
 def test_k1_takes_the_log_ratio_from_the_advantage_undivided(name: str) -> None:
     ratio = torch.tensor([0.1, 0.0, 0.0, 0.2, 0.0, 0.0], dtype=D)
     settings = {"kl_coef": 2.0, "kl_estimator": "k1"}
-    algorithm = Grpo(**_values(name, **settings)) if name == "grpo" else Rloo(**_values(name, **settings))
+    algorithm = (
+        Grpo(**algo_settings(name, **settings)) if name == "grpo" else Rloo(**algo_settings(name, **settings))
+    )
     assert algorithm.needs_reference
     plain = algorithm.advantages(_batch(ref_logprobs=torch.full((6, 2), -1.0, dtype=D))).tokens
     batch = _batch(ref_logprobs=-1.0 - ratio[:, None].expand(6, 2))
@@ -101,7 +98,7 @@ def test_k1_takes_the_log_ratio_from_the_advantage_undivided(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["grpo", "rloo"])
 def test_under_k1_nothing_to_compare_and_no_ratio_is_exactly_0(name: str) -> None:
-    settings = _values(name, kl_coef=0.1, kl_estimator="k1")
+    settings = algo_settings(name, kl_coef=0.1, kl_estimator="k1")
     algorithm = Grpo(**settings) if name == "grpo" else Rloo(**settings)
     same = torch.full((6, 1), 0.3, dtype=D)
     found = algorithm.advantages(_batch(rewards=same, ref_logprobs=torch.full((6, 2), -1.0, dtype=D)))

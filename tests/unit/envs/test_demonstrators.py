@@ -69,7 +69,7 @@ def test_goals_outside_the_training_split_are_refused(shop: WebShop, split: str)
     with pytest.raises(ValueError, match="not a training goal"):
         demonstrator.act(goal, [shop.session().reset_to(goal, seed=0)], [])
     product = goal.asin.lower()
-    for ask in (answers.worth, answers.is_right, answers.options):
+    for ask in (answers.worth, answers.options):
         with pytest.raises(ValueError, match="not a training goal"):
             ask(goal, product)
     with pytest.raises(ValueError, match="not a training goal"):
@@ -99,7 +99,7 @@ def test_what_the_page_lacks_decides_where_the_target_is_not_known_by_sight(shop
     answers, fits, lacks = shop.answers(), 0, 0
     for goal in shop.goals("train")[::25]:
         wanted = {value for _, value in goal.options}
-        assert answers.is_right(goal, goal.asin.lower())
+        assert answers.worth(goal, goal.asin.lower()) == 1.0
         for product in shop.products:
             if product.asin == goal.asin:
                 continue
@@ -107,10 +107,9 @@ def test_what_the_page_lacks_decides_where_the_target_is_not_known_by_sight(shop
             offered = wanted <= set().union(*values) and all(group & wanted for group in values)
             affordable = min(product.pricing) <= goal.price_upper
             if offered and affordable:
-                assert answers.is_right(goal, product.asin.lower())
+                assert answers.worth(goal, product.asin.lower()) == 1.0
                 fits += 1
             elif answers.worth(goal, product.asin.lower()) < 1:
-                assert not answers.is_right(goal, product.asin.lower())
                 lacks += 1
     assert fits > 5
     assert lacks > 1000
@@ -150,9 +149,6 @@ class _Ten(Answers):
 
     def worth(self, goal: Goal, product: str) -> float:
         return self._worths.get(product, 0.1)
-
-    def is_right(self, goal: Goal, product: str) -> bool:
-        return self.worth(goal, product) == 1.0
 
     def options(self, goal: Goal, product: str) -> tuple[str, ...]:
         return ("8", "navy")

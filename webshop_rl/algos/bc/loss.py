@@ -46,7 +46,8 @@ def accuracies(inputs: LossInputs) -> dict[str, Tensor]:
     Means over the replies of the whole optimiser batch that leave a choice; a kind without any is left out.
     Raises: ValueError if kinds or greedy choices are missing.
     """
-    batch, counts = inputs.batch, inputs.norm.replies_of_kind
+    batch = inputs.batch
+    counts = inputs.norm.replies_of_kind
     if batch.kind is None or inputs.greedy is None:
         raise ValueError("accuracies need the kinds of replies and the policy's greedy choices")
     decided = batch.per_turn(batch.decided.long()) > 0

@@ -82,7 +82,10 @@ class Ppo(PpoConfig, Algorithm):
 
         Raises: ValueError if the critic's values, now or at collection, or their targets are missing.
         """
-        batch, norm, values, value_targets = inputs.batch, inputs.norm, inputs.values, inputs.value_targets
+        batch = inputs.batch
+        norm = inputs.norm
+        values = inputs.values
+        value_targets = inputs.value_targets
         if values is None or value_targets is None or batch.values is None:
             raise ValueError(
                 f"{self.name} needs the critic's values, now and at collection, and their targets"

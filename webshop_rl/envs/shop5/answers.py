@@ -28,9 +28,6 @@ class Shop5Answers:
     def worth(self, goal: Goal, product: str) -> float:
         return float(product == self._target(goal))
 
-    def is_right(self, goal: Goal, product: str) -> bool:
-        return product == self._target(goal)
-
     def options(self, goal: Goal, product: str) -> Sequence[str]:
         return ()
 

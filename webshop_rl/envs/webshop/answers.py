@@ -70,19 +70,15 @@ class WebshopAnswers:
         return False
 
     def worth(self, goal: Goal, product: str) -> float:
-        """1 for a product that nothing speaks against; less, the more its page lacks of what is wanted."""
+        """1 for the target, for what scores as much, and for what lacks nothing that its page could show.
+
+        Less for others, the more they lack. A product that fits by all that its page shows is bought though
+        it may not be the target: who cannot know better has nothing to gain by looking on.
+        """
         known = self._known(goal)
         if product == known.asin.lower() or self._score(known.id, product) == 1.0:
             return 1.0
         return 1 / (1 + self._lacks(known, self._shop.product(product.upper())))
-
-    def is_right(self, goal: Goal, product: str) -> bool:
-        """Whether its page lacks nothing that is wanted, or the shop gives it a full score all the same.
-
-        A product that fits by all that its page shows is bought though it may not be the target: who cannot
-        know better has nothing to gain by looking on.
-        """
-        return self.worth(goal, product) == 1.0
 
     def _lacks(self, goal: WebshopGoal, product: Product) -> int:
         """Wanted values it does not offer, its options without a wanted value, and a price over the limit."""

@@ -87,7 +87,8 @@ class SlurmRun:
     def _lead(self, run: RunFolder) -> None:
         log_to(run.log)
         submitit_adapter.silence()
-        began, before = time.monotonic(), read_progress(run).update
+        began = time.monotonic()
+        before = read_progress(run).update
         with logged(run, screen=False):
             execute(
                 run,

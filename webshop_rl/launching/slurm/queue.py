@@ -92,7 +92,8 @@ class SlurmQueue:
         self._next_look = 0.0
         self._own: dict[RunFolder, str] = {}
         if runs:
-            hardware, pack = sweep.config.hardware, sweep.config.sweep.pack
+            hardware = sweep.config.hardware
+            pack = sweep.config.sweep.pack
             parameters = sbatch_parameters(
                 hardware, name=sweep.name, code=code, folder=self._folder, pack=pack
             )

@@ -1,0 +1,40 @@
+"""What the benchmarks of the tiny model have in common: their options, and configurations by overrides."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from hydra import compose, initialize_config_dir
+
+from webshop_rl.config import validate
+from webshop_rl.config.hydra_adapter import CONF
+from webshop_rl.config.load import as_typed
+from webshop_rl.config.schema import RunConfig
+
+
+def speed_parser(description: str | None, *, episodes: str) -> argparse.ArgumentParser:
+    """A parser with --data-dir, --episodes and --repeats.
+
+    Args:
+        description: of the command.
+        episodes: what --episodes says of them.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data-dir", default=os.environ.get("WEBSHOP_DATA_DIR"), help="adds the real WebShop"
+    )
+    parser.add_argument("--episodes", type=int, default=64, help=episodes)
+    parser.add_argument("--repeats", type=int, default=3, help="the best counts")
+    return parser
+
+
+def configured(overrides: Sequence[str]) -> RunConfig:
+    """The configuration of the tiny model with these overrides, checked; `register` comes first."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=["model=tiny", *overrides])
+    validate(cfg)
+    return as_typed(cfg)
