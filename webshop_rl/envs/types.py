@@ -72,6 +72,8 @@ class Page:
         title, price: of the product that an item page shows, as printed.
         option_groups: name of an option to those of `options` that choose its value, in order.
         chosen: name of an option to the value that a purchase now would take.
+        asins: of the products that it lists, or of the one that it is about; at the end, of what was
+            bought. For records: no policy reads it.
     """
 
     text: str
@@ -87,6 +89,7 @@ class Page:
     price: str = ""
     option_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     chosen: Mapping[str, str] = field(default_factory=dict)
+    asins: tuple[str, ...] = ()
 
 
 def kind_of(action: str, page: Page) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from webshop_rl.distributed.ranks import Ranks
-from webshop_rl.envs.scripted import POLICIES, run_episode
-from webshop_rl.envs.types import Shop
+from webshop_rl.envs.scripted import POLICIES, EpisodeRecord, run_episode
+from webshop_rl.envs.types import EndReason, Shop, kind_of
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory, Turn
@@ -56,9 +56,32 @@ def scripted_policies(shop: Shop) -> list[Policy]:
 
 
 def _scripted_episode(name: str, shop: Shop, spec: EpisodeSpec) -> Trajectory:
-    record = run_episode(shop.session(), POLICIES[name](), spec.goal, spec.seed)
+    return scripted_trajectory(spec, run_episode(shop.session(), POLICIES[name](), spec.goal, spec.seed))
+
+
+def scripted_trajectory(spec: EpisodeSpec, record: EpisodeRecord) -> Trajectory:
+    """What a scripted policy did, as a trajectory without tokens."""
     turns = [
-        Turn(page.text, action, action, step.reward, step.applied, dict(step.parts))
+        Turn(
+            page=page.text,
+            reply=action,
+            action=action,
+            reward=step.reward,
+            valid=step.applied,
+            parts=dict(step.parts),
+            kind=kind_of(action, page),
+            page_kind=page.kind,
+            asins=page.asins,
+            chosen=dict(page.chosen),
+        )
         for page, action, step in zip(record.pages, record.actions, record.steps, strict=False)
     ]
-    return Trajectory(spec.goal, spec.sample, spec.seed, turns=turns, score=record.score, end=record.end)
+    return Trajectory(
+        spec.goal,
+        spec.sample,
+        spec.seed,
+        turns=turns,
+        score=record.score,
+        end=record.end,
+        bought=next(iter(record.pages[-1].asins), "") if record.end is EndReason.BOUGHT else "",
+    )

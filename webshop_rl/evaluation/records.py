@@ -100,6 +100,7 @@ def episode_record(trajectory: Trajectory) -> dict[str, Any]:
         "success": trajectory.success,
         "return": trajectory.episode_return,
         "end": str(trajectory.end),
+        "bought": trajectory.bought,
         "turns": [
             {
                 "page": turn.page,
@@ -108,6 +109,10 @@ def episode_record(trajectory: Trajectory) -> dict[str, Any]:
                 "reward": turn.reward,
                 "valid": turn.valid,
                 "parts": turn.parts,
+                "kind": turn.kind,
+                "page_kind": turn.page_kind,
+                "asins": list(turn.asins),
+                "chosen": turn.chosen,
             }
             for turn in trajectory.turns
         ],

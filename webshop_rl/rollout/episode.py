@@ -148,6 +148,9 @@ class Episode:
                 valid=bool(action) and step.applied,
                 parts=dict(step.parts),
                 kind=kind_of(action, self._view.page),
+                page_kind=self._view.page.kind,
+                asins=self._view.page.asins,
+                chosen=dict(self._view.page.chosen),
             )
         )
         self._past.append(self._prompter.past_line(self._view, action))
@@ -161,6 +164,7 @@ class Episode:
     def _end(self, step: Step) -> None:
         self.finished = True
         self.trajectory.end = EndReason.BOUGHT if step.terminated else EndReason.MAX_STEPS
+        self.trajectory.bought = next(iter(step.page.asins), "") if step.terminated else ""
         if step.truncated:
             self._keep_page(step.page)
 

@@ -77,6 +77,7 @@ class Turn:
         parts: parts of the reward.
         kind: what kind of decision the policy's reply was (envs.types.KINDS); of a labelled trajectory, the
             demonstrator's.
+        page_kind, asins, chosen: kind, products and chosen options of the page, as envs.types.Page has them.
     """
 
     page: str
@@ -86,6 +87,9 @@ class Turn:
     valid: bool
     parts: dict[str, float] = field(default_factory=dict)
     kind: str = "other"
+    page_kind: str = ""
+    asins: tuple[str, ...] = ()
+    chosen: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ class Trajectory:
         seed: seed of the session (shuffles) and of the token sampling.
         score: WebShop's final reward in [0, 1]; 0 if nothing was bought.
         end: why the episode ended.
+        bought: ASIN of what was bought, "" if nothing was.
         num_replies_cut: replies that hit the token limit without an end-of-reply token.
         labels: of a demonstrator, if one looked on: one for each page whose reply could be spelled.
         num_unspellable: pages for which no reply asks for the demonstrator's action.
@@ -132,6 +137,7 @@ class Trajectory:
     turns: list[Turn] = field(default_factory=list)
     score: float = 0.0
     end: EndReason = EndReason.MAX_STEPS
+    bought: str = ""
     num_replies_cut: int = 0
     labels: list[Label] = field(default_factory=list)
     num_unspellable: int = 0

@@ -101,6 +101,6 @@ def test_records_are_lines_of_json_and_come_back_the_same(tmp_path: Path) -> Non
     assert (line["goal"], line["end"], line["success"], line["return"]) == ("g1", "max_steps", False, 0.5)
     assert line["turns"][0] == {
         "page": "page", "reply": "click[1]", "action": "click[1]", "reward": 0.5, "valid": True,
-        "parts": {"buy": 0.5},
+        "parts": {"buy": 0.5}, "kind": "other", "page_kind": "", "asins": [], "chosen": {},
     }  # fmt: skip
     assert [p.name for p in path.parent.iterdir()] == [path.name]

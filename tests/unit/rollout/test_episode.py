@@ -111,6 +111,15 @@ def test_buying_ends_the_episode_and_nothing_is_asked_any_more() -> None:
     assert episode.trajectory.segments[-1].action[-1]  # no page after the end
 
 
+def test_a_turn_says_which_products_were_on_its_page_and_the_episode_what_was_bought() -> None:
+    trajectory = act(build(), ["search[red]", "click[1]", "click[buy now]"]).trajectory
+    seen = [(turn.page_kind, turn.asins, turn.kind) for turn in trajectory.turns]
+    red_shoes = trajectory.goal.asin
+    assert seen == [("search", (), "query"), ("results", (red_shoes,), "open"), ("item", (red_shoes,), "buy")]
+    assert trajectory.bought == red_shoes
+    assert act(build("env.max_steps=2"), ["search[red]", "click[1]"]).trajectory.bought == ""
+
+
 def test_dropping_old_turns_starts_a_segment_with_its_own_prompt() -> None:
     parts = build("rollout.context_overflow=drop_oldest")
     parts.agent.context_tokens = 38  # page 0 is 13 tokens, reply 0 is 5, page 1 is 13, a reply at most 11

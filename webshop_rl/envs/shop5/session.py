@@ -132,6 +132,7 @@ class Shop5Session:
         text = f"Instruction: [SEP] {self.goal.instruction} [SEP] {body}"
         results = self._results if kind == "results" else ()
         item = self._item if kind == "item" else None
+        about = () if self._item is None else (self._item,)
         return Page(
             text,
             body,
@@ -145,6 +146,7 @@ class Shop5Session:
             ),
             title=item.name if item else "",
             price=f"${item.price}" if item else "",
+            asins=tuple(product.asin for product in results or about),
         )
 
 

@@ -32,7 +32,7 @@ class View:
         nodes: its visible texts.
         clickables: target to option name (None for buttons and products), in the original's order.
         products: the clickables that open a product, in order.
-        shown: the products on a page of results; the product of an item page.
+        shown: the products on a page of results; the one that any other page is about.
         chosen: option name to the value that a purchase now would take.
     """
 
@@ -157,12 +157,12 @@ class Browser:
 
     def _sub_page(self, name: str) -> View:
         nodes = pages.sub_page(self._instruction, self._shown_product(), name)
-        return View("sub", nodes, _buttons(nodes))
+        return View("sub", nodes, _buttons(nodes), shown=(self._shown_product(),))
 
     def _end_page(self) -> View:
         product, options = self._shown_product(), dict(self._options)
         score = self._purchase(product, options)
-        return View("end", pages.end_page(product.asin, options, score))
+        return View("end", pages.end_page(product.asin, options, score), shown=(product,))
 
     def _shown_product(self) -> Product:
         if self._product is None:

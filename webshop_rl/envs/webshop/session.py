@@ -151,6 +151,7 @@ def _page(view: View, mode: str) -> Page:
         price=item.price_tag if item else "",
         option_groups=_option_groups(view, clickables),
         chosen=view.chosen,
+        asins=tuple(product.asin for product in view.shown),
     )
 
 

@@ -1,0 +1,104 @@
+"""Recorded episodes of a run's test, read from its folder or the tracker."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webshop_rl.storage.folders import Root, RunFolder
+
+from .tracker import read_artifact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from .load import Run
+
+Record = Mapping[str, Any]
+
+_CLICK = re.compile(r"click\[(.*)\]", re.DOTALL)
+_ASIN = re.compile(r"[0-9a-z]{10}")
+_NO_OPTION = (
+    "buy now",
+    "back to search",
+    "< prev",
+    "next >",
+    "description",
+    "features",
+    "reviews",
+    "attributes",
+)
+
+
+def load_episodes(
+    client: MlflowClient, run: Run, evaluation: str, *, root: Path | None = None
+) -> list[Record]:
+    """The episodes of one evaluation in the order in which they were played; none if neither place has them.
+
+    Args:
+        evaluation: "test", "untrained", "baseline/rule", ...
+        root: folder whose runs/ may hold the run, and then holds its episodes; else the tracker is asked.
+    """
+    path = RunFolder(Path()).episodes(evaluation)
+    own = None if root is None else Root(root).run(run.folder_name).episodes(evaluation)
+    if own is not None and own.is_file():
+        text: str | None = own.read_text(encoding="utf-8")
+    else:
+        text = read_artifact(client, run.record, path.as_posix())
+    try:
+        return [completed(json.loads(line)) for line in (text or "").splitlines()]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def completed(record: Record) -> Record:
+    """A record with what older ones lack: `bought`; and of a turn `kind`, `page_kind`, `asins`, `chosen`.
+
+    It is read off pages and actions, as far as they show it: of the products that a page lists only the
+    right one is found.
+    """
+    if "bought" in record:
+        return record
+    turns = list(_completed_turns(record))
+    last = turns[-1]["asins"] if turns and record["end"] == "bought" else ()
+    return {**record, "turns": turns, "bought": last[0] if last else ""}
+
+
+def _completed_turns(record: Record) -> Iterator[Record]:
+    asin = record["asin"]
+    opened, before, listed = "", "", False
+    chosen: dict[str, str] = {}
+    for turn in record["turns"]:
+        found = _CLICK.fullmatch(turn["action"])
+        target = found[1] if found else ""
+        kind = "query" if turn["action"].startswith("search[") else "other"
+        if "buy now" in turn["page"].lower() or before == "option":
+            page_kind, asins = "item", [opened]
+        else:
+            page_kind = "results" if before in ("query", "back") else "search"
+            asins = [asin] if listed or names(asin, turn["page"]) else []
+        if target == "buy now":
+            kind = "buy"
+        elif target in ("< prev", "back to search"):
+            kind = "back"
+        elif page_kind == "item" and target and target not in _NO_OPTION:
+            kind = "option"
+        elif _ASIN.fullmatch(target) or target.isdigit():
+            kind = "open"
+            right = target == asin.lower() or {"click", "shaping_open"} & turn["parts"].keys()
+            opened = asin if right else target.upper()
+        extra = {"kind": kind, "page_kind": page_kind, "asins": asins, "chosen": dict(chosen)}
+        yield {**turn, **extra}
+        chosen = (
+            chosen | {target: target} if kind == "option" else {} if kind in ("back", "query") else chosen
+        )
+        listed = bool({"search", "shaping_search"} & turn["parts"].keys())
+        before = kind
+
+
+def names(value: str, text: str) -> bool:
+    """Whether a text has a value as a word, or words, of its own."""
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.IGNORECASE) is not None
