@@ -85,13 +85,13 @@ MUTANTS = [
         ),
         (
             "the same goals in every update",
-            "goals_of(self._train_goals, iteration, number",
-            "goals_of(self._train_goals, 0, number",
+            "first = iteration * config.algo.goals_per_update",
+            "first = 0 * config.algo.goals_per_update",
         ),
         (
             "the same episodes in every update",
-            "group_specs(goals, config.algo.group_size, iteration,",
-            "group_specs(goals, config.algo.group_size, 0,",
+            "goals, config.algo.group_size, iteration, config.seed",
+            "goals, config.algo.group_size, 0, config.seed",
         ),
         (
             "the latest of equals is the best",

@@ -21,14 +21,14 @@ class Section:
     def check(group: Mapping[str, Any]) -> None:
         """See that the values fit together; looks at nothing else. Raises: UserError if they do not."""
 
+    @staticmethod
+    def check_with(config: Mapping[str, Any]) -> None:
+        """See that the section fits the rest of the configuration. Raises: UserError if it does not."""
+
 
 @dataclass
 class ConfigGroup(Section):
     """A section that a file of conf/<group>/ fills; subclasses may override further checks."""
-
-    @staticmethod
-    def check_with(config: Mapping[str, Any]) -> None:
-        """See that the group fits the rest of the configuration. Raises: UserError if it does not."""
 
     @staticmethod
     def find(group: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -65,6 +65,37 @@ class RolloutConfig(Section):
 
 
 @dataclass
+class CollectionConfig(Section):
+    """What a training collection consists of; keys are explained in conf/config.yaml."""
+
+    equal_groups: str = choice("keep", "drop", "resample")
+    max_rounds: int = ranged(ge=1)
+
+    @staticmethod
+    def check_with(config: Mapping[str, Any]) -> None:
+        """See that there are groups that can be dropped. Raises: UserError if not."""
+        if config["collection"]["equal_groups"] == "keep":
+            return
+        where, remedy = "collection.equal_groups", "collection.equal_groups=keep"
+        algo = config["algo"]
+        least = max(2, algo["num_minibatches"])
+        if algo["group_size"] < least:
+            raise UserError(
+                f"a group of {algo['group_size']} would be all there is, and makes no {least} minibatches"
+                if least > 2
+                else "one trajectory has no other to be equal to",
+                where=where,
+                remedy=f"algo.group_size={least} or more, or {remedy}",
+            )
+        if config["control"] == "permuted_rewards":
+            raise UserError(
+                "which groups are dropped would follow from the rewards that the control takes away",
+                where=where,
+                remedy=remedy,
+            )
+
+
+@dataclass
 class VstarConfig:
     """V*, the soft value of the reference policy, and the reference returns it is estimated from.
 
@@ -141,6 +172,7 @@ class RunConfig:
         affects_result=False, one_a_sweep="it says how the sweep itself is dispatched"
     )
     rollout: RolloutConfig = section(RolloutConfig, decides=("evaluated", "reference"))
+    collection: CollectionConfig = section(CollectionConfig)
     vstar: VstarConfig = section(VstarConfig)
     optim: OptimConfig = section(OptimConfig)
     evaluation: EvaluationConfig = section(EvaluationConfig)

@@ -49,7 +49,6 @@ def validate(cfg: DictConfig | Mapping[str, Any], chosen: Mapping[str, str] | No
     for name, schema in section_schemas(tree):
         if issubclass(schema, Section):
             schema.check(tree[name])
-        if issubclass(schema, ConfigGroup):
             schema.check_with(tree)
     check_stages(tree)
 

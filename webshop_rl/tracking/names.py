@@ -84,7 +84,15 @@ METRICS: tuple[Metric, ...] = (
     Metric("train/invalid_frac", "fraction", "Turns whose reply did not apply.", "down"),
     Metric("train/truncated_frac", "fraction", "Collected episodes cut off (steps or context).", "down"),
     Metric("train/reply_cut_frac", "fraction", "Replies cut at the token limit.", "down"),
-    Metric("train/episodes", "episodes", "Training episodes learnt from so far."),
+    Metric("train/episodes", "episodes", "Training episodes played so far, those of dropped groups too."),
+    Metric(
+        "train/episodes_dropped",
+        "episodes",
+        "Of these, those whose group's returns were all equal (collection.equal_groups: drop, resample).",
+        "down",
+    ),
+    Metric("train/goals_played", "goals", "Goals of the collection, replacements of dropped ones included."),
+    Metric("train/goals_dropped", "goals", "Of these, those whose group was dropped.", "down"),
     Metric("train/env_steps", "turns", "Turns taken in training episodes so far."),
     Metric(
         "train/tokens",

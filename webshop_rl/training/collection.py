@@ -54,11 +54,17 @@ def goals_at(goals: Sequence[Goal], places: range, seed: int, *, by: str = "goal
     return chosen
 
 
-def group_specs(goals: Sequence[Goal], group_size: int, iteration: int, seed: int) -> list[EpisodeSpec]:
-    """The episodes of a collection, each goal's group together, each episode with a seed of its own."""
+def group_specs(
+    goals: Sequence[Goal], group_size: int, iteration: int, seed: int, *, first: int = 0
+) -> list[EpisodeSpec]:
+    """The episodes of a collection, each goal's group together, each episode with a seed of its own.
+
+    Args:
+        first: goals of the collection that were played before these.
+    """
     return [
         EpisodeSpec(goal, sample, episode_seed("train", seed, iteration, place, goal.id, sample))
-        for place, goal in enumerate(goals)
+        for place, goal in enumerate(goals, first)
         for sample in range(group_size)
     ]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from webshop_rl.envs.types import Goal
 from webshop_rl.rollout.types import Trajectory
+from webshop_rl.training.sampling import Collection
 
 
 @dataclass
@@ -23,8 +24,10 @@ class Progress:
             kept counts as 0.
         train_s: wall time spent in the loop, all attempts together.
         gpu_s: the same times the GPUs of each attempt; 0 on a CPU.
-        episodes, env_steps, tokens: that the updates so far were learnt from: episodes, turns taken, and
-            tokens of replies (those that the grammar left no choice about included).
+        episodes, env_steps, tokens: of the collections so far: episodes played, those of dropped groups
+            included, turns taken, and tokens of replies (those without an alternative included).
+        episodes_dropped: of these episodes, those whose group was left out for its equal returns.
+        goals_resampled: goals played in the place of dropped ones.
         vstar_samples: reference episodes that V* of each goal was estimated from, by goal id.
         vstar_played: reference episodes that this run played itself, as far as checkpoints know: those that
             an interrupted collection added to the store are not among them.
@@ -43,24 +46,35 @@ class Progress:
     episodes: int = 0
     env_steps: int = 0
     tokens: int = 0
+    episodes_dropped: int = 0
+    goals_resampled: int = 0
     vstar_samples: dict[str, int] = field(default_factory=dict)
     vstar_played: int = 0
     health: list[dict[str, float]] = field(default_factory=list)
     curriculum: dict[str, Any] = field(default_factory=dict)
 
     def count(self, trajectories: Sequence[Trajectory]) -> None:
-        """Add a collection to what the run has learnt from."""
+        """Add a collection to what the run has played."""
         self.episodes += len(trajectories)
         self.env_steps += sum(len(t.turns) for t in trajectories)
         self.tokens += sum(t.num_action_tokens for t in trajectories)
+
+    def count_dropped(self, collection: Collection, num_goals: int) -> None:
+        """Note what of a collection is not learnt from, and what was played in its place.
+
+        Args:
+            num_goals: that a collection has if none is replaced.
+        """
+        self.episodes_dropped += len(collection.trajectories) - len(collection.kept)
+        self.goals_resampled += len(collection.goals) - num_goals
 
     def count_vstar(self, goals: Sequence[Goal], num_samples: int) -> None:
         """Note how many reference episodes V* of a collection's goals was estimated from."""
         for goal in goals:
             self.vstar_samples[goal.id] = max(num_samples, self.vstar_samples.get(goal.id, 0))
 
-    def consumed(self, *, with_vstar: bool) -> dict[str, float]:
-        """What the run has learnt from so far, and what it took, as metrics."""
+    def consumed(self, *, with_vstar: bool, with_dropped: bool = False) -> dict[str, float]:
+        """What the run has played so far, and what it took, as metrics."""
         found: dict[str, float] = {
             "train/episodes": self.episodes,
             "train/env_steps": self.env_steps,
@@ -69,6 +83,8 @@ class Progress:
             "time/train_s": self.train_s,
             "time/gpu_hours": self.gpu_s / 3600,
         }
+        if with_dropped:
+            found["train/episodes_dropped"] = self.episodes_dropped
         if with_vstar:
             found["system/vstar_episodes_played"] = self.vstar_played
         return found

@@ -31,7 +31,6 @@ from webshop_rl.training.checkpoint import Checkpoint
 from webshop_rl.training.collection import (
     collection_metrics,
     goals_at,
-    goals_of,
     group_specs,
     renamed_prompter,
     renamed_transcripts,
@@ -40,9 +39,10 @@ from webshop_rl.training.control import permute_rewards
 from webshop_rl.training.curriculum import Curriculum
 from webshop_rl.training.health import HealthChecks
 from webshop_rl.training.keeper import CheckpointKeeper
-from webshop_rl.training.learner import Learner
+from webshop_rl.training.learner import Learner, UpdateResult
 from webshop_rl.training.measures import memory, timed
 from webshop_rl.training.progress import Progress
+from webshop_rl.training.sampling import Collection
 from webshop_rl.training.vstar import VstarSource, adaptive_samples
 
 
@@ -144,7 +144,7 @@ class Trainer:
                     self._evaluate()
                 if self._save_due():
                     self._save()
-                if self.progress.update >= self._num_updates:
+                if self._over:
                     break
                 self._iterate()
         except Preempted:
@@ -162,18 +162,28 @@ class Trainer:
         self.progress.gpu_s += self._num_gpus * (now - self._ticked)
         self._ticked = now
 
+    @property
+    def _over(self) -> bool:
+        """Whether the budget is used up, of updates or of episodes; asked between collections.
+
+        Where groups are replaced, more episodes are played an update than were planned with.
+        """
+        budget = self._config.num_episodes
+        out_of_episodes = budget is not None and self.progress.episodes >= budget
+        return self.progress.update >= self._num_updates or out_of_episodes
+
     def _due(self, every: int) -> bool:
         """Whether a boundary of `every` updates was reached or passed since the last collection."""
         update = self.progress.update
         step = self._learner.updates_per_collection
-        return update >= self._num_updates or update // every > (update - step) // every
+        return self._over or update // every > (update - step) // every
 
     def _save_due(self) -> bool:
         """Whether one more collection would leave more than checkpoint.every updates to a kill."""
         update = self.progress.update
         every = self._config.checkpoint.every
         unsaved = update + self._learner.updates_per_collection - self._keeper.saved
-        return update >= self._num_updates or unsaved > every
+        return self._over or unsaved > every
 
     def _iterate(self) -> None:
         """One collection and its updates."""
@@ -181,21 +191,27 @@ class Trainer:
         config = self._config
         update = self.progress.update
         iteration = update // self._learner.updates_per_collection
-        goals, plan = self._goals_of(iteration)
-        specs = group_specs(goals, config.algo.group_size, iteration, config.seed)
         timings: dict[str, float] = {}
         with timed(timings, "time/collect_s"):
-            trajectories = self._collect(specs, iteration)
-        metrics = collection_metrics(trajectories)
+            collection = self._play(iteration)
+        trajectories = collection.trajectories
+        metrics = collection_metrics(trajectories) | collection.metrics()
         timings["time/episodes_per_s"] = len(trajectories) / timings["time/collect_s"]
         num_tokens = sum(t.num_action_tokens for t in trajectories)
         timings["time/tokens_per_s"] = num_tokens / timings["time/collect_s"]
         num_decisions = sum(t.num_decisions for t in trajectories)
         timings["time/decisions_per_s"] = num_decisions / timings["time/collect_s"]
+        if not any(t.turns for t in trajectories):
+            raise UserError(
+                "no episode of the collection has a turn: the first page does not fit the context",
+                where="model.context_tokens",
+                remedy="raise it, or lower model.max_page_tokens",
+            )
         # Of a labelled episode there may be nothing to learn: no segment.
-        played = [t for t in trajectories if t.turns and t.segments]
+        goals = collection.kept_goals
+        played = [t for t in collection.kept if t.turns and t.segments]
         vstar: list[float] | None = None
-        if self._vstar is not None:
+        if self._vstar is not None and goals:
             with timed(timings, "time/vstar_s"):
                 by_goal = self._vstar_of(goals)
             vstar = [by_goal[t.goal.id] for t in played]
@@ -208,26 +224,50 @@ class Trainer:
         # From here on the collection is used: the last moment at which it may be given up.
         self._ranks.check(self._stop)
         self.progress.count(trajectories)
+        self.progress.count_dropped(collection, config.algo.goals_per_update)
         if self._curriculum is not None:
-            metrics |= self._advance(self._curriculum, plan, trajectories)
+            metrics |= self._advance(self._curriculum, collection.plan, trajectories)
         if self._vstar is not None:
             self.progress.count_vstar(goals, self._num_vstar_samples())
         self._learn(played, vstar, metrics, timings, began)
 
-    def _goals_of(self, iteration: int) -> tuple[list[Goal], list[int]]:
-        """A collection's goals, and with a curriculum the stage of each."""
+    def _play(self, iteration: int) -> Collection:
+        """Play a collection: in one round, or in several while groups are to be replaced."""
+        config = self._config
+        rules = config.collection
+        wanted = config.algo.goals_per_update
+        collection = Collection(rules.equal_groups != "keep")
+        for _ in range(rules.max_rounds if rules.equal_groups == "resample" else 1):
+            goals, plan = self._goals_of(iteration, collection)
+            specs = group_specs(
+                goals, config.algo.group_size, iteration, config.seed, first=len(collection.goals)
+            )
+            collection.add(goals, plan, self._collect(specs, iteration))
+            if len(collection.kept_goals) >= wanted:
+                break
+        return collection
+
+    def _goals_of(self, iteration: int, collection: Collection) -> tuple[list[Goal], list[int]]:
+        """The goals of a collection's next round, and with a curriculum the stage of each.
+
+        The first round has as many as an update learns from, each further one as many as were dropped, with a
+        curriculum of the stages of those.
+        """
         config = self._config
         curriculum = self._curriculum
-        number = config.algo.goals_per_update
+        number = config.algo.goals_per_update - len(collection.kept_goals)
         if curriculum is None:
-            return goals_of(self._train_goals, iteration, number, config.seed, by=config.goals_by), []
-        plan = curriculum.plan(number, iteration, config.seed)
+            first = iteration * config.algo.goals_per_update
+            first += self.progress.goals_resampled + len(collection.goals)
+            places = range(first, first + number)
+            return goals_at(self._train_goals, places, config.seed, by=config.goals_by), []
+        plan = collection.dropped_stages[-number:] or curriculum.plan(number, iteration, config.seed)
         goals: list[Goal] = []
         for stage in sorted(set(plan)):
             own = [goal for goal in self._train_goals if goal.stage == curriculum.names[stage]]
-            first = curriculum.state.drawn[stage]
+            first = curriculum.state.drawn[stage] + collection.plan.count(stage)
             goals += goals_at(own, range(first, first + plan.count(stage)), config.seed, by=config.goals_by)
-        return goals, plan
+        return goals, sorted(plan)
 
     def _advance(
         self, curriculum: Curriculum, plan: Sequence[int], trajectories: Sequence[Trajectory]
@@ -286,14 +326,11 @@ class Trainer:
         began: float,
     ) -> None:
         """Take the steps of a collection, which began at a time of time.monotonic()."""
-        if not trajectories:
-            raise UserError(
-                "no episode of the collection has a turn: the first page does not fit the context",
-                where="model.context_tokens",
-                remedy="raise it, or lower model.max_page_tokens",
-            )
         started = time.monotonic()
-        for result in self._learner.learn(trajectories, vstar, self.progress.update):
+        # Where every group was dropped the updates count, and no step is taken.
+        idle = [UpdateResult({})] * self._learner.updates_per_collection
+        steps = self._learner.learn(trajectories, vstar, self.progress.update) if trajectories else idle
+        for result in steps:
             # Nothing may be interrupted from here to the next boundary: weights are between updates.
             self.progress.update += 1
             now = time.monotonic()
@@ -314,9 +351,7 @@ class Trainer:
         failed = self._health.look(metrics)
         self.progress.health = self._health.state()
         flags = {f"health/{name}": 1.0 for name in failed}
-        self._tracker.metrics(
-            update, metrics | flags | timings | self.progress.consumed(with_vstar=self._vstar is not None)
-        )
+        self._tracker.metrics(update, metrics | flags | timings | self._consumed())
         self._tracker.flush()
         if self._ranks.is_main:
             with self._updates_log.open("a") as log:
@@ -325,6 +360,10 @@ class Trainer:
             self._warned.add(name)
             self._warn(f"update {update}: {self._health.advice(name)}")
         self._report(update, metrics)
+
+    def _consumed(self) -> dict[str, float]:
+        drops = self._config.collection.equal_groups != "keep"
+        return self.progress.consumed(with_vstar=self._vstar is not None, with_dropped=drops)
 
     def _evaluate(self) -> None:
         """Validate; remember the best: success, then score, then return, the earliest of equals."""
