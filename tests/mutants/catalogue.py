@@ -16,6 +16,7 @@ FAULTS = (UNIT + "training/test_learner_faults.py",)
 OPTIMISER = (UNIT + "training/test_optimiser.py",)
 ADVANTAGES = (UNIT + "algos/test_advantages.py",)
 APO = (UNIT + "algos/test_apo.py",)
+APO_REG = (UNIT + "algos/test_apo_reg.py",)
 PPO = (UNIT + "algos/test_ppo.py",)
 LOSSES = (UNIT + "algos/test_losses.py",)
 RETURNS = (UNIT + "algos/test_returns.py",)
@@ -188,6 +189,19 @@ MUTANTS = [
         "algos/apo_pg/loss.py",
         APO,
         ("kl_coef under k1 is lost", "self.beta2 + self.kl_reward_coef)", "self.beta2)"),
+    ),
+    *_of(
+        "algos/apo_reg/loss.py",
+        APO_REG,
+        ("beta2 is lost from the error", "squared_error(self.beta2 * moved,", "squared_error(moved,"),
+        ("beta2 is lost from the advantage", "self.beta2 + self.kl_reward_coef)", "self.kl_reward_coef)"),
+        ("the error has the other sign", "(moved - target).square()", "(moved + target).square()"),
+        ("what is not used pulls", ".square(), target != 0)", ".square(), target == target)"),
+        (
+            "the reference's log-ratio",
+            "inputs.logprobs, batch.behaviour_logprobs",
+            "inputs.logprobs, batch.ref_logprobs",
+        ),
     ),
     *_of(
         "algos/losses.py",

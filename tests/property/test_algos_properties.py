@@ -16,6 +16,7 @@ from torch import Tensor
 from tests.support.paths import DOCS
 from webshop_rl.algos.algorithm import ActionBatch, Algorithm, LossInputs, LossOutput
 from webshop_rl.algos.apo_pg.loss import ApoPg
+from webshop_rl.algos.apo_reg.loss import ApoReg
 from webshop_rl.algos.apo_sft.loss import ApoSft
 from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.loss import Ppo
@@ -45,7 +46,7 @@ def algorithms(draw: st.DrawFn) -> Any:
         "kl_estimator": draw(st.sampled_from(["k1", "k2", "k3"])),
         "entropy_coef": draw(st.sampled_from([0.0, 0.2])),
     }
-    name = draw(st.sampled_from(["apo_sft", "apo_pg", "ppo", "grpo", "rloo"]))
+    name = draw(st.sampled_from(["apo_sft", "apo_pg", "apo_reg", "ppo", "grpo", "rloo"]))
     if name == "ppo":
         return Ppo(
             name=name,
@@ -66,6 +67,8 @@ def algorithms(draw: st.DrawFn) -> Any:
     if name == "apo_pg":
         beta2 = draw(st.sampled_from([0.0, 0.1]))
         return ApoPg(name=name, beta2=beta2, policy_coef=0.5, clip_eps=0.2, **vstar, **shared)
+    if name == "apo_reg":
+        return ApoReg(name=name, beta2=0.1, **vstar, **shared)
     return ApoSft(
         name=name,
         weight=draw(st.sampled_from(["shifted", "awr"])),

@@ -13,6 +13,8 @@ from tests.support.paths import CONF, REPOSITORY
 from webshop_rl.algos.algorithm import Algorithm
 from webshop_rl.algos.apo_pg.config import ApoPgConfig
 from webshop_rl.algos.apo_pg.loss import ApoPg
+from webshop_rl.algos.apo_reg.config import ApoRegConfig
+from webshop_rl.algos.apo_reg.loss import ApoReg
 from webshop_rl.algos.apo_sft.config import ApoSftConfig
 from webshop_rl.algos.apo_sft.loss import ApoSft
 from webshop_rl.algos.bc.config import BcConfig
@@ -28,6 +30,7 @@ from webshop_rl.errors import UserError
 ALL = [
     ("apo_sft", ApoSftConfig, ApoSft),
     ("apo_pg", ApoPgConfig, ApoPg),
+    ("apo_reg", ApoRegConfig, ApoReg),
     ("ppo", PpoConfig, Ppo),
     ("grpo", GrpoConfig, Grpo),
     ("rloo", RlooConfig, Rloo),

@@ -17,6 +17,7 @@ from torch import Tensor
 from tests.support.algorithms import algo_settings
 from webshop_rl.algos.algorithm import ActionBatch, LossInputs
 from webshop_rl.algos.apo_pg.loss import ApoPg
+from webshop_rl.algos.apo_reg.loss import ApoReg
 from webshop_rl.algos.apo_sft.loss import ApoSft
 from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.loss import Ppo
@@ -24,7 +25,7 @@ from webshop_rl.algos.rloo.loss import Rloo
 from webshop_rl.training.batching import norm_of
 
 GOALS, TURNS, PLACES, VOCABULARY, STOP = 4, 2, 3, 5, 4
-BUILD = {"apo_sft": ApoSft, "apo_pg": ApoPg, "ppo": Ppo, "grpo": Grpo, "rloo": Rloo}
+BUILD = {"apo_sft": ApoSft, "apo_pg": ApoPg, "apo_reg": ApoReg, "ppo": Ppo, "grpo": Grpo, "rloo": Rloo}
 
 
 def _algorithm(name: str, **change: Any) -> Any:
@@ -112,6 +113,8 @@ CASES = [
     ("apo_sft", {"weight": "awr"}),
     ("apo_pg", {}),
     ("apo_pg", {"num_epochs": 2, "num_minibatches": 2, "loss_norm": "constant"}),
+    ("apo_reg", {}),
+    ("apo_reg", {"num_epochs": 2, "num_minibatches": 2}),
     ("ppo", {}),
     ("ppo", {"loss_norm": "trajectory_sum", "value_clip": 0.2}),
     ("grpo", {}),

@@ -1,0 +1,1 @@
+"""A*PO as the regression of its paper."""
