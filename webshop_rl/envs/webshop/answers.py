@@ -19,10 +19,11 @@ _PRICE = re.compile(r",? and price lower than .*$", re.IGNORECASE)
 QUERY_GOALS = 4  # goals of a product that its query is judged by
 LEFT_OUT = 16  # most words that a query may leave out at either end
 SHORTEST_QUERY = 3
-GOOD_ENOUGH = 1 / 3  # mean reciprocal rank from which no window without the last words is tried
+GOOD_ENOUGH = 1 / 3  # mean reciprocal rank from which no shorter window is tried
 WORTH_KEPT = 1 << 16
 
 Window = tuple[int, int]  # words left out at the beginning and at the end
+WHOLE: Window = (0, 0)
 
 
 class Knowing(Protocol):
@@ -40,9 +41,9 @@ class Knowing(Protocol):
 class WebshopAnswers:
     """Implements envs.types.Answers.
 
-    A query is the instruction without its clause about the price, and without as many of its first words as
-    suit the goals of the product best: the same number for all of them, none if none is better. Where even
-    so the target is far down, as many of the last words may be missing too.
+    A query is the instruction without its clause about the price: by far the best that can be learnt without
+    knowing the catalogue. Where the target is far down the results of that, as many first words are left out
+    as suit the goals of the product best, the same number for all of them; then last words too.
     """
 
     def __init__(self, shop: Knowing) -> None:
@@ -110,6 +111,8 @@ class WebshopAnswers:
         def quality(window: Window) -> float:
             return sum(1 / self._rank(goal, window) for goal in judged) / len(judged)
 
+        if quality(WHOLE) >= GOOD_ENOUGH:
+            return WHOLE
         best = max(((first, 0) for first in range(most + 1)), key=quality)
         if quality(best) >= GOOD_ENOUGH:
             return best
