@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from tests.support.shop5_parts import SMALL, composed, curve, run_here
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import freeze
+from webshop_rl.storage.files import replace_file
+from webshop_rl.storage.folders import Root
 from webshop_rl.storage.weights import WEIGHTS, read_header
 
 QUICK = (*SMALL, "env.distractors=1", "evaluation.test_episodes=5", "evaluation.val_episodes=5")
@@ -77,7 +79,7 @@ def test_names_by_content(cloned: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "overrides", "message"),
     [
-        ("no/such", (), "no such run or folder: no/such"),
+        ("no/such", (), "no such run, sweep or folder: no/such"),
         ("{empty}", (), "contains no weights"),
         ("{text}", (), "not a safetensors file"),
         ("{run}", ("model.hidden_size=64",), "of another model: hidden_size=32"),
@@ -96,6 +98,29 @@ def test_refused_at_launch(
         freeze(composed(*QUICK, f"root={tmp_path}", f"init_from={named}", *overrides))
     assert refused.value.where == "init_from"
     assert "\n" not in str(refused.value)
+
+
+def test_a_sweep_means_its_run_of_the_same_seed(cloned: Path, tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    for name, seed in (("aaaa", 0), ("bbbb", 1), ("cccc", 2), ("dddd", 2)):
+        shutil.copytree(cloned, root.run(name).path)
+        replace_file(root.run(name).signature, json.dumps({"fields": {"seed": seed}}))
+    listed = [{"run": name} for name in ("bbbb", "aaaa", "cccc", "dddd")]
+    replace_file(root.sweep("clones").manifest, json.dumps({"runs": listed}))
+
+    def weights(seed: int) -> str:
+        return str(
+            freeze(composed(*QUICK, f"root={tmp_path}", "init_from=clones", f"seed={seed}")).config[
+                "init_from"
+            ]
+        )
+
+    assert Path(weights(0)).is_relative_to(root.run("aaaa").path)
+    assert Path(weights(1)).is_relative_to(root.run("bbbb").path)
+    with pytest.raises(UserError, match=r"clones has 2 runs of seed=2 \(cccc, dddd\)"):
+        weights(2)
+    with pytest.raises(UserError, match="clones has 0 runs of seed=3"):
+        weights(3)
 
 
 def test_another_vocabulary_is_refused_before_the_first_episode(cloned: Path, tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ def _initial_weights(tree: Tree) -> Path:
             where="init_from",
             remedy="model.lora.enabled=false, or model.path=FOLDER for other weights of the model",
         )
-    path = find_weights(str(tree["init_from"]), Root(Path(str(tree["root"])).expanduser()))
+    root = Root(Path(str(tree["root"])).expanduser())
+    path = find_weights(str(tree["init_from"]), root, int(tree["seed"]))
     schema = cast(type[ModelConfig], schema_of(ModelConfig, model["_target_"]) or ModelConfig)
     if differing := schema.misfit(model, read_header(path).shapes):
         raise UserError(

@@ -109,6 +109,11 @@ class SweepFolder:
         """The sweep's name."""
         return self.path.name
 
+    @property
+    def root(self) -> Root:
+        """The root that it lies under."""
+        return Root(self.path.absolute().parents[1])
+
     def jobs(self, launcher: str) -> Path:
         """What submitit writes for the jobs of one launcher."""
         return self.path / "jobs" / launcher

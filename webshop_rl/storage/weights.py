@@ -15,7 +15,7 @@ from typing import Final
 
 from webshop_rl.errors import UserError
 from webshop_rl.storage.files import read_json
-from webshop_rl.storage.folders import Root, RunFolder
+from webshop_rl.storage.folders import Root, RunFolder, SweepFolder
 
 WEIGHTS: Final = "weights.safetensors"
 STATE: Final = "state.json"
@@ -24,21 +24,25 @@ _WHERE: Final = "init_from"
 _LARGEST_HEADER: Final = 100 << 20
 
 
-def find_weights(word: str, root: Root) -> Path:
-    """The file of weights that a run, a checkpoint or a folder means.
+def find_weights(word: str, root: Root, seed: int) -> Path:
+    """The file of weights that a run, a sweep, a checkpoint or a folder means.
 
     Args:
         word: the name of a run of `root` or the beginning of its signature (its best checkpoint by validation
-            is meant), the folder of a run or of a checkpoint, or any folder with weights of ours.
+            is meant), the name of a sweep (its run of `seed`), the folder of a run or of a checkpoint, or any
+            folder with weights of ours.
+        seed: of the run that is to start.
     Raises: UserError if there is none.
     """
     place = Path(word).expanduser()
     if place.is_file():
         return place
-    run = RunFolder(place) if place.is_dir() else root.find_run(word)
+    run = RunFolder(place) if place.is_dir() else root.find_run(word) or _of_sweep(root.sweep(word), seed)
     if run is None:
         raise UserError(
-            f"no such run or folder: {word}", where=_WHERE, remedy="init_from=RUN|CHECKPOINT|FOLDER"
+            f"no such run, sweep or folder: {word}",
+            where=_WHERE,
+            remedy="init_from=RUN|SWEEP|CHECKPOINT|FOLDER",
         )
     if (run.path / WEIGHTS).is_file():
         return run.path / WEIGHTS
@@ -51,6 +55,23 @@ def find_weights(word: str, root: Root) -> Path:
         )
     state = read_json(whole[max(whole)] / STATE) or {}
     return whole.get(state.get("best_update", -1), whole[max(whole)]) / WEIGHTS
+
+
+def _of_sweep(sweep: SweepFolder, seed: int) -> RunFolder | None:
+    """The sweep's run of that seed; None if there is no such sweep."""
+    manifest = read_json(sweep.manifest)
+    if manifest is None:
+        return None
+    runs = [sweep.root.run(listed["run"]) for listed in manifest["runs"]]
+    found = [run for run in runs if (read_json(run.signature) or {}).get("fields", {}).get("seed") == seed]
+    if len(found) != 1:
+        names = f" ({', '.join(run.name for run in found[:5])})" if found else ""
+        raise UserError(
+            f"sweep {sweep.name} has {len(found)} runs of seed={seed}{names}",
+            where=_WHERE,
+            remedy="init_from=RUN names one",
+        )
+    return found[0]
 
 
 @dataclass(frozen=True)
