@@ -87,9 +87,9 @@ def transcript_tokens(prompter: Prompter, record: EpisodeRecord) -> int:
     """Length of an episode as one transcript, tokens."""
     shown: dict[str, Hashable] = {}
     total = 0
-    for turn, (page, action) in enumerate(zip(record.pages, record.actions, strict=False)):
-        view = prompter.view(page, shown) if turn else prompter.first_view(record.goal, page)
-        total += len(prompter.page(view, reply_ended=True) if turn else prompter.opening(view))
+    for turn, (page, action) in enumerate(zip(record.pages, record.actions, strict=False), start=1):
+        view = prompter.view(page, shown, turn) if turn > 1 else prompter.first_view(record.goal, page)
+        total += len(prompter.page(view, reply_ended=True) if turn > 1 else prompter.opening(view))
         shown[page.kind] = identity(page)
         labels = {f"click[{named}]": f"click[{label}]" for label, named in view.labels.items()}
         total += len(prompter.codec.encode(labels.get(action, action))) + 1
@@ -132,10 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = Table("view", "options", "target's line", "tokens, median", "90 %", "longest")
     for name, prompter in prompters(TinyCodec(shop.texts(), VOCABULARY)).items():
         chosen = [
-            shows_options(prompter.view(page, {}).text, [value for _, value in goal.options])
+            shows_options(prompter.view(page, {}, 3).text, [value for _, value in goal.options])
             for goal, page in wanted
         ]
-        lines = [shows_line(prompter.view(page, {}), target) for target, page in found]
+        lines = [shows_line(prompter.view(page, {}, 3), target) for target, page in found]
         lengths = np.percentile([transcript_tokens(prompter, record) for record in records], [50, 90, 100])
         table.add_row(
             name, *(f"{np.mean(seen):.3f}" for seen in (chosen, lines)), *(f"{n:.0f}" for n in lengths)

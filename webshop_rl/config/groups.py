@@ -158,6 +158,7 @@ class ViewConfig(ConfigGroup):
     option_tokens: int = ranged(ge=1)
     sub_page_tokens: int = ranged(ge=0)
     buttons: bool = ranged()
+    turn_numbers: bool = ranged()
 
 
 @dataclass

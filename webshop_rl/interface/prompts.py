@@ -65,11 +65,12 @@ class Prompter:
     max_page_tokens: int = 512
     compact: ViewConfig | None = None
 
-    def first_view(self, goal: Goal, page: Page, past: Sequence[str] = ()) -> View:
+    def first_view(self, goal: Goal, page: Page, past: Sequence[str] = (), turn: int = 1) -> View:
         """The page as shown where a segment starts, the instruction before it.
 
         Args:
             past: lines on what was done before (see past_line).
+            turn: the number of the turn that begins with the page, from 1.
         """
         labels = label_targets(page, self.product_labels)
         if self.compact is None:
@@ -78,7 +79,7 @@ class Prompter:
             before = "" if page.kind == "search" else f"Instruction: [SEP] {goal.instruction} [SEP] "
             return replace(view, text="\n".join([*past, before + view.text]))
         pages = CompactPages(self.compact, self.codec)
-        lines = [pages.instruction(goal.instruction), *past, pages.text(page, labels, {})]
+        lines = [pages.instruction(goal.instruction), *past, pages.text(page, labels, {}, turn)]
         return self._view(page, labels, "\n".join(lines))
 
     def past_line(self, view: View, action: str) -> str:
@@ -89,16 +90,17 @@ class Prompter:
         """
         return past_line(view, action, self.codec)
 
-    def view(self, page: Page, shown: Shown) -> View:
+    def view(self, page: Page, shown: Shown, turn: int) -> View:
         """The page as shown further on.
 
         Args:
             shown: kind of page -> identity of the last one of that kind in the transcript.
+            turn: the number of the turn that begins with the page, from 1.
         """
         labels = label_targets(page, self.product_labels)
         if self.compact is None:
             return self._view(page, labels, full_text(page, labels, with_instruction=False))
-        return self._view(page, labels, CompactPages(self.compact, self.codec).text(page, labels, shown))
+        return self._view(page, labels, CompactPages(self.compact, self.codec).text(page, labels, shown, turn))
 
     def _view(self, page: Page, labels: dict[str, str], text: str) -> View:
         if self.list_actions:

@@ -35,12 +35,13 @@ _OPENED = "opened: {}"
 _CUT_LINE = "{} (cut): {}"
 _MORE = "+{} more"
 _NO_ACTION = "no action"
+_TURN = "turn {}"
 # How a page in the past is called, by its kind.
 _PAST_NAMES = {"search": "search", "results": "results", "item": "item", "sub": "sub", "end": "end"}
 # All that views say of themselves; the words of it that renaming leaves alone.
 FURNITURE = (
     *_NAMES.values(), *_PAST_NAMES.values(),
-    _RANK, _INSTRUCTION, _SAME, _NO_RESULTS, _CHOSEN, _LEFT, _OPENED, _CUT_LINE, _MORE, _NO_ACTION,
+    _RANK, _INSTRUCTION, _SAME, _NO_RESULTS, _CHOSEN, _LEFT, _OPENED, _CUT_LINE, _MORE, _NO_ACTION, _TURN,
 )  # fmt: skip
 
 
@@ -130,18 +131,21 @@ class CompactPages:
     budget: ViewConfig
     codec: Codec
 
-    def text(self, page: Page, labels: Mapping[str, str], shown: Shown) -> str:
+    def text(self, page: Page, labels: Mapping[str, str], shown: Shown, turn: int) -> str:
         """The page, or a reference to it if it is the last of its kind that was shown.
 
         Args:
             labels: as label_targets gives them.
             shown: kind -> identity of the last page of that kind in the transcript.
+            turn: the number of the turn that begins with it, from 1.
         """
         if page.kind in _NAMES and shown.get(page.kind) == identity(page):
             lines = [_SAME.format(_NAMES[page.kind]), *_chosen(page), *_opened(page, labels)]
         else:
             lines = [*self._parts(page, labels), *self._buttons(page)]
-        return "\n".join(lines)
+        # A policy that does not know how many steps are left looks on until none is.
+        number = [_TURN.format(turn)] if self.budget.turn_numbers else []
+        return "\n".join([*lines, *number])
 
     def instruction(self, text: str) -> str:
         """The instruction. Too long, it loses words in its middle: options and price stand at its end."""

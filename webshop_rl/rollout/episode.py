@@ -88,6 +88,11 @@ class Episode:
         self._begin_segment(session.reset_to(spec.goal, seed=spec.seed))
 
     @property
+    def _turn(self) -> int:
+        """The number of the turn that is or will be next, from 1."""
+        return len(self.trajectory.turns) + 1
+
+    @property
     def _segment(self) -> Segment:
         return self.trajectory.segments[-1]
 
@@ -173,7 +178,7 @@ class Episode:
         if self._rollout.past_turns is not None:
             self._begin_segment(page)
             return
-        view = self._prompter.view(page, self._shown)
+        view = self._prompter.view(page, self._shown, self._turn)
         tokens = self._prompter.page(view, reply_ended=not self._reply.cut)
         reply = self._new_reply(view)
         if len(self._segment.tokens) + len(tokens) + reply.max_tokens > self._context_tokens:
@@ -203,7 +208,7 @@ class Episode:
 
     def _first_view(self, page: Page) -> View:
         first = max(0, len(self._past) - (self._rollout.past_turns or 0))
-        return self._prompter.first_view(self.trajectory.goal, page, self._past[first:])
+        return self._prompter.first_view(self.trajectory.goal, page, self._past[first:], self._turn)
 
     def _out_of_context(self, page: Page) -> None:
         self.finished = True
@@ -221,7 +226,7 @@ class Episode:
                 self.trajectory.segments.append(Segment())
                 self._segment.append_context(tokens)
             return
-        view = self._prompter.view(page, self._shown)
+        view = self._prompter.view(page, self._shown, self._turn)
         room = self._context_tokens - len(self._segment.tokens)
         self._segment.append_context(self._prompter.page_within(view, room, reply_ended=not self._reply.cut))
 

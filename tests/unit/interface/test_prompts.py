@@ -37,7 +37,7 @@ def show(codec: ChatCodec) -> Show:
         product_labels: str = "asin", *, page: Page = PAGE, first: bool = False, **options: bool
     ) -> View:
         prompter = Prompter(codec, product_labels, **options)
-        return prompter.first_view(GOAL, page) if first else prompter.view(page, {})
+        return prompter.first_view(GOAL, page) if first else prompter.view(page, {}, 2)
 
     return show
 
@@ -87,22 +87,22 @@ def test_advice_thinking_and_examples_stand_in_the_opening(codec: ChatCodec) -> 
 def test_a_long_page_is_cut_at_its_end_and_says_so(codec: ChatCodec) -> None:
     long = Page("", " ".join(f"w{i:03d}" for i in range(200)), True, ("buy now",), (), (), "item")
     prompter = Prompter(codec, max_page_tokens=50)
-    tokens = prompter.page(prompter.view(long, {}), reply_ended=True)
+    tokens = prompter.page(prompter.view(long, {}, 2), reply_ended=True)
     text = codec.decode(tokens)
     assert " ..." in text
     assert "w000 w001" in text
-    frame = len(prompter.page(prompter.view(Page("", "", True, ()), {}), reply_ended=True))
+    frame = len(prompter.page(prompter.view(Page("", "", True, ()), {}, 2), reply_ended=True))
     assert 40 < len(tokens) - frame <= 50 + len(codec.encode(" ..."))
     # What is cut off can still be clicked.
-    assert "buy now" in prompter.view(long, {}).labels
+    assert "buy now" in prompter.view(long, {}, 2).labels
     short = Prompter(codec, max_page_tokens=10_000)
-    assert "..." not in codec.decode(short.page(short.view(long, {}), reply_ended=True))
+    assert "..." not in codec.decode(short.page(short.view(long, {}, 2), reply_ended=True))
 
 
 def test_a_page_that_just_fits_is_left_whole(codec: ChatCodec) -> None:
     body = "red lamp " * 5 + "end"
     page = Page("", body, True, ())
     exact = Prompter(codec, max_page_tokens=len(codec.encode(body)))
-    assert "..." not in codec.decode(exact.page(exact.view(page, {}), reply_ended=True))
+    assert "..." not in codec.decode(exact.page(exact.view(page, {}, 2), reply_ended=True))
     less = Prompter(codec, max_page_tokens=len(codec.encode(body)) - 1)
-    assert "lamp ..." in codec.decode(less.page(less.view(page, {}), reply_ended=True))
+    assert "lamp ..." in codec.decode(less.page(less.view(page, {}, 2), reply_ended=True))

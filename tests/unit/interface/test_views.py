@@ -76,29 +76,29 @@ def transcript(prompter: Prompter, *pages: Page) -> list[str]:
     shown = {}
     texts = []
     for page in pages:
-        texts.append(prompter.view(page, shown).text)
+        texts.append(prompter.view(page, shown, 2).text)
         shown[page.kind] = identity(page)
     return texts
 
 
 def test_an_item_page_has_options_first_then_title_and_price(codec: Codec) -> None:
-    assert compact(codec).view(ITEM, {}).text.splitlines() == [
+    assert compact(codec).view(ITEM, {}, 2).text.splitlines() == [
         "size: 8; 9 | 10",
         "color: red",
         "Red Running Shoes for Men",
         "$45",
         "back to search; < prev; description; buy now",
     ]
-    assert "< prev" not in compact(codec, buttons=False).view(ITEM, {}).text
+    assert "< prev" not in compact(codec, buttons=False).view(ITEM, {}, 2).text
 
 
 def test_a_result_is_one_line_of_words_that_tell_it_apart(codec: Codec) -> None:
-    lines = compact(codec, buttons=False).view(RESULTS, {}).text.splitlines()
+    lines = compact(codec, buttons=False).view(RESULTS, {}, 2).text.splitlines()
     assert lines == ["item 1 Red $45", "item 2 Blue new $9.05"]
-    bare = compact(codec, buttons=False, result_prices=False, result_title_tokens=0).view(RESULTS, {})
+    bare = compact(codec, buttons=False, result_prices=False, result_title_tokens=0).view(RESULTS, {}, 2)
     assert bare.text.splitlines() == ["item 1", "item 2"]
     assert (bare.labels["item 1"], bare.labels["item 2"], bare.labels["next >"]) == ("b1", "b2", "next >")
-    assert compact(codec).view(replace(RESULTS, results=(), products=()), {}).text.startswith("no results")
+    assert compact(codec).view(replace(RESULTS, results=(), products=()), {}, 2).text.startswith("no results")
 
 
 def test_words_that_all_titles_share_are_skipped_unless_nothing_is_left() -> None:
@@ -160,7 +160,7 @@ def test_options_beyond_the_budget_are_cut_alike_and_marked(codec: Codec, limit:
     groups = {"color": tuple(f"shiny blue red {n}" for n in range(30)), "size": ("8", "9 | 10")}
     options = tuple(itertools.chain(*groups.values()))
     page = replace(ITEM, option_groups=groups, options=options, clickables=(*ITEM.clickables, *options))
-    view = compact(codec, option_tokens=limit, buttons=False).view(page, {})
+    view = compact(codec, option_tokens=limit, buttons=False).view(page, {}, 2)
     lines = view.text.splitlines()[:2]
     assert len(codec.encode("\n".join(lines))) <= limit
     colors = lines[0].partition(": ")[2].split("; ")
@@ -186,7 +186,7 @@ def test_options_beyond_the_budget_are_cut_alike_and_marked(codec: Codec, limit:
 def test_sub_pages_are_cut_to_their_budget(codec: Codec) -> None:
     body = "Back to Search [SEP] < Prev [SEP] red shoes " + "red " * 90
     page = Page("", body, False, ("back to search", "< prev"), kind="sub")
-    text = compact(codec, sub_page_tokens=20, buttons=False).view(page, {}).text
+    text = compact(codec, sub_page_tokens=20, buttons=False).view(page, {}, 2).text
     assert text.startswith("red shoes red")
     assert text.endswith("...")
     assert len(codec.encode(text.removesuffix(" ..."))) <= 20
@@ -203,7 +203,7 @@ def test_whatever_is_shown_to_be_clicked_can_be(mini_data_dir: Path, mode: str, 
     for seed, goal in enumerate(shop.goals("all")):
         record = run_episode(shop.session(), RandomPolicy(), goal, seed)
         for at, page in enumerate(record.pages[:-1]):
-            for target in set(prompter.view(page, {}).labels.values()) - clicked:
+            for target in set(prompter.view(page, {}, 2).labels.values()) - clicked:
                 session = shop.session()
                 session.reset_to(goal, seed=seed)
                 for action in record.actions[:at]:
