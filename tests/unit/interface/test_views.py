@@ -92,6 +92,16 @@ def test_an_item_page_has_options_first_then_title_and_price(codec: Codec) -> No
     assert "< prev" not in compact(codec, buttons=False).view(ITEM, {}, 2).text
 
 
+def test_the_number_of_the_turn_stands_last_on_pages_shown_before_too(codec: Codec) -> None:
+    prompter = compact(codec, turn_numbers=True)
+    assert prompter.view(ITEM, {}, 12).text.splitlines()[-2:] == [
+        "back to search; < prev; description; buy now",
+        "turn 12",
+    ]
+    assert prompter.view(ITEM, {"item": identity(ITEM)}, 3).text == "same item\nturn 3"
+    assert prompter.first_view(GOAL, ITEM, turn=4).text.endswith("turn 4")
+
+
 def test_a_result_is_one_line_of_words_that_tell_it_apart(codec: Codec) -> None:
     lines = compact(codec, buttons=False).view(RESULTS, {}, 2).text.splitlines()
     assert lines == ["item 1 Red $45", "item 2 Blue new $9.05"]

@@ -180,6 +180,13 @@ def test_the_record_of_a_turn_is_what_was_read(shown: tuple[str, ...]) -> None:
     assert trajectory.turns[0].page.endswith(" ...") == (shown != ("view=compact",))
 
 
+@pytest.mark.parametrize("history", ["transcript", "window:1"])
+def test_pages_are_numbered_by_their_turns(history: str) -> None:
+    parts = build("view=compact", "view.turn_numbers=true", f"rollout.history={history}")
+    turns = act(parts, ["search[red]", "click[1]", "click[back to search]"]).trajectory.turns
+    assert [turn.page.splitlines()[-1] for turn in turns] == ["turn 1", "turn 2", "turn 3"]
+
+
 def test_a_page_that_does_not_fit_beside_the_past_ends_the_episode() -> None:
     parts = build("rollout.history=window:2")
     parts.agent.context_tokens = 38
