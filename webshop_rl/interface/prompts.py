@@ -100,7 +100,8 @@ class Prompter:
         labels = label_targets(page, self.product_labels)
         if self.compact is None:
             return self._view(page, labels, full_text(page, labels, with_instruction=False))
-        return self._view(page, labels, CompactPages(self.compact, self.codec).text(page, labels, shown, turn))
+        text = CompactPages(self.compact, self.codec).text(page, labels, shown, turn)
+        return self._view(page, labels, text)
 
     def _view(self, page: Page, labels: dict[str, str], text: str) -> View:
         if self.list_actions:

@@ -11,6 +11,8 @@ from webshop_rl.envs.demonstrators import MOST_MISSES, Demonstrator
 from webshop_rl.envs.scripted import RandomPolicy
 from webshop_rl.envs.shop5.shop import Shop5
 from webshop_rl.envs.types import Answers, Goal, Page, ResultLine, Session
+from webshop_rl.envs.webshop.answers import _words
+from webshop_rl.envs.webshop.goals import WebshopGoal
 from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.shop import WebShop
 
@@ -83,6 +85,32 @@ def test_a_query_is_a_window_of_the_instruction_without_the_price(shop: WebShop)
         assert "price lower" not in query
         plain = " ".join("".join(c for c in goal.instruction.lower() if c not in ".,;:!?\"'()").split())
         assert "".join(c for c in query if c not in ".,;:!?\"'()") in plain
+
+
+def test_the_whole_instruction_is_searched_for_where_that_finds_the_target(shop: WebShop) -> None:
+    """A policy cannot know which shorter query the catalogue answers better."""
+    answers = shop.answers()
+    by_product: dict[str, list[WebshopGoal]] = {}
+    for goal in shop.goals("train"):
+        by_product.setdefault(goal.asin, []).append(goal)
+
+    def place(query: str, goal: WebshopGoal) -> int:
+        hits = [asin for asin, _ in shop.hits(query)]
+        return hits.index(goal.asin) if goal.asin in hits else len(hits)
+
+    kept, shortened = 0, 0
+    for goals in by_product.values():
+        wholes = {goal: " ".join(_words(goal)) for goal in goals}
+        places = [place(whole, goal) for goal, whole in wholes.items()]
+        if max(places) < 3:
+            assert all(answers.query(goal) == whole for goal, whole in wholes.items())
+            kept += 1
+        elif min(places) > 10:
+            goal = goals[0]
+            assert answers.query(goal) in wholes[goal]
+            shortened += place(answers.query(goal), goal) < place(wholes[goal], goal)
+    assert kept > 20
+    assert shortened > 2
 
 
 def test_options_are_chosen_in_the_order_in_which_the_instruction_names_them(shop: WebShop) -> None:
