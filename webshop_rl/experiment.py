@@ -18,6 +18,7 @@ from webshop_rl.distributed.threads import settle_threads
 from webshop_rl.envs.demonstrators import Demonstrator
 from webshop_rl.envs.types import Shop
 from webshop_rl.errors import UserError
+from webshop_rl.evaluation.ending import ending_lines
 from webshop_rl.evaluation.episodes import describe_episodes, evaluation_specs
 from webshop_rl.evaluation.evaluator import Evaluation, Evaluator
 from webshop_rl.evaluation.intervals import compare
@@ -91,6 +92,8 @@ def run_experiment(run_dir: Path) -> float:
             display.console.print(result_table(result, width=display.console.width), soft_wrap=False)
             for line in stage_lines(result):
                 display.say(line)
+            for line in ending_lines(result):
+                display.say(f"warning: {line}")
     return float(result["objective"])
 
 
@@ -289,7 +292,7 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     if parts.trainer.resume():
         parts.display.say(f"resuming at update {parts.trainer.progress.update}")
     best = parts.trainer.run()
-    parts.tracker.tags({"stage_reached": parts.trainer.stage_reached})
+    parts.tracker.tags({"stage_reached": parts.trainer.stage_reached, **parts.trainer.ending})
     parts.learner.restore(best)
     last = parts.trainer.progress.update
     trained = evaluate(_network(parts, "test", "trained policy"), last, traces=True)
@@ -336,6 +339,7 @@ def _result(parts: RunParts, evaluations: Sequence[Evaluation], best: Checkpoint
         "best_update": best.update,
         "num_updates": progress.update,
         "num_episodes": progress.episodes,
+        **parts.trainer.ending,
         "train_s": progress.train_s,
         "resume_mismatches": len(parts.tracker.mismatches),
         "pid": os.getpid(),

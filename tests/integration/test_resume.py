@@ -173,6 +173,28 @@ def test_a_curriculum_resumes_exactly(tmp_path: Path) -> None:
     assert_same_run(root, calm)
 
 
+def test_a_run_that_goes_on_from_its_best_checkpoint_resumes_exactly(tmp_path: Path) -> None:
+    """With a check so strict that it fails every third update."""
+    overrides = (
+        "health.on_trouble=restore_best", "health.trouble=[replies_alike]", "health.alike_frac=0",
+        "health.window=3", "health.solved=1",
+    )  # fmt: skip
+    calm, root = tmp_path / "calm", tmp_path / "root"
+    assert drill(calm, [None], *overrides) == [0]
+    restored = [step for name, step in history(calm) if name == "health/restored"]
+    assert len(restored) >= 2
+    crashes = [{"where": "updates", "count": 4}, {"where": "checkpoint", "count": 8}]
+    assert drill(root, [*crashes, None], *overrides) == [KILLED, KILLED, 0]
+    assert_same_run(root, calm)
+    for each in (calm, root):
+        run = only_run(each)
+        tags = {}
+        for row in read_rows(run / "journal.jsonl"):
+            tags |= row.get("tags", {})
+        assert json.loads((run / "result.json").read_text())["restores"] == len(restored)
+        assert int(tags["restores"]) == len(restored)
+
+
 def test_resumed_with_other_threads_it_computes_with_those_it_began_with(tmp_path: Path, calm: Path) -> None:
     root = tmp_path / "root"
     kill = {"where": "updates", "count": 5}

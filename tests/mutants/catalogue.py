@@ -10,6 +10,7 @@ PROPERTIES = "tests/property/test_algos_properties.py"
 SPLITS = ("tests/integration/test_splits_in_a_run.py",)
 VSTAR = (UNIT + "training/test_vstar_source.py",)
 TRAINER = (UNIT + "training/test_trainer.py",)
+TROUBLE = (UNIT + "training/test_trouble.py",)
 CRASHES = (UNIT + "training/test_trainer_crashes.py",)
 LEARNER = (UNIT + "training/test_learner.py",)
 FAULTS = (UNIT + "training/test_learner_faults.py",)
@@ -75,6 +76,16 @@ MUTANTS = [
             "[g for g in self._val_goals",
             "[g for g in self._train_goals",
         ),
+    ),
+    *_of(
+        "training/trainer.py",
+        TROUBLE,
+        (
+            "forgets the skipped steps of lost weights",
+            "self._learner.skipped_in_a_row = progress.skipped_in_a_row = 0",
+            "self._learner.skipped_in_a_row = 0",
+        ),
+        ("judges restored weights by lost updates", "self._health.restore([])", "self._health.state()"),
     ),
     *_of(
         "training/trainer.py",

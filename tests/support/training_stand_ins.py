@@ -66,8 +66,9 @@ class StandInCollector:
         made = []
         for spec in specs:
             score = float(spec.seed % 1000 / 1000 < skill)
-            turn = Turn("", "", "", score + skill, True)
-            segment = Segment([1, 2, 3], [False, True, True], [False, True, True], [0.0] * 3, [-1, 0, 0])
+            turn = Turn("", spec.goal.id, "", score + skill, True)
+            logprobs = [0.0, -1.0, -1.0]
+            segment = Segment([1, 2, 3], [False, True, True], [False, True, True], logprobs, [-1, 0, 0])
             made.append(
                 Trajectory(spec.goal, spec.sample, spec.seed, [segment], [turn], score, EndReason.BOUGHT)
             )

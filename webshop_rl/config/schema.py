@@ -20,6 +20,7 @@ from webshop_rl.config.groups import (
     TrackingConfig,
     ViewConfig,
 )
+from webshop_rl.config.health import HealthConfig
 from webshop_rl.errors import UserError
 
 TRANSCRIPT = "transcript"
@@ -176,6 +177,7 @@ class RunConfig:
     vstar: VstarConfig = section(VstarConfig)
     optim: OptimConfig = section(OptimConfig)
     evaluation: EvaluationConfig = section(EvaluationConfig)
+    health: HealthConfig = section(HealthConfig)
     checkpoint: CheckpointConfig = section(CheckpointConfig, affects_result=False)
     control: str = choice("none", "permuted_rewards")
     root: str = ranged(

@@ -12,6 +12,7 @@ from rich.box import HEAVY_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from webshop_rl.evaluation.ending import ending_lines
 from webshop_rl.statistics import FEW_PRODUCTS, LOW_RATE, Estimate, interval
 
 Result = Mapping[str, Any]
@@ -43,8 +44,8 @@ def result_markdown(result: Result) -> str:
     """The same table for MLflow's description of a run."""
     headings = _headings()
     rows = [headings, ["---"] * len(headings), *(_row(result, name) for name in result["policies"])]
-    stages = list(stage_lines(result))
-    return "\n".join([result["title"], "", *map(" | ".join, rows), *([""] if stages else []), *stages])
+    below = [*stage_lines(result), *ending_lines(result)]
+    return "\n".join([result["title"], "", *map(" | ".join, rows), *([""] if below else []), *below])
 
 
 def stage_lines(result: Result) -> Iterator[str]:

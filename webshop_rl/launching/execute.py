@@ -27,7 +27,7 @@ from webshop_rl.launching.slurm.jobs import job_id_of
 from webshop_rl.launching.slurm.queue import SlurmQueue
 from webshop_rl.launching.slurm.submit import answering_controller, withdraw
 from webshop_rl.launching.sweep import Listed, Sweep, split_common, write_manifest
-from webshop_rl.launching.views import RunView, SweepTable, compare, counted, view_run
+from webshop_rl.launching.views import NARROW, RunView, SweepTable, compare, counted, view_run
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import GOING, RunStatus, State
 from webshop_rl.tracking.prepare import check_tracker
@@ -245,6 +245,9 @@ def _report(console: Console, sweep: Sweep, views: Sequence[RunView], seconds: f
         if view.status.state in (State.FAILED, State.INTERRUPTED):
             what = f"{view.status.state} {view.run} {view.label}: {view.status.error}"
             print(f"{what} ({view.folder.log})", file=sys.stderr)
+    for view in views:
+        if view.ending and console.width < NARROW:
+            console.print(f"{view.run} {view.label}: {view.ending}", highlight=False, soft_wrap=True)
     if any(view.status.state in (State.INTERRUPTED, State.PREPARED) for view in views):
         console.print("the same command goes on with what is not finished", highlight=False)
     if any(view.status.state == State.FINISHED for view in views):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from webshop_rl.config.budget import planned_updates_of
+from webshop_rl.evaluation.ending import ending_lines
 from webshop_rl.launching.log import unstamped
 from webshop_rl.storage.files import read_json
 from webshop_rl.storage.folders import RunFolder
@@ -82,6 +83,11 @@ def read_result(run: RunFolder) -> dict[str, float]:
         if isinstance(means, Mapping)
         for key, value in means.items()
     }
+
+
+def read_ending(run: RunFolder) -> str:
+    """How a finished run's training went where it did not go well, in one line; "" otherwise."""
+    return "; ".join(ending_lines(read_json(run.result) or {}))
 
 
 def objective(run: RunFolder) -> float | None:

@@ -130,6 +130,7 @@ def _plan(sweep: Sweep, composed: ComposedRun) -> Entry:
 
 
 def _show_finished(planned: Planned, console: Console) -> float:
+    from webshop_rl.evaluation.ending import ending_lines
     from webshop_rl.evaluation.tables import result_table
 
     console.print(
@@ -138,6 +139,8 @@ def _show_finished(planned: Planned, console: Console) -> float:
     result = read_json(planned.folder.result) or {}
     if result.get("main_minus"):
         console.print(result_table(result, width=console.width))
+        for line in ending_lines(result):
+            console.print(f"warning: {line}", highlight=False, soft_wrap=True)
     elif result.get("trained_minus"):
         console.print("its result.json is of an older format: the table is in MLflow and in its log")
     _show_next(planned, console)

@@ -18,7 +18,14 @@ from rich.text import Text
 from webshop_rl.config.walk import seed_keys
 from webshop_rl.duration import duration
 from webshop_rl.errors import UserError
-from webshop_rl.launching.progress import Progress, last_line, read_progress, read_result, time_left_s
+from webshop_rl.launching.progress import (
+    Progress,
+    last_line,
+    read_ending,
+    read_progress,
+    read_result,
+    time_left_s,
+)
 from webshop_rl.launching.reconcile import observe
 from webshop_rl.launching.slurm.jobs import Jobs, job_id_of, submitted_job
 from webshop_rl.storage.folders import RunFolder
@@ -56,6 +63,7 @@ class RunView:
         label: its overrides.
         place: where it runs or waits: node, job.
         last_line: the last thing it printed, where that was asked for.
+        ending: of a finished run, how training went where it did not go well.
     """
 
     folder: RunFolder
@@ -64,6 +72,12 @@ class RunView:
     progress: Progress
     place: str = ""
     last_line: str = ""
+    ending: str = ""
+
+    @property
+    def note(self) -> str:
+        """The error of a run that has one, or what is noted of its end."""
+        return self.status.error or self.ending
 
     @property
     def run(self) -> str:
@@ -83,7 +97,7 @@ class RunView:
         success = "" if progress.success is None else f"{progress.success:.2f}"
         elapsed = duration(status.total_s) if status.started else ""
         left_text = "" if left is None else duration(left)
-        return status.state.value, progress.text, success, elapsed, left_text, status.error or self.last_line
+        return status.state.value, progress.text, success, elapsed, left_text, self.note or self.last_line
 
 
 def view_run(run: RunFolder, label: str, jobs: Jobs | None, *, with_log: bool = False) -> RunView:
@@ -95,7 +109,8 @@ def view_run(run: RunFolder, label: str, jobs: Jobs | None, *, with_log: bool = 
     line = last_line(run.log) if with_log and status.state == State.RUNNING else ""
     if line.startswith("update "):
         line = ""  # the columns say the same, of this moment
-    return RunView(run, label, status, read_progress(run), place, line)
+    ending = read_ending(run) if status.state == State.FINISHED else ""
+    return RunView(run, label, status, read_progress(run), place, line, ending)
 
 
 def counted(number: int, thing: str, several: str = "") -> str:
@@ -226,7 +241,7 @@ def compare(views: Sequence[RunView], *, title: str, width: int = NARROW) -> Tab
     Args:
         views: the runs, in order.
         title: heading.
-        width: of the terminal; below NARROW columns errors are left to the lines below the table.
+        width: of the terminal; below NARROW columns notes are left to the lines below the table.
     """
     narrow = width < NARROW
     results = [read_result(view.folder) for view in views]
@@ -240,7 +255,7 @@ def compare(views: Sequence[RunView], *, title: str, width: int = NARROW) -> Tab
         style = {State.FINISHED: "green", State.FAILED: "red"}.get(state, "yellow")
         time = duration(view.status.total_s) if view.status.started else ""
         numbers = success_and_score(result) if state == State.FINISHED else ("-", "-")
-        note = () if narrow else (Text(view.status.error),)
+        note = () if narrow else (Text(view.note),)
         table.add_row(Text(view.label or view.run), Text(state.value, style=style), *numbers, time, *note)
     for arm, means in _means(views, results):
         table.add_row(Text(arm), "", *map(Text, means), style="bold")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ class Progress:
         update: optimiser steps done.
         evaluated: last update that was evaluated, -1 for none.
         best_update, best: of the best evaluation: its update, and (success, score, return).
+        last: the same of the last evaluation.
         num_skipped: optimiser steps skipped.
         skipped_in_a_row: of these, the last without a step in between; a checkpoint of before it was
             kept counts as 0.
@@ -32,6 +33,9 @@ class Progress:
         vstar_played: reference episodes that this run played itself, as far as checkpoints know: those that
             an interrupted collection added to the store are not among them.
         health: state of the health checks.
+        trouble: health checks that failed since the last boundary and that the run is to act on.
+        stopped: why the run was ended before its last update; "" if it was not.
+        restores: how often it went on from its best checkpoint.
         curriculum: state of the curriculum; empty without one.
     """
 
@@ -39,6 +43,7 @@ class Progress:
     evaluated: int = -1
     best_update: int = -1
     best: tuple[float, ...] = ()
+    last: tuple[float, ...] = ()
     num_skipped: int = 0
     skipped_in_a_row: int = 0
     train_s: float = 0.0
@@ -51,7 +56,16 @@ class Progress:
     vstar_samples: dict[str, int] = field(default_factory=dict)
     vstar_played: int = 0
     health: list[dict[str, float]] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+    stopped: str = ""
+    restores: int = 0
     curriculum: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Progress:
+        """From what a checkpoint has of it; what an older one lacks is as at the start."""
+        tuples = {name: tuple(state.get(name, ())) for name in ("best", "last")}
+        return cls(**{**state, **tuples})
 
     def count(self, trajectories: Sequence[Trajectory]) -> None:
         """Add a collection to what the run has played."""

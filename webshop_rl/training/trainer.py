@@ -37,7 +37,8 @@ from webshop_rl.training.collection import (
 )
 from webshop_rl.training.control import permute_rewards
 from webshop_rl.training.curriculum import Curriculum
-from webshop_rl.training.health import HealthChecks
+from webshop_rl.training.diversity import diversity_metrics
+from webshop_rl.training.health import HealthChecks, fallen
 from webshop_rl.training.keeper import CheckpointKeeper
 from webshop_rl.training.learner import Learner, UpdateResult
 from webshop_rl.training.measures import memory, timed
@@ -104,7 +105,7 @@ class Trainer:
         self._warn = warn
         self._say = say
         self._curriculum = Curriculum(config.curriculum) if config.curriculum.stages else None
-        self._health = HealthChecks()
+        self._health = HealthChecks(config.health)
         self._warned = set[str]()
         self.progress = Progress()
         self._ticked = time.monotonic()
@@ -115,8 +116,7 @@ class Trainer:
         last = self._keeper.newest()
         if last is None:
             return False
-        state = last.state()
-        self.progress = Progress(**{**state, "best": tuple(state["best"])})
+        self.progress = Progress.of(last.state())
         self._learner.restore(last)
         self._learner.num_skipped = self.progress.num_skipped
         self._learner.skipped_in_a_row = self.progress.skipped_in_a_row
@@ -124,6 +124,17 @@ class Trainer:
         if self._curriculum is not None:
             self._curriculum = Curriculum(self._config.curriculum, self.progress.curriculum)
         return True
+
+    @property
+    def fallen(self) -> str:
+        """How far the last validation is below the best one; "" if not far (health.fall)."""
+        return fallen(self.progress.best, self.progress.last, self._config.health.fall)
+
+    @property
+    def ending(self) -> dict[str, str | int]:
+        """What result and tags say of how training went; evaluation.ending puts it in words."""
+        progress = self.progress
+        return {"stopped": progress.stopped, "fallen": self.fallen, "restores": progress.restores}
 
     @property
     def stage_reached(self) -> str:
@@ -142,6 +153,9 @@ class Trainer:
             while True:
                 if self._due(every) and self.progress.evaluated < self.progress.update:
                     self._evaluate()
+                if self._in_trouble():
+                    self._react()
+                    continue  # a run that ends here is evaluated first
                 if self._save_due():
                     self._save()
                 if self._over:
@@ -164,13 +178,13 @@ class Trainer:
 
     @property
     def _over(self) -> bool:
-        """Whether the budget is used up, of updates or of episodes; asked between collections.
+        """Whether the budget, of updates or of episodes, is used up, or the run was ended for trouble.
 
         Where groups are replaced, more episodes are played an update than were planned with.
         """
         budget = self._config.num_episodes
         out_of_episodes = budget is not None and self.progress.episodes >= budget
-        return self.progress.update >= self._num_updates or out_of_episodes
+        return self.progress.update >= self._num_updates or out_of_episodes or bool(self.progress.stopped)
 
     def _due(self, every: int) -> bool:
         """Whether a boundary of `every` updates was reached or passed since the last collection."""
@@ -185,6 +199,33 @@ class Trainer:
         unsaved = update + self._learner.updates_per_collection - self._keeper.saved
         return self._over or unsaved > every
 
+    def _in_trouble(self) -> bool:
+        """Whether a health check failed that the run must act on; the same in every rank."""
+        if self._config.health.on_trouble == "warn" or self._over:
+            return False  # at its end there is nothing to save it from
+        self.progress.trouble = self._ranks.agree(self.progress.trouble)
+        return bool(self.progress.trouble)
+
+    def _react(self) -> None:
+        """End the run, or go on from its best checkpoint: a function of what a checkpoint remembers."""
+        progress = self.progress
+        signs = ", ".join(progress.trouble)
+        progress.trouble = []
+        if self._config.health.on_trouble == "stop":
+            progress.stopped = f"stopped at update {progress.update}: {signs}"
+            self._say(progress.stopped)
+            return
+        if progress.best_update == progress.update:
+            return
+        self._learner.restore(self._keeper.best(progress.best_update))
+        self._learner.skipped_in_a_row = progress.skipped_in_a_row = 0
+        progress.restores += 1
+        # The checks look at nothing that the lost updates did.
+        self._health.restore([])
+        progress.health = []
+        self._tracker.metrics(progress.update, {"health/restored": 1.0})
+        self._say(f"update {progress.update}: {signs}: going on from update {progress.best_update}, the best")
+
     def _iterate(self) -> None:
         """One collection and its updates."""
         began = time.monotonic()
@@ -196,6 +237,8 @@ class Trainer:
             collection = self._play(iteration)
         trajectories = collection.trajectories
         metrics = collection_metrics(trajectories) | collection.metrics()
+        if self._guided is None:
+            metrics |= diversity_metrics(trajectories)
         timings["time/episodes_per_s"] = len(trajectories) / timings["time/collect_s"]
         num_tokens = sum(t.num_action_tokens for t in trajectories)
         timings["time/tokens_per_s"] = num_tokens / timings["time/collect_s"]
@@ -350,16 +393,23 @@ class Trainer:
         self._tick()
         failed = self._health.look(metrics)
         self.progress.health = self._health.state()
-        flags = {f"health/{name}": 1.0 for name in failed}
+        flags = self._note(failed)
         self._tracker.metrics(update, metrics | flags | timings | self._consumed())
         self._tracker.flush()
         if self._ranks.is_main:
             with self._updates_log.open("a") as log:
                 log.write(f"{update}\n")
+        self._report(update, metrics)
+
+    def _note(self, failed: Sequence[str]) -> dict[str, float]:
+        """Warn of failed checks, the first time; remember what is to be acted on. Returns: metrics."""
         for name in sorted(set(failed) - self._warned):
             self._warned.add(name)
-            self._warn(f"update {update}: {self._health.advice(name)}")
-        self._report(update, metrics)
+            self._warn(f"update {self.progress.update}: {self._health.advice(name)}")
+        acted_on = {*self.progress.trouble, *failed} & {*self._config.health.trouble}
+        if self._config.health.on_trouble != "warn":
+            self.progress.trouble = sorted(acted_on)
+        return {f"health/{name}": 1.0 for name in failed}
 
     def _consumed(self) -> dict[str, float]:
         drops = self._config.collection.equal_groups != "keep"
@@ -378,21 +428,22 @@ class Trainer:
             records = [episode_record(t) for t in played]
             means = summarise_evaluation(records)
         metrics = {f"val/{name}": value for name, value in means.items()}
+        score: tuple[float, ...] = (means["success"], means["score"], means["return_mean"])
         if curriculum is not None:
             success = {name: summarise(own)["success"] for name, own in by_stage(records).items()}
             metrics |= curriculum.evaluated(success)
             self.progress.curriculum = curriculum.as_json()
-        self._tracker.metrics(update, metrics | timings)
-        self._report(update, metrics)
-        if curriculum is not None:
-            self._say(f"update {update}: {curriculum.describe(success)}")
-        score: tuple[float, ...] = (means["success"], means["score"], means["return_mean"])
-        if curriculum is not None:
             # A policy that has come further is better than one that is better at fewer stages.
             score = (curriculum.state.reached, *score)
+        self.progress.last = score
         if score > self.progress.best or not self.progress.best:
             self.progress.best_update = update
             self.progress.best = score
+        flags = self._note(["fallen"] if self.fallen else [])
+        self._tracker.metrics(update, metrics | flags | timings)
+        self._report(update, metrics)
+        if curriculum is not None:
+            self._say(f"update {update}: {curriculum.describe(success)}")
         self.progress.evaluated = update
         if self.progress.best_update == update:
             self._save()

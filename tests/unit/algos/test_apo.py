@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from tests.support.algorithms import algo_settings
+from tests.support.shop5_parts import composed
 from webshop_rl.algos.algorithm import ActionBatch, LossInputs, Norm
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_sft.loss import ApoSft
+from webshop_rl.config.load import as_typed
 from webshop_rl.training.health import HealthChecks
 
 D = torch.double
@@ -260,7 +262,7 @@ def test_metrics_are_means_over_decisions() -> None:
     # Every decision is clipped, which is what the health check asks for more than half of.
     assert found["ratio_clipped_frac"] == pytest.approx(1.0)
     row = {"algo/ratio_clipped_frac": found["ratio_clipped_frac"]}
-    assert HealthChecks().look(row) == ["clipped"]
+    assert HealthChecks(as_typed(composed()).health).look(row) == ["clipped"]
 
 
 @pytest.mark.parametrize(

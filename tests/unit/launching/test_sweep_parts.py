@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -22,7 +23,7 @@ from webshop_rl.launching.sweep import (
     sweep_name,
     write_manifest,
 )
-from webshop_rl.launching.views import RunView, SweepTable, baselines, compare, duration, render
+from webshop_rl.launching.views import RunView, SweepTable, baselines, compare, duration, render, view_run
 from webshop_rl.source import code_digest
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import RunStatus, State
@@ -282,6 +283,25 @@ def test_arms_get_a_mean_with_its_interval_over_seeds(tmp_path: Path) -> None:
         assert row == ["lr=1", "mean", "of", "2", "1.000", "[1.000,", "1.000]", "0.500", "[0.250,", "0.750]"]
         assert any("95 % intervals over seeds" in line for line in lines)
         assert sum("1m00s" in line for line in lines) == 3  # both attempts
+
+
+def test_a_run_that_ended_far_below_its_best_says_so_in_both_tables(tmp_path: Path) -> None:
+    ending = {"fallen": "validation success 0.10, 0.90 before", "stopped": "", "restores": 2}
+    notes = f"ended far below its best: {ending['fallen']}; went on from its best checkpoint 2 times"
+    views = []
+    for number, said in enumerate((ending, {"fallen": "", "stopped": "", "restores": 0}, {})):
+        run = RunFolder(tmp_path / str(number))
+        run.path.mkdir()
+        RunStatus(State.FINISHED, started=61.0, ended=91.0).write(run)
+        run.result.write_text(json.dumps({"objective": 0.5, "policies": {}, **said}))
+        views.append(view_run(run, f"seed={number}", None))
+    assert [view.note for view in views] == [notes, "", ""]
+    for table in (compare(views, title="sweep s", width=200), render(views, title="sweep s", width=200)):
+        (line,) = [line for line in _shown(table, 250) if "below its best" in line]
+        assert "seed=0" in line
+        assert notes in line
+    (below,) = [line for line in _shown(render(views, title="s", width=80), 200) if "below its best" in line]
+    assert below.startswith("0: ended far")
 
 
 def test_eighty_columns_are_enough_for_the_table_of_a_sweep() -> None:

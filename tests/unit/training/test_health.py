@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from webshop_rl.training.health import ADVICE, WINDOW, HealthChecks
+from tests.support.shop5_parts import composed
+from webshop_rl.config.health import CHECKS, HealthConfig
+from webshop_rl.config.load import as_typed
+from webshop_rl.errors import UserError
+from webshop_rl.training.health import HealthChecks, fallen
+
+CONFIG = as_typed(composed()).health
+WINDOW = CONFIG.window
 
 FINE = {
     "train/success": 0.5,
     "train/return_std": 0.4,
     "train/invalid_frac": 0.1,
+    "train/decision_entropy": 0.5,
+    "train/replies_alike_frac": 0.3,
     "algo/advantage_std": 1.0,
     "algo/advantage_max": 2.0,
     "algo/group_return_std": 0.3,
@@ -23,9 +33,9 @@ FINE = {
 }
 
 
-def watch(*rows: dict[str, float]) -> list[str]:
+def watch(*rows: dict[str, float], config: HealthConfig = CONFIG) -> list[str]:
     """What fails at the last of these updates."""
-    checks = HealthChecks()
+    checks = HealthChecks(config)
     return [checks.look(row) for row in rows][-1]
 
 
@@ -44,14 +54,16 @@ def test_a_healthy_run_is_left_in_peace() -> None:
         ("no_success", {"train/success": 0.0}),
         ("returns_alike", {"algo/group_return_std": 0.0, "algo/groups_equal_frac": 1.0}),
         ("actions_invalid", {"train/invalid_frac": 0.6}),
+        ("entropy_drains", {"train/decision_entropy": 0.01}),
+        ("replies_alike", {"train/replies_alike_frac": 0.95}),
     ],
 )
 def test_each_check_fires_on_its_sign_alone(name: str, change: dict[str, float]) -> None:
     sick = {**FINE, **change}
     assert watch(*[sick] * WINDOW) == [name]
     assert watch(*[sick] * WINDOW, FINE) == []
-    assert name in ADVICE
-    assert HealthChecks().advice(name).startswith(f"{name}: ")
+    assert name in CHECKS
+    assert HealthChecks(CONFIG).advice(name).startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize("key", ["train/success", "algo/group_return_std", "algo/advantage_max"])
@@ -103,7 +115,7 @@ def test_several_updates_a_collection_hide_nothing() -> None:
 
 def test_the_window_survives_a_checkpoint() -> None:
     sick = {**FINE, "train/success": 0.0}
-    first, second = HealthChecks(), HealthChecks()
+    first, second = HealthChecks(CONFIG), HealthChecks(CONFIG)
     for _ in range(WINDOW - 1):
         assert first.look(sick) == []
     second.restore(first.state())
@@ -111,3 +123,54 @@ def test_the_window_survives_a_checkpoint() -> None:
     assert all("time/collect_s" not in row for row in first.state())
     first.look({**sick, "time/collect_s": 1.0})
     assert "time/collect_s" not in first.state()[-1]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "change", "name"),
+    [
+        ({"clipped_frac": 0.7}, {"algo/ratio_clipped_frac": 0.6}, "clipped"),
+        ({"invalid_frac": 0.7}, {"train/invalid_frac": 0.6}, "actions_invalid"),
+        ({"entropy_min": 0.005}, {"train/decision_entropy": 0.01}, "entropy_drains"),
+        ({"alike_frac": 0.97}, {"train/replies_alike_frac": 0.95}, "replies_alike"),
+        ({"equal_std": 1e-9}, {"algo/advantage_std": 1e-8}, "advantages_vanish"),
+    ],
+)
+def test_thresholds_are_those_of_the_configuration(
+    threshold: dict[str, float], change: dict[str, float], name: str
+) -> None:
+    sick = [{**FINE, **change}] * WINDOW
+    assert watch(*sick) == [name]
+    assert watch(*sick, config=replace(CONFIG, **threshold)) == []
+
+
+def test_window_and_spike_are_those_of_the_configuration() -> None:
+    short = replace(CONFIG, window=3)
+    assert watch(*[{**FINE, "train/success": 0.0}] * 3, config=short) == ["no_success"]
+    rows = [FINE] * WINDOW
+    spike = {**FINE, "optim/grad_norm": 15.0}
+    assert watch(*rows, spike) == ["grad_spike"]
+    assert watch(*rows, spike, config=replace(CONFIG, grad_spike=20.0)) == []
+
+
+@pytest.mark.parametrize("change", [{"train/decision_entropy": 0.0}, {"train/replies_alike_frac": 1.0}])
+def test_a_policy_that_succeeds_may_be_certain(change: dict[str, float]) -> None:
+    """A mean success of the window from `solved` on; one update below it is not enough to warn."""
+    solved = {**FINE, **change, "train/success": 0.95}
+    assert watch(*[solved] * WINDOW) == []
+    assert watch(*[solved] * (WINDOW - 1), {**solved, "train/success": 0.6}) == []  # mean 0.915
+    assert len(watch(*[{**solved, "train/success": 0.85}] * WINDOW)) == 1
+
+
+def test_how_far_a_validation_has_fallen() -> None:
+    assert fallen((0.9, 0.95, 1.2), (0.66, 0.72, 0.1), 0.25) == ""
+    assert fallen((0.9, 0.95, 1.2), (0.1, 0.95, 1.2), 0.25) == "validation success 0.10, 0.90 before"
+    assert fallen((0.0, 0.8, 1.2), (0.0, 0.5, 1.2), 0.25) == "validation score 0.50, 0.80 before"
+    # With a curriculum the stage comes first.
+    assert fallen((2, 0.9, 0.95, 1.2), (2, 0.1, 0.5, 1.2), 0.25) == "validation success 0.10, 0.90 before"
+    assert fallen((), (), 0.25) == ""
+
+
+def test_trouble_is_a_list_of_checks() -> None:
+    with pytest.raises(UserError, match=r"health\.trouble: 'entropy' is no health check"):
+        composed("health.trouble=[entropy]")
+    composed(f"health.trouble={list(CHECKS)}".replace("'", ""))
