@@ -143,8 +143,8 @@ MUTANTS = [
         ("the mean for the soft maximum", "estimator=self._vstar.estimator, beta", 'estimator="mean", beta'),
         (
             "episodes of another goal",
-            "EpisodeSpec(self._goals[goal], index",
-            "EpisodeSpec(next(iter(self._goals.values())), index",
+            "self._goals[goal],",
+            "next(iter(self._goals.values())),",
         ),
         (
             "the score in the place of the return",

@@ -52,6 +52,16 @@ class EnvConfig(ConfigGroup):
     name: str = ranged()
     max_steps: int = ranged(ge=1)
 
+    @staticmethod
+    def check_with(config: Mapping[str, Any]) -> None:
+        """Refuse partial credit, unless a shop says otherwise. Raises: UserError."""
+        if config["rollout"]["shaping"]["kind"] != "none":
+            raise UserError(
+                "this shop does not say how near a page is to the goal",
+                where="rollout.shaping.kind",
+                remedy="none, or env=webshop or a stage of the ladder",
+            )
+
 
 WILSON_Z2: Final = 1.959964**2  # statistics.wilson's, at 95 %; imported from there it would load numpy
 

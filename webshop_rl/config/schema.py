@@ -29,6 +29,25 @@ EXISTING_RUNS = "it says what becomes of runs that exist"
 
 
 @dataclass
+class ShapingConfig(Section):
+    """Partial credit in training episodes.
+
+    Attributes:
+        kind: none | once | potential; see rollout/shaping.py.
+        search: weight of a page of results that shows the target, return units.
+        category: weight of the page of a product of the right category.
+        product: weight of the target's page.
+        options: weight of the wanted options chosen there, in proportion to how many are.
+    """
+
+    kind: str = choice("none", "once", "potential")
+    search: float = ranged(ge=0)
+    category: float = ranged(ge=0)
+    product: float = ranged(ge=0)
+    options: float = ranged(ge=0)
+
+
+@dataclass
 class RolloutConfig(Section):
     """How the policy acts; keys are explained in conf/config.yaml."""
 
@@ -47,6 +66,7 @@ class RolloutConfig(Section):
     context_overflow: str = choice("truncate", "drop_oldest")
     rename: float = ranged(ge=0, le=1, decides=())
     batch_size: int = ranged(ge=1, decides=())
+    shaping: ShapingConfig = section(ShapingConfig, decides=("reference",))
 
     @property
     def past_turns(self) -> int | None:
@@ -63,6 +83,20 @@ class RolloutConfig(Section):
                 where="rollout.history",
                 remedy=f"must be {TRANSCRIPT} or {_WINDOW}K, K turns",
             )
+
+    @staticmethod
+    def check_with(config: Mapping[str, Any]) -> None:
+        """See that shaping by a potential leaves the best policies alone. Raises: UserError if not."""
+        algo = config["algo"]
+        if config["rollout"]["shaping"]["kind"] != "potential":
+            return
+        for key, needed in (("gamma", 1.0), ("bootstrap_truncated", False)):
+            if algo.get(key, needed) != needed:
+                raise UserError(
+                    f"potentials sum to 0 over an episode with algo.{key}={str(needed).lower()} alone",
+                    where=f"algo.{key}",
+                    remedy=f"algo.{key}={str(needed).lower()}, or rollout.shaping.kind=once",
+                )
 
 
 @dataclass

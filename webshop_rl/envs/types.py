@@ -115,6 +115,9 @@ class Step:
         applied: False if the action did not apply (the page stays as it was).
         score: WebShop's final score in [0, 1] once something was bought, else 0.
         parts: the parts of the score or of the shaping (r_type, r_att, ...), for records.
+        progress: how near the page is to what the goal asks for, each part in [0, 1]; empty where a shop does
+            not say, and at the end. "search": results show the target; "category": a product of the right
+            category is open; "product": the target is; "options": share of the wanted options chosen there.
     """
 
     page: Page
@@ -124,6 +127,7 @@ class Step:
     applied: bool = True
     score: float = 0.0
     parts: Mapping[str, float] = field(default_factory=dict)
+    progress: Mapping[str, float] = field(default_factory=dict)
 
 
 class Session(Protocol):

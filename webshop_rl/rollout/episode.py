@@ -17,6 +17,7 @@ from webshop_rl.interface.masks import TokenMask
 from webshop_rl.interface.prompts import Prompter
 from webshop_rl.interface.reply import AdmissibleReply, FreeReply, Reply, ThinkingReply, spell
 from webshop_rl.interface.views import View, identity
+from webshop_rl.rollout.shaping import PartialCredit
 from webshop_rl.rollout.types import Label, Segment, Trajectory, Turn
 
 GRAMMARS_KEPT = 4096
@@ -27,11 +28,20 @@ Teacher = Callable[[Goal, Sequence[Page], Sequence[str]], str]
 
 @dataclass(frozen=True)
 class EpisodeSpec:
-    """What fixes an episode: its goal, its number within the goal's group, and its seed."""
+    """What fixes an episode.
+
+    Attributes:
+        goal: what is asked for.
+        sample: its number within the goal's group.
+        seed: of the shop's randomness and of the sampling.
+        partial_credit: whether `rollout.shaping` is paid: in training, and to the reference whose returns
+            training compares with; never in an evaluation.
+    """
 
     goal: Goal
     sample: int
     seed: int
+    partial_credit: bool = False
 
 
 def episode_seed(*parts: object) -> int:
@@ -76,6 +86,8 @@ class Episode:
         self._rollout = rollout
         self._context_tokens = context_tokens
         self._keep_last_page = keep_last_page
+        pays = spec.partial_credit and rollout.shaping.kind != "none"
+        self._credit = PartialCredit(rollout.shaping) if pays else None
         self._uniforms = np.random.Generator(np.random.Philox(key=spec.seed))
         self.trajectory = Trajectory(spec.goal, spec.sample, spec.seed)
         self.pending: list[int] = []
@@ -143,13 +155,14 @@ class Episode:
         action = self._reply.action()
         step = self._session.step(action)
         penalty = 0.0 if action and step.applied else self._rollout.invalid_penalty
+        credit = self._credit.earn(step.progress) if self._credit else 0.0
         tokens = self._segment.tokens[self._reply_start :]
         self.trajectory.turns.append(
             Turn(
                 page=self._view.text,
                 reply=self._prompter.codec.decode(tokens),
                 action=action,
-                reward=step.reward - penalty,
+                reward=step.reward - penalty + credit,
                 valid=bool(action) and step.applied,
                 parts=dict(step.parts),
                 kind=kind_of(action, self._view.page),
@@ -167,8 +180,7 @@ class Episode:
             self._read(step.page)
 
     def _end(self, step: Step) -> None:
-        self.finished = True
-        self.trajectory.end = EndReason.BOUGHT if step.terminated else EndReason.MAX_STEPS
+        self._finish(EndReason.BOUGHT if step.terminated else EndReason.MAX_STEPS)
         self.trajectory.bought = next(iter(step.page.asins), "") if step.terminated else ""
         if step.truncated:
             self._keep_page(step.page)
@@ -210,9 +222,14 @@ class Episode:
         first = max(0, len(self._past) - (self._rollout.past_turns or 0))
         return self._prompter.first_view(self.trajectory.goal, page, self._past[first:], self._turn)
 
-    def _out_of_context(self, page: Page) -> None:
+    def _finish(self, end: EndReason) -> None:
         self.finished = True
-        self.trajectory.end = EndReason.CONTEXT
+        self.trajectory.end = end
+        if self._credit and self.trajectory.turns:
+            self.trajectory.turns[-1].reward += self._credit.settle()
+
+    def _out_of_context(self, page: Page) -> None:
+        self._finish(EndReason.CONTEXT)
         if self.trajectory.turns:
             self._keep_page(page)
 

@@ -63,7 +63,12 @@ def group_specs(
         first: goals of the collection that were played before these.
     """
     return [
-        EpisodeSpec(goal, sample, episode_seed("train", seed, iteration, place, goal.id, sample))
+        EpisodeSpec(
+            goal,
+            sample,
+            episode_seed("train", seed, iteration, place, goal.id, sample),
+            partial_credit=True,
+        )
         for place, goal in enumerate(goals, first)
         for sample in range(group_size)
     ]

@@ -128,7 +128,12 @@ class VstarSource:
 
     def _sample(self, pairs: list[tuple[str, int]]) -> list[Sample]:
         specs = [
-            EpisodeSpec(self._goals[goal], index, episode_seed("vstar", self._vstar.seed, goal, index))
+            EpisodeSpec(
+                self._goals[goal],
+                index,
+                episode_seed("vstar", self._vstar.seed, goal, index),
+                partial_credit=True,
+            )
             for goal, index in pairs
         ]
         with self._reference.agent() as reference:

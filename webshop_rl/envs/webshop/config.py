@@ -9,6 +9,7 @@ from typing import Any
 from webshop_rl.config.fields import choice, ranged
 from webshop_rl.config.groups import EnvConfig
 from webshop_rl.envs.webshop import files
+from webshop_rl.errors import UserError
 
 
 @dataclass
@@ -43,6 +44,16 @@ class WebshopConfig(EnvConfig):
     shaping_search: float = ranged(ge=0, le=1)
     shaping_open: float = ranged(ge=0, le=1)
     show_attributes: bool = ranged()
+
+    @staticmethod
+    def check_with(config: Mapping[str, Any]) -> None:
+        """Refuse to pay for the same twice. Raises: UserError if the reward is shaped already."""
+        if config["env"]["reward"] == "shaped" and config["rollout"]["shaping"]["kind"] != "none":
+            raise UserError(
+                "env.reward=shaped pays for finding and opening the target already",
+                where="rollout.shaping.kind",
+                remedy="env.reward=score",
+            )
 
     @staticmethod
     def find(group: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -63,6 +63,8 @@ class WebshopSession:
         self._purchase: Score | None = None
         self._steps = 0
         self._credited: set[str] = set()
+        self._found = False  # the results last shown contain the target
+        self._progress: dict[str, float] = {}
         self._browser = Browser(
             self._wanted.instruction,
             lookup=lambda keywords: self._store.lookup(keywords, rng),
@@ -86,6 +88,7 @@ class WebshopSession:
         if not applied:
             return self._step(applied=False)
         self._page = _page(self._browser.view, self._rules.mode)
+        self._progress = self._rate(self._browser.view)
         parts: dict[str, float] = {}
         reward = 0.0
         if self._purchase is not None:
@@ -114,7 +117,29 @@ class WebshopSession:
             applied=applied,
             score=self._purchase.score if self._purchase else 0.0,
             parts=parts or {},
+            progress=self._progress,
         )
+
+    def _rate(self, view: View) -> dict[str, float]:
+        """How near a page is to what the goal asks for; see Step.progress."""
+        if view.kind == "results":
+            self._found = any(product.asin == self._wanted.asin for product in view.shown)
+            return {"search": float(self._found)}
+        if view.kind == "sub":  # of the product that was open before
+            return self._progress
+        if view.kind != "item":
+            return {}
+        product = view.shown[0]
+        score = self._store.score(product, self._wanted, view.chosen)
+        same_kind = score.type_match.query_match or score.type_match.category_match
+        is_target = product.asin == self._wanted.asin
+        chosen = 1.0 if score.r_option is None else score.r_option
+        return {
+            "search": float(self._found),
+            "category": float(same_kind),
+            "product": float(is_target),
+            "options": chosen * is_target,
+        }
 
     def _shaping(self, view: View) -> dict[str, float]:
         """The parts of the shaping that this page earns for the first time in the episode."""
