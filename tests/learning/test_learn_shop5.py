@@ -30,8 +30,8 @@ def test_the_default_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize(
     ("algo", "num_updates"),
-    [("apo_pg", 10), ("apo_reg", 10), ("apo_sft", 10), ("ppo", 20), ("grpo", 10), ("rloo", 10)],
-    ids=["apo_pg", "apo_reg", "apo_sft", "ppo", "grpo", "rloo"],
+    [*((name, 10) for name in ("apo_pg", "apo_reg", "apo_sft", "grpo", "gigpo", "rloo")), ("ppo", 20)],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_each_algorithm_on_three_seeds(tmp_path: Path, algo: str, num_updates: int, seed: int) -> None:

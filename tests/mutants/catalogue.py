@@ -17,6 +17,7 @@ FAULTS = (UNIT + "training/test_learner_faults.py",)
 OPTIMISER = (UNIT + "training/test_optimiser.py",)
 ADVANTAGES = (UNIT + "algos/test_advantages.py",)
 APO = (UNIT + "algos/test_apo.py",)
+GIGPO = (UNIT + "algos/test_gigpo.py",)
 APO_REG = (UNIT + "algos/test_apo_reg.py",)
 PPO = (UNIT + "algos/test_ppo.py",)
 LOSSES = (UNIT + "algos/test_losses.py",)
@@ -213,6 +214,30 @@ MUTANTS = [
             "inputs.logprobs, batch.behaviour_logprobs",
             "inputs.logprobs, batch.ref_logprobs",
         ),
+    ),
+    *_of(
+        "algos/gigpo/loss.py",
+        GIGPO,
+        (
+            "turns are compared within a goal",
+            "page = batch.state[turns]",
+            "page = batch.group[:, None].expand(turns.shape)[turns]",
+        ),
+        ("no discount", "gamma=gamma, gae_lambda=1.0", "gamma=1.0, gae_lambda=1.0"),
+        ("a turn's advantage is its episode's", "self.step_coef * of_turn", "0.0 * of_turn"),
+        ("the turn's advantage has the other sign", "+ self.step_coef", "- self.step_coef"),
+    ),
+    *_of(
+        "training/batching.py",
+        (UNIT + "training/test_batching.py",),
+        ("pages of all goals are one", "(trajectory.goal.id, turn.state)", '("", turn.state)'),
+    ),
+    *_of(
+        "envs/types.py",
+        (UNIT + "rollout/test_states.py",),
+        ("choices are no part of a page", "sorted(page.chosen.items()), ", ""),
+        ("the order of choices is", "sorted(page.chosen.items())", "list(page.chosen.items())"),
+        ("every results page is one", "page.kind, page.text,", "page.kind,"),
     ),
     *_of(
         "algos/losses.py",

@@ -18,6 +18,7 @@ from webshop_rl.algos.algorithm import ActionBatch, Algorithm, LossInputs, LossO
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_reg.loss import ApoReg
 from webshop_rl.algos.apo_sft.loss import ApoSft
+from webshop_rl.algos.gigpo.loss import Gigpo
 from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.loss import Ppo
 from webshop_rl.algos.rloo.loss import Rloo
@@ -46,7 +47,7 @@ def algorithms(draw: st.DrawFn) -> Any:
         "kl_estimator": draw(st.sampled_from(["k1", "k2", "k3"])),
         "entropy_coef": draw(st.sampled_from([0.0, 0.2])),
     }
-    name = draw(st.sampled_from(["apo_sft", "apo_pg", "apo_reg", "ppo", "grpo", "rloo"]))
+    name = draw(st.sampled_from(["apo_sft", "apo_pg", "apo_reg", "ppo", "grpo", "gigpo", "rloo"]))
     if name == "ppo":
         return Ppo(
             name=name,
@@ -61,6 +62,10 @@ def algorithms(draw: st.DrawFn) -> Any:
     if name == "grpo":
         scale = draw(st.sampled_from(["std", "none"]))
         return Grpo(name=name, scale=scale, std_eps=1e-4, clip_eps=0.2, **shared)
+    if name == "gigpo":
+        scale = draw(st.sampled_from(["std", "none"]))
+        gamma = draw(st.sampled_from([0.9, 1.0]))
+        return Gigpo(name=name, scale=scale, std_eps=1e-4, clip_eps=0.2, step_coef=0.7, gamma=gamma, **shared)
     if name == "rloo":
         return Rloo(name=name, clip_eps=0.2, **shared)
     vstar = {"equal_groups": draw(st.sampled_from(["zero", "keep"]))}
@@ -109,6 +114,8 @@ def _case(seed: int, algorithm: Algorithm, num_trajectories: int = 5) -> Case:
 
     some = torch.ones(b, dtype=torch.bool)
     behaviour = number(mask) - 2
+    group = torch.randint(0, 3, (b,), generator=g)
+    page = torch.randint(0, 2, (b, k), generator=g)
     batch = ActionBatch(
         behaviour_logprobs=torch.where(mask, behaviour, 0.0),
         mask=mask,
@@ -117,11 +124,12 @@ def _case(seed: int, algorithm: Algorithm, num_trajectories: int = 5) -> Case:
         rewards=torch.where(turn_mask, (number(turn_mask) * 2).round() / 2, 0.0),
         turn_mask=turn_mask,
         terminated=torch.rand(b, generator=g) < 0.5,
-        group=torch.randint(0, 3, (b,), generator=g),
+        group=group,
         ref_logprobs=torch.where(mask, behaviour + number(mask, 0.3), 0.0),
         vstar=number(some, 0.3),
         values=number(steps),
         last_value=number(some),
+        state=torch.where(turn_mask, 2 * group[:, None] + page, 0),
     )
     learner = torch.where(mask, behaviour + number(mask, 0.2), 0.0)
     return Case(batch, learner, number(mask).abs(), batch.values + number(steps, 0.3))  # type: ignore[operator]
@@ -184,6 +192,7 @@ def test_whatever_stands_outside_the_mask_changes_nothing(algorithm: Algorithm, 
             last_value=spoil(batch.last_value, ~batch.terminated, by),
             turn=torch.where(batch.mask, batch.turn, 10**6),
             decision=batch.decision | ~batch.mask,
+            state=torch.where(batch.turn_mask, batch.state, 10**6),  # type: ignore[arg-type]
         )
         other = Case(
             spoilt,
@@ -214,6 +223,7 @@ def test_padding_changes_nothing(algorithm: Algorithm, seed: int, tokens: int, t
     more = tokens if algorithm.value_level == "token" else turns
     assert b.ref_logprobs is not None
     assert b.values is not None
+    assert b.state is not None
     wide = replace(
         b,
         behaviour_logprobs=_padded(b.behaviour_logprobs, tokens),
@@ -223,6 +233,7 @@ def test_padding_changes_nothing(algorithm: Algorithm, seed: int, tokens: int, t
         ref_logprobs=_padded(b.ref_logprobs, tokens),
         rewards=_padded(b.rewards, turns),
         turn_mask=_padded(b.turn_mask, turns),
+        state=_padded(b.state, turns),
         values=_padded(b.values, more),
     )
     other = Case(
@@ -362,6 +373,6 @@ def test_the_spoilt_batch_spoils_every_field_there_is() -> None:
     """A new field of ActionBatch must be thought of in the tests above."""
     assert {f.name for f in fields(ActionBatch)} == {
         *("behaviour_logprobs", "mask", "decision", "turn", "rewards", "turn_mask", "terminated", "group"),
-        *("ref_logprobs", "vstar", "values", "last_value"),
+        *("ref_logprobs", "vstar", "values", "last_value", "state"),
         "kind",  # read by bc's accuracies alone: tests/unit/algos/test_bc.py
     }

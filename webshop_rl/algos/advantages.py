@@ -145,22 +145,39 @@ class TrajectoryAdvantages:
     metrics: dict[str, float]
 
 
-def trajectory_advantages(
+@dataclass(frozen=True)
+class LessLogRatio:
+    """Advantages of trajectories less their log-ratio to the reference, in float64.
+
+    Attributes:
+        values: [B] return units.
+        scale: size of the operands they were computed from, see all_equal.
+        metrics: scalars worth logging.
+    """
+
+    values: Tensor
+    scale: Tensor
+    metrics: dict[str, float]
+
+
+def less_log_ratio(
     settings: AlgoConfig, batch: ActionBatch, compared: Tensor, log_ratio_coef: float
-) -> TrajectoryAdvantages:
-    """A = compared - coef l,  l = sum over action tokens of log behaviour - log reference; normalised.
+) -> LessLogRatio:
+    """compared - coef l,  l = sum over action tokens of log behaviour - log reference.
 
     At collection the behaviour policy is the policy, so l is its log-ratio, held constant. Transitions
     are deterministic given the goal and cancel from l.
 
     Args:
-        settings: adv_norm, adv_std_min and adv_clip are read.
+        settings: the name is read.
         batch: a whole collection; with ref_logprobs if log_ratio_coef is not 0.
         compared: [B] returns less a baseline, return units, float64.
         log_ratio_coef: return units per nat.
-    Raises: ValueError if the reference is missing or an advantage is not finite.
+    Raises: ValueError if the reference is missing.
     """
-    returns, raw, metrics = batch.returns.double(), compared, {}
+    returns = batch.returns.double()
+    raw = compared
+    metrics = group_metrics(group_statistics(returns, batch.group))
     scale = returns.abs().max()
     if batch.vstar is not None:
         scale = torch.maximum(scale, batch.vstar.double().abs().max())
@@ -172,12 +189,30 @@ def trajectory_advantages(
         scale = torch.maximum(scale, log_ratio_coef * behaviour.abs().sum(dim=1).max())
     elif log_ratio_coef:
         raise ValueError(f"{settings.name} needs the reference's log-probs")
+    return LessLogRatio(raw, scale, metrics)
+
+
+def trajectory_advantages(
+    settings: AlgoConfig, batch: ActionBatch, compared: Tensor, log_ratio_coef: float
+) -> TrajectoryAdvantages:
+    """A = compared - coef l as less_log_ratio has it, normalised.
+
+    Args:
+        settings: adv_norm, adv_std_min and adv_clip are read.
+        batch, compared, log_ratio_coef: as of less_log_ratio.
+    Raises: ValueError if the reference is missing or an advantage is not finite.
+    """
+    less = less_log_ratio(settings, batch, compared, log_ratio_coef)
     found = normalise(
-        raw, how=settings.adv_norm, std_min=settings.adv_std_min, clip=settings.adv_clip, scale=scale
+        less.values,
+        how=settings.adv_norm,
+        std_min=settings.adv_std_min,
+        clip=settings.adv_clip,
+        scale=less.scale,
     )
-    metrics |= advantage_metrics(raw, found) | group_metrics(group_statistics(returns, batch.group))
     used = torch.full_like(batch.terminated, not found.equal)
-    return TrajectoryAdvantages(raw, found.values, used, metrics)
+    metrics = less.metrics | advantage_metrics(less.values, found)
+    return TrajectoryAdvantages(less.values, found.values, used, metrics)
 
 
 def vstar_advantages(

@@ -44,6 +44,8 @@ class ActionBatch:
             [B, T], V before each action token, for an algorithm whose value_level is "token".
         last_value: [B] critic's V of the final page (what truncation may bootstrap from), or None.
         kind: [B, K] long, what kind of decision each turn's reply is, an index in envs.types.KINDS; or None.
+        state: [B, K] long, turns of a group that replied to identical pages share a number; 0 at padding;
+            or None if not asked for.
     """
 
     behaviour_logprobs: Tensor
@@ -59,6 +61,7 @@ class ActionBatch:
     values: Tensor | None = None
     last_value: Tensor | None = None
     kind: Tensor | None = None
+    state: Tensor | None = None
 
     @property
     def decided(self) -> Tensor:
@@ -150,6 +153,7 @@ class Algorithm(AlgoConfig):
     needs_vstar: ClassVar[bool] = False  # V* of each trajectory's goal
     needs_critic: ClassVar[bool] = False  # a value head, and its values
     needs_teacher: ClassVar[bool] = False  # collections labelled by a demonstrator
+    needs_states: ClassVar[bool] = False  # numbers of the pages that turns replied to
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -7,6 +7,7 @@ browser. A session is deterministic given (goal, seed) and the actions taken.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -102,6 +103,16 @@ def kind_of(action: str, page: Page) -> str:
     if target in page.options:
         return "option"
     return {BUY: "buy", PREVIOUS: "back", BACK: "back"}.get(target, "other")
+
+
+def state_of(page: Page) -> str:
+    """A short name of all that a page shows, what is chosen on it and was opened from it included.
+
+    The same for identical pages, whatever was done to get there. It is not the state of the session: what
+    other pages would show, and rewards earned once an episode, may differ.
+    """
+    shown = (page.kind, page.text, sorted(page.chosen.items()), page.opened)
+    return hashlib.blake2b(repr(shown).encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from webshop_rl.config.schema import RolloutConfig
-from webshop_rl.envs.types import EndReason, Goal, Page, Session, Step, kind_of
+from webshop_rl.envs.types import EndReason, Goal, Page, Session, Step, kind_of, state_of
 from webshop_rl.envs.words import instruction_words
 from webshop_rl.interface.grammar import Encode, PageGrammar, Unspellable
 from webshop_rl.interface.masks import TokenMask
@@ -169,6 +169,7 @@ class Episode:
                 page_kind=self._view.page.kind,
                 asins=self._view.page.asins,
                 chosen=dict(self._view.page.chosen),
+                state=state_of(self._view.page),
             )
         )
         self._past.append(self._prompter.past_line(self._view, action))

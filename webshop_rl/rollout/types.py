@@ -78,6 +78,7 @@ class Turn:
         kind: what kind of decision the policy's reply was (envs.types.KINDS); of a labelled trajectory, the
             demonstrator's.
         page_kind, asins, chosen: kind, products and chosen options of the page, as envs.types.Page has them.
+        state: name of all that the page shows (envs.types.state_of): the same for identical pages.
     """
 
     page: str
@@ -90,6 +91,7 @@ class Turn:
     page_kind: str = ""
     asins: tuple[str, ...] = ()
     chosen: dict[str, str] = field(default_factory=dict)
+    state: str = ""
 
 
 @dataclass(frozen=True)

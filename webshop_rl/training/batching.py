@@ -24,6 +24,16 @@ def group_numbers(trajectories: Sequence[Trajectory]) -> Tensor:
     return torch.tensor([numbers.setdefault(t.goal.id, len(numbers)) for t in trajectories])
 
 
+def state_numbers(trajectories: Sequence[Trajectory]) -> Tensor:
+    """[B, K] a number per goal and page that was replied to, in order of appearance; 0 at padding."""
+    numbers: dict[tuple[str, str], int] = {}
+    found = torch.zeros(len(trajectories), batch_shape(trajectories)[1], dtype=torch.long)
+    for b, trajectory in enumerate(trajectories):
+        for k, turn in enumerate(trajectory.turns):
+            found[b, k] = numbers.setdefault((trajectory.goal.id, turn.state), len(numbers))
+    return found
+
+
 def action_batch(
     trajectories: Sequence[Trajectory],
     *,

@@ -20,7 +20,7 @@ from webshop_rl.models.memory import memory_advice
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.rollout.packing import Packed, pack
 from webshop_rl.rollout.types import Trajectory
-from webshop_rl.training.batching import action_batch, batch_shape, micro_batches, norm_of
+from webshop_rl.training.batching import action_batch, batch_shape, micro_batches, norm_of, state_numbers
 from webshop_rl.training.checkpoint import Checkpoint
 from webshop_rl.training.optimiser import build_optimiser, schedule_factor, set_lr
 from webshop_rl.training.reference import Reference
@@ -129,6 +129,8 @@ class Learner:
         """The algorithm's view of the collection, with what other networks say of it."""
         algorithm = self.algorithm
         batch = action_batch(trajectories, vstar=vstar)
+        if algorithm.needs_states:
+            batch = replace(batch, state=state_numbers(trajectories))
         if algorithm.needs_reference:
             assert self._reference is not None
             with self._reference.active() as network:

@@ -19,6 +19,8 @@ from webshop_rl.algos.apo_sft.config import ApoSftConfig
 from webshop_rl.algos.apo_sft.loss import ApoSft
 from webshop_rl.algos.bc.config import BcConfig
 from webshop_rl.algos.bc.loss import Bc
+from webshop_rl.algos.gigpo.config import GigpoConfig
+from webshop_rl.algos.gigpo.loss import Gigpo
 from webshop_rl.algos.grpo.config import GrpoConfig
 from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.config import PpoConfig
@@ -33,6 +35,7 @@ ALL = [
     ("apo_reg", ApoRegConfig, ApoReg),
     ("ppo", PpoConfig, Ppo),
     ("grpo", GrpoConfig, Grpo),
+    ("gigpo", GigpoConfig, Gigpo),
     ("rloo", RlooConfig, Rloo),
     ("bc", BcConfig, Bc),
 ]
@@ -54,6 +57,7 @@ def test_the_file_gives_every_field_a_value_and_builds(name: str, config: type, 
     built: Algorithm = algorithm(**values)
     assert built.needs_critic == (name == "ppo")
     assert built.needs_vstar == name.startswith("apo")
+    assert built.needs_states == (name == "gigpo")
     assert built.needs_teacher == (name == "bc")
     assert built.value_level == "turn"
     assert (built.num_epochs, built.num_minibatches) == (values["num_epochs"], values["num_minibatches"])
@@ -83,7 +87,7 @@ def test_a_value_out_of_range_is_refused(change: dict[str, Any], message: str) -
         ApoPg(**_values("apo_pg") | change)
 
 
-@pytest.mark.parametrize(("name", "algorithm"), [("grpo", Grpo), ("rloo", Rloo)])
+@pytest.mark.parametrize(("name", "algorithm"), [("gigpo", Gigpo), ("grpo", Grpo), ("rloo", Rloo)])
 def test_a_group_of_one_has_nothing_to_compare_with(name: str, algorithm: type) -> None:
     with pytest.raises(UserError, match=r"algo\.group_size: 1 must be >= 2"):
         algorithm(**_values(name) | {"group_size": 1})

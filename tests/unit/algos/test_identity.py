@@ -19,13 +19,22 @@ from webshop_rl.algos.algorithm import ActionBatch, LossInputs
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_reg.loss import ApoReg
 from webshop_rl.algos.apo_sft.loss import ApoSft
+from webshop_rl.algos.gigpo.loss import Gigpo
 from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.loss import Ppo
 from webshop_rl.algos.rloo.loss import Rloo
 from webshop_rl.training.batching import norm_of
 
 GOALS, TURNS, PLACES, VOCABULARY, STOP = 4, 2, 3, 5, 4
-BUILD = {"apo_sft": ApoSft, "apo_pg": ApoPg, "apo_reg": ApoReg, "ppo": Ppo, "grpo": Grpo, "rloo": Rloo}
+BUILD = {
+    "apo_sft": ApoSft,
+    "apo_pg": ApoPg,
+    "apo_reg": ApoReg,
+    "ppo": Ppo,
+    "grpo": Grpo,
+    "gigpo": Gigpo,
+    "rloo": Rloo,
+}
 
 
 def _algorithm(name: str, **change: Any) -> Any:
@@ -76,6 +85,7 @@ def _learn(algorithm: Any, seed: int, num_iterations: int = 200) -> float:
             ref_logprobs=logprobs_of(reference, tokens, everything),
             vstar=vstar,
             values=critic.detach()[goals],
+            state=goals[:, None] * TURNS + torch.arange(TURNS),
         )
         found = algorithm.advantages(batch)
         for _epoch in range(algorithm.num_epochs):
@@ -119,6 +129,7 @@ CASES = [
     ("ppo", {"loss_norm": "trajectory_sum", "value_clip": 0.2}),
     ("grpo", {}),
     ("grpo", {"scale": "none", "num_epochs": 2, "num_minibatches": 2}),
+    ("gigpo", {}),
     ("rloo", {}),
 ]
 

@@ -10,7 +10,14 @@ from webshop_rl.algos.algorithm import Norm
 from webshop_rl.envs.types import EndReason, Goal
 from webshop_rl.rollout.packing import num_padded_tokens, pack
 from webshop_rl.rollout.types import Segment, Trajectory, Turn
-from webshop_rl.training.batching import action_batch, batch_shape, group_numbers, micro_batches, norm_of
+from webshop_rl.training.batching import (
+    action_batch,
+    batch_shape,
+    group_numbers,
+    micro_batches,
+    norm_of,
+    state_numbers,
+)
 
 
 def trajectory(
@@ -51,6 +58,18 @@ def test_action_tokens_are_packed_to_the_left() -> None:
 
 def test_one_group_a_goal() -> None:
     assert group_numbers([trajectory(g, (1, 0.0)) for g in "baab"]).tolist() == [0, 1, 1, 0]
+
+
+def test_turns_of_one_goal_at_identical_pages_share_a_number() -> None:
+    trajectories = [
+        trajectory("a", (1, 0.0), (1, 0.0), (1, 0.0)),
+        trajectory("a", (1, 0.0)),
+        trajectory("b", (1, 0.0)),
+    ]
+    for made, states in zip(trajectories, (("x", "y", "x"), ("y",), ("x",)), strict=True):
+        for turn, state in zip(made.turns, states, strict=True):
+            turn.state = state
+    assert state_numbers(trajectories).tolist() == [[0, 1, 0], [1, 0, 0], [2, 0, 0]]
 
 
 def test_micro_batches_are_a_partition_under_the_limit_lengths_together() -> None:
