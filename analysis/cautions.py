@@ -1,12 +1,14 @@
-"""What a reader must know before believing a table: one sentence each."""
+"""What a reader must know before believing a table: a sentence each, with what to do about it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from webshop_rl.statistics import FEW_PRODUCTS, LOW_RATE
 
+from .advice import seed_advice
 from .arms import Arm
 from .comparison import Comparison
 from .load import Run, Sweep
@@ -18,96 +20,129 @@ MUCH_MORE = 1.1
 MAX_LISTED = 8
 
 
-def cautions(sweep: Sweep, arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> list[str]:
+@dataclass(frozen=True)
+class Caution:
+    """What weakens a claim, and what to do about it ("" where nothing can be done)."""
+
+    text: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.remedy}".strip()
+
+
+def cautions(sweep: Sweep, arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> list[Caution]:
     """All that applies to a sweep, the gravest first."""
     runs = sweep.runs
     return [
         *_lost(sweep, arms),
+        *_code(runs),
+        *_shops(arms),
+        *(caution for comparison in comparisons for caution in _undecided(comparison)),
         *_seeds(arms),
         *(sentence for comparison in comparisons for sentence in _goals(comparison)),
         *_budgets(arms),
-        *_shops(arms),
-        *_code(runs),
         *_history(sweep),
         *_health(runs),
     ]
 
 
-def _lost(sweep: Sweep, arms: Sequence[Arm]) -> list[str]:
+def _undecided(comparison: Comparison) -> list[Caution]:
+    """The pair at the top that seeds do not settle."""
+    pair = next((p for p in comparison.against_leader.values() if p.p is not None and not p.differs), None)
+    if pair is None:
+        return []
+    text = f"{pair.high.label} and {pair.low.label} are not told apart by these seeds."
+    advice = seed_advice(pair, comparison)
+    return [Caution(text, f"{advice[0].upper()}{advice[1:]}.")]
+
+
+def _lost(sweep: Sweep, arms: Sequence[Arm]) -> list[Caution]:
     found = []
     for arm in arms:
         going = sum(run.going for run in arm.runs)
         if going:
-            found.append(f"{arm.label}: {_runs(going)} of {len(arm.runs)} not over; its numbers will change.")
+            text = f"{arm.label}: {_runs(going)} of {len(arm.runs)} not over; its numbers will change."
+            found.append(Caution(text, "Make the report again when they are done."))
         lost = len(arm.runs) - len(arm.finished) - going
         if lost and arm.finished:
-            found.append(
+            text = (
                 f"{arm.label}: {lost} of {len(arm.runs)} runs did not finish; its numbers are those of the "
-                "rest, which may flatter it."
             )
+            found.append(Caution(f"{text}rest, which may flatter it.", _retry(sweep)))
         elif lost and not going:
-            found.append(f"{arm.label}: no run finished, so it is in no comparison.")
+            text = f"{arm.label}: no run finished, so it is in no comparison."
+            found.append(Caution(text, _retry(sweep)))
     for overrides, num in sweep.arms_to_come.items():
-        found.append(f"{overrides or 'The sweep'}: no run yet ({num} to come), so it is in no comparison.")
+        text = f"{overrides or 'The sweep'}: no run yet ({num} to come), so it is in no comparison."
+        found.append(Caution(text, "Launch the sweep again to go on with it."))
     for status, num in sweep.unrecorded.items():
-        found.append(
-            f"The launcher counted {num} {status.lower()} more than MLflow holds: ended before they could be "
-            "recorded, or their journals wait for python -m webshop_rl.tracking.sync; "
-            "webshop-rl status names them."
+        text = (
+            f"The launcher counted {num} {status.lower()} more than MLflow has: ended before they could be "
         )
+        text += "recorded, or their journals wait for python -m webshop_rl.tracking.sync."
+        found.append(Caution(text, "webshop-rl status names them."))
     return found
 
 
-def _seeds(arms: Sequence[Arm]) -> list[str]:
+def _retry(sweep: Sweep) -> str:
+    return f"webshop-rl status {sweep.name} shows why; launch the sweep again to retry them."
+
+
+def _seeds(arms: Sequence[Arm]) -> list[Caution]:
     numbers = {arm.label: len(arm.finished) for arm in arms if arm.finished}
     found = []
     if len(set(numbers.values())) > 1:
         listed = ", ".join(f"{label} {num}" for label, num in numbers.items())
-        found.append(f"The arms have unequal numbers of finished seeds: {listed}.")
+        text = f"The arms have unequal numbers of finished seeds: {listed}."
+        found.append(Caution(text, f"Launch the sweep with seed=0,...,{max(numbers.values()) - 1} for all."))
     single = [label for label, num in numbers.items() if num == 1]
     if single:
         who = "Every arm has" if len(single) == len(numbers) else f"{', '.join(single)}: only"
-        found.append(f"{who} one finished seed: no interval over seeds, and no claim beyond these very runs.")
+        text = f"{who} one finished seed: no interval over seeds, and no claim beyond these very runs."
+        found.append(Caution(text, "Add seed=0,1,2,3,4 to the sweep; the runs that are done are kept."))
     few = [num for num in numbers.values() if 1 < num < FEW_SEEDS]
     if few:
-        found.append(
-            f"With {min(few)} seeds a bootstrap interval over seeds is narrower than it should be "
-            "(docs/analysis.md); the finding of a pair therefore also needs the permutation of its runs (p)."
-        )
+        text = f"With {min(few)} seeds a bootstrap interval over seeds is narrower than it should be "
+        remedy = "Go by the findings: they also need the permutation of the runs (p; docs/analysis.md)."
+        found.append(Caution(f"{text.strip()}.", remedy))
     return found
 
 
-def _goals(comparison: Comparison) -> list[str]:
+def _goals(comparison: Comparison) -> list[Caution]:
     found = []
     goals = comparison.goals
     constant = [r.arm.label for r in comparison.results if r.means[comparison.metric].pointlike]
     if constant:
-        found.append(
+        text = (
             f"All seeds scored the same in {'; '.join(constant)}: an interval without width is no certainty."
         )
+        found.append(Caution(text, "More seeds, or harder goals, would show what varies."))
     if goals is None:
-        found.append("MLflow does not have the evaluation tables: nothing is compared goal by goal.")
+        text = "MLflow does not have the evaluation tables: nothing is compared goal by goal."
+        found.append(Caution(text, "--root FOLDER reads them from the runs' folders."))
     elif goals.effective_products < FEW_PRODUCTS:
-        found.append(
-            f"The test goals ask for {goals.num_products} products, by their shares of the episodes in "
-            f"effect {goals.effective_products:.1f}: intervals over so few are rough."
-        )
+        text = f"The test goals ask for {goals.num_products} products, by their shares of the episodes in "
+        text += f"effect {goals.effective_products:.1f}: intervals over so few are rough."
+        found.append(Caution(text, "A shop with more products, or more evaluation.test_episodes, mends it."))
     low = [
         f"{r.arm.label} {r.means['test/success'].value:.3f}"
         for r in comparison.results
         if r.goals is not None and r.means["test/success"].value < LOW_RATE
     ]
     if low:
-        found.append(
+        text = (
             f"Success below {LOW_RATE:g} ({', '.join(low[:MAX_LISTED])}): intervals over products of so low "
-            "a rate are narrower than they should be (docs/analysis.md)."
         )
+        text += "a rate are narrower than they should be (docs/analysis.md)."
+        found.append(Caution(text, "Compare by score, or train longer."))
     if comparison.protocol == "published":
-        found.append("Split published: products of the test goals are among those trained on.")
+        text = "Split published: products of the test goals are among those trained on."
+        found.append(Caution(text, "env.split=product holds them out."))
     return found
 
 
-def _budgets(arms: Sequence[Arm]) -> list[str]:
+def _budgets(arms: Sequence[Arm]) -> list[Caution]:
     """Whether the arms learnt from unequal amounts, by means over their finished runs."""
     names = ("train/episodes", "vstar/episodes", "train/env_steps", "train/tokens")
     means = {arm.label: [_mean(arm, name) for name in names] for arm in arms if arm.finished}
@@ -133,12 +168,10 @@ def _budgets(arms: Sequence[Arm]) -> list[str]:
         for label, (e, v, s, t) in whole.items()
     ]
     more = f"; and {len(listed) - MAX_LISTED} arms more (runs.csv)" if len(listed) > MAX_LISTED else ""
-    return [
-        f"The arms learnt from unequal amounts of data ({', '.join(unequal)}; means of a run): "
-        f"{'; '.join(listed[:MAX_LISTED])}{more}. What is better after as many updates need not be better "
-        "after as many episodes: --x episodes_with_vstar draws the curves against them, num_episodes=N "
-        "gives every arm the same training episodes."
-    ]
+    text = f"The arms learnt from unequal amounts of data ({', '.join(unequal)}; means of a run): "
+    text += f"{'; '.join(listed[:MAX_LISTED])}{more}."
+    remedy = "num_episodes=N gives every arm the same training episodes; --x episodes_with_vstar draws the "
+    return [Caution(text, f"{remedy}curves against them.")]
 
 
 def _mean(arm: Arm, metric: str) -> float | None:
@@ -146,43 +179,47 @@ def _mean(arm: Arm, metric: str) -> float | None:
     return sum(values) / len(values) if len(values) == len(arm.finished) else None
 
 
-def _shops(arms: Sequence[Arm]) -> list[str]:
+def _shops(arms: Sequence[Arm]) -> list[Caution]:
     keys = sorted({key for arm in arms for key in arm.runs[0].params if key.startswith("env.")})
     keys = [key for key in keys if len({arm.param(key) for arm in arms}) > 1]
     if not keys:
         return []
-    return [f"The arms differ in the shop itself ({', '.join(keys)}): a difference may be the task's."]
+    text = f"The arms differ in the shop itself ({', '.join(keys)}): a difference may be the task's."
+    return [Caution(text, "Compare arms of one shop with each other only.")]
 
 
-def _code(runs: Sequence[Run]) -> list[str]:
+def _code(runs: Sequence[Run]) -> list[Caution]:
     digests = Counter(run.tags.get("code_digest", "?") for run in runs)
     if len(digests) < 2:
         return []
     listed = ", ".join(f"{digest} ({_runs(num)})" for digest, num in digests.most_common())
-    return [f"The runs were made with different code: {listed}."]
+    text = f"The runs were made with different code: {listed}."
+    return [Caution(text, "rerun=true runs them again with the code of now.")]
 
 
-def _history(sweep: Sweep) -> list[str]:
+def _history(sweep: Sweep) -> list[Caution]:
     found = []
     if sweep.replaced:
-        found.append(
-            f"Left out: {_runs(len(sweep.replaced))} that a newer one of the same configuration replaces."
-        )
+        num = _runs(len(sweep.replaced))
+        found.append(Caution(f"Left out: {num} that a newer one of the same configuration replaces."))
     for run in sweep.runs:
         if int(run.tags.get("resume_mismatches", "0") or 0):
-            num = run.tags["resume_mismatches"]
-            found.append(f"Run {run.folder_name} did not resume exactly: {num} values differ from before.")
+            text = (
+                f"Run {run.folder_name} did not resume exactly: {run.tags['resume_mismatches']} values differ"
+            )
+            found.append(Caution(f"{text} from before.", "rerun=true runs it anew."))
     return found
 
 
-def _health(runs: Sequence[Run]) -> list[str]:
+def _health(runs: Sequence[Run]) -> list[Caution]:
     warned: Counter[str] = Counter()
     for run in runs:
         warned.update(name for name, value in run.metrics.items() if name.startswith("health/") and value)
     if not warned:
         return []
     listed = ", ".join(f"{name.removeprefix('health/')} ({_runs(num)})" for name, num in warned.most_common())
-    return [f"Health checks warned during training: {listed}."]
+    text = f"Health checks warned during training: {listed}."
+    return [Caution(text, "The figures of health show when; the run's log.txt has the lines.")]
 
 
 def _runs(num: int) -> str:

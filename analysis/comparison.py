@@ -129,6 +129,21 @@ class Comparison:
         return len(self.pairs) == len(self.results) * (len(self.results) - 1) // 2
 
     @property
+    def leader(self) -> ArmResult:
+        """The highest arm of those with several seeds."""
+        return leader_of(self.results)
+
+    @property
+    def against_leader(self) -> dict[str, Pair]:
+        """Pairs of the leader by the label of the other arm, in the order of the results."""
+        label = self.leader.arm.label
+        found = {}
+        for pair in self.pairs:
+            if label in (pair.high.label, pair.low.label):
+                found[pair.low.label if pair.high.label == label else pair.high.label] = pair
+        return found
+
+    @property
     def goals(self) -> GoalScores | None:
         """Scores of the first arm that has them; its goals are those of the set."""
         return next((r.goals for r in self.results if r.goals is not None), None)
@@ -149,15 +164,18 @@ def compare(arms: Sequence[Arm], metric: str, read_goals: ReadGoals) -> list[Com
     return [_compare_group(members, metric, read_goals) for members in groups.values()]
 
 
+def leader_of(results: Sequence[ArmResult]) -> ArmResult:
+    """The first of the results with several seeds, else the first: one lucky seed leads nothing."""
+    return next((r for r in results if len(r.arm.finished) > 1), results[0])
+
+
 def _compare_group(arms: Sequence[Arm], metric: str, read_goals: ReadGoals) -> Comparison:
     ranked = sorted(arms, key=lambda arm: -mean(arm.scores(metric)))
     results = [_result(arm, metric, read_goals) for arm in ranked]
     chosen = list(combinations(results, 2))
     num_tests = sum(min(len(a.arm.finished), len(b.arm.finished)) > 1 for a, b in chosen)
     if len(results) > MAX_ALL_PAIRS:
-        # An arm with one lucky seed leads nothing.
-        leader = next((r for r in results if len(r.arm.finished) > 1), results[0])
-        chosen = [pair for pair in chosen if leader in pair]
+        chosen = [pair for pair in chosen if leader_of(results) in pair]
     pairs = [_pair(high, low, metric, num_tests) for high, low in chosen]
     return Comparison(
         split_digest=arms[0].finished[0].tags.get("split_digest", ""),

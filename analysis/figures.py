@@ -1,10 +1,9 @@
-"""The figures of a report: learning curves of every run, and the final scores of the arms."""
+"""Learning curves of every run, against what was used up."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -18,34 +17,18 @@ from webshop_rl.tracking.names import describe
 
 from .arms import Arm
 from .axes import UPDATES, Axis
-from .comparison import Comparison
+from .drawing import COLOURS, DASHES, GRID, STYLE, WIDE, wrapped
 
 CURVES = ("val/success", "train/return_mean")
-# Okabe and Ito's colours, distinguished under every common colour blindness; yellow is too pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DASHES = ("-", "--", "-.", ":")
 MAX_TOGETHER = 7  # arms in one panel; more get a panel each
 MAX_PANELS = 24
 _PANELS_A_ROW = 4
-_STYLE: Any = {
-    "figure.dpi": 100,
-    "savefig.dpi": 160,
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.handlelength": 3.2,
-    "svg.hashsalt": "webshop-rl",  # the same numbers give the same file
-}
 
 
 def curve_figure(
-    arms: Sequence[Arm], curves: pd.DataFrame, metric: str, axis: Axis = UPDATES
+    arms: Sequence[Arm], curves: pd.DataFrame, metric: str, axis: Axis = UPDATES, width: float = WIDE
 ) -> Figure | None:
-    """Every run as a thin line, the mean of an arm's runs as a thick one.
+    """Every run as a thin line, the mean of an arm's runs as a thick one, between the lowest and the highest.
 
     The mean is drawn where every run of the arm has a value, so that one that ended early does not bend
     it. A run that did not finish ends in a cross.
@@ -54,62 +37,26 @@ def curve_figure(
         curves: from load.load_curves.
         metric: which of them.
         axis: what it is drawn against. The mean is taken update by update, of values and of places.
+        width: inches.
     Returns: None if no run has a point.
     """
     points = placed(curves, metric, axis)
     drawn = [arm for arm in arms if points["run_id"].isin([r.run_id for r in arm.runs]).any()]
     if not drawn:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         if len(drawn) <= MAX_TOGETHER:
-            figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+            figure = Figure(
+                figsize=(width, 3.6 if width >= WIDE else 3.0 + 0.3 * len(drawn)), layout="constrained"
+            )
             axes = figure.subplots()
             for arm, colour in zip(drawn, COLOURS, strict=False):
-                dash = _DASHES[drawn.index(arm) % len(_DASHES)]
-                _draw(axes, arm, points, colour, dash=dash, label=_wrapped(arm.label))
+                dash = DASHES[drawn.index(arm) % len(DASHES)]
+                _draw(axes, arm, points, colour, dash=dash, label=wrapped(arm.label))
             _label(axes, metric, axis)
-            figure.legend(loc="outside right upper")
+            figure.legend(loc="outside right upper" if width >= WIDE else "outside lower left")
             return figure
-        return _panels(drawn, points, metric, axis)
-
-
-def score_figure(comparison: Comparison) -> Figure | None:
-    """Each arm's runs as dots with their mean and its interval over seeds; what they must beat as lines.
-
-    Returns: None if no arm has a finished run.
-    """
-    results = comparison.results[:40]
-    if not results:
-        return None
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 1.3 + 0.36 * len(results)), layout="constrained")
-        axes = figure.subplots()
-        for place, result in enumerate(results):
-            estimate = result.means[comparison.metric]
-            scores = result.arm.scores(comparison.metric)
-            # Below the mean; runs of equal score lie beside each other, in an order that has no meaning.
-            heights = place + 0.14 + 0.24 * np.arange(len(scores)) / len(scores)
-            axes.plot(scores, heights, "o", color=COLOURS[1], markersize=3, alpha=0.8, zorder=2)
-            if estimate.low is not None and estimate.high is not None:
-                axes.plot(
-                    [estimate.low, estimate.high], [place, place], color=COLOURS[0], lw=3, alpha=0.6, zorder=3
-                )
-            axes.plot([estimate.value], [place], "D", color=COLOURS[0], markersize=5, zorder=4)
-        for yardstick, dash in zip(comparison.yardsticks, _DASHES * 10, strict=False):
-            value = yardstick.score if comparison.metric == "test/score" else yardstick.success
-            name = yardstick.name.removeprefix("baseline/")
-            name += f" ({', '.join(yardstick.arms)})" if yardstick.arms else ""
-            axes.axvline(
-                value, color="#555555", ls=dash, lw=1.2, label=f"{_wrapped(name)} {value:.2f}", zorder=1
-            )
-        axes.set_yticks(range(len(results)), [_wrapped(r.arm.label) for r in results])
-        axes.set_ylim(len(results) - 0.4, -0.6)
-        axes.grid(axis="y", visible=False)
-        axes.set_xlim(-0.03, 1.03)
-        axes.set_xlabel(f"{comparison.metric}: runs, mean, interval over seeds")
-        if comparison.yardsticks:
-            figure.legend(loc="outside right upper")
-        return figure
+        return _panels(drawn, points, metric, axis, width)
 
 
 def placed(curves: pd.DataFrame, metric: str, axis: Axis) -> pd.DataFrame:
@@ -139,28 +86,19 @@ def placed(curves: pd.DataFrame, metric: str, axis: Axis) -> pd.DataFrame:
     return pd.concat(found).dropna(subset="place") if found else empty
 
 
-def save(figure: Figure, path: Path) -> tuple[Path, Path]:
-    """Write a figure as PNG and SVG beside each other; path has no ending."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
-    with mpl.rc_context(_STYLE):
-        figure.savefig(png)
-        figure.savefig(svg, metadata={"Date": None})
-    return png, svg
-
-
-def _panels(arms: Sequence[Arm], points: pd.DataFrame, metric: str, axis: Axis) -> Figure:
+def _panels(arms: Sequence[Arm], points: pd.DataFrame, metric: str, axis: Axis, width: float) -> Figure:
     """A panel an arm, the others' runs in grey behind it."""
     shown = arms[:MAX_PANELS]
-    num_rows = math.ceil(len(shown) / _PANELS_A_ROW)
-    figure = Figure(figsize=(9.6, 2.0 * num_rows + 0.5), layout="constrained")
-    grid = figure.subplots(num_rows, _PANELS_A_ROW, sharex=True, sharey=True, squeeze=False)
+    num_columns = _PANELS_A_ROW if width >= WIDE else _PANELS_A_ROW // 2
+    num_rows = math.ceil(len(shown) / num_columns)
+    figure = Figure(figsize=(width, 1.8 * num_rows + 0.5), layout="constrained")
+    grid = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
     for axes, arm in zip(grid.flat, shown, strict=False):
         for other in arms:
             if other is not arm:
-                _draw(axes, other, points, "#cccccc", mean=False)
+                _draw(axes, other, points, GRID, mean=False)
         _draw(axes, arm, points, COLOURS[0])
-        axes.set_title(_wrapped(arm.label, 30), fontsize=8)
+        axes.set_title(wrapped(arm.label, 30), fontsize=8)
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
     hidden = f"; {len(arms) - len(shown)} arms more in curves.csv" if len(arms) > len(shown) else ""
@@ -191,9 +129,14 @@ def _draw(
     if mean and lines:
         shared: Any = pd.concat(lines, axis=1, join="inner").sort_index()
         marker = "o" if len(shared) <= 15 else ""
+        places = shared.xs("place", axis=1, level=1).mean(axis=1).to_numpy()
+        values = shared.xs("value", axis=1, level=1)
+        if len(lines) > 1:
+            low, high = values.min(axis=1).to_numpy(), values.max(axis=1).to_numpy()
+            axes.fill_between(places, low, high, color=colour, alpha=0.12, lw=0)
         axes.plot(
-            shared.xs("place", axis=1, level=1).mean(axis=1).to_numpy(),
-            shared.xs("value", axis=1, level=1).mean(axis=1).to_numpy(),
+            places,
+            values.mean(axis=1).to_numpy(),
             color=colour,
             ls=dash,
             lw=2.2,
@@ -215,13 +158,3 @@ def _label(axes: Axes, metric: str, axis: Axis) -> None:
 def _unit(metric: str) -> str:
     unit = describe(metric).unit
     return metric if metric.endswith(unit) else f"{metric} ({unit})"
-
-
-def _wrapped(label: str, width: int = 34) -> str:
-    """Break a long label at its spaces."""
-    lines = [""]
-    for word in label.split(" "):
-        if lines[-1] and len(lines[-1]) + len(word) >= width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)

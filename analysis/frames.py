@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -12,19 +13,27 @@ from webshop_rl.tracking.names import CONSUMED
 
 from .arms import Arm
 from .comparison import METRICS, Comparison
+from .cost import cost_row
+from .reasons import Reason
 from .verdict import finding
 
 
 def frames(
-    arms: Sequence[Arm], comparisons: Sequence[Comparison], curves: pd.DataFrame
+    arms: Sequence[Arm],
+    comparisons: Sequence[Comparison],
+    curves: pd.DataFrame,
+    reasons: Mapping[str, Counter[str]],
 ) -> dict[str, pd.DataFrame]:
     """Data frames by name of their file.
 
-    Returns: runs (one row a run), arms, pairs, goals (one row an arm and goal), curves (one row a point).
+    Args:
+        reasons: how many test episodes of each arm failed for each reason.
+    Returns: summary (one row an arm), runs (one row a run), pairs, goals (one row an arm and goal), curves
+        (one row a point).
     """
     return {
+        "summary": _arms(comparisons, reasons),
         "runs": _runs(arms),
-        "arms": _arms(comparisons),
         "pairs": _pairs(comparisons),
         "goals": _goals(comparisons),
         "curves": _curves(arms, curves),
@@ -52,7 +61,7 @@ def _runs(arms: Sequence[Arm]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _arms(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+def _arms(comparisons: Sequence[Comparison], reasons: Mapping[str, Counter[str]]) -> pd.DataFrame:
     rows = []
     for number, comparison in enumerate(comparisons, 1):
         for result in comparison.results:
@@ -63,6 +72,9 @@ def _arms(comparisons: Sequence[Comparison]) -> pd.DataFrame:
                 row |= _cells(f"{metric} IQM", result.iqms[metric])
             for name, estimate in result.against.items():
                 row |= _cells(f"{comparison.metric} minus {name}", estimate)
+            row |= cost_row(result.arm)
+            if result.arm.label in reasons:
+                row |= {f"failed: {reason}": reasons[result.arm.label][reason] for reason in Reason}
             rows.append(row)
         for yardstick in comparison.yardsticks:
             row = {"test_set": number, "arm": yardstick.name}

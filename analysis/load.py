@@ -247,7 +247,7 @@ def _choose(parents: Iterable[Any], uri: str, name: str | None) -> Any:
         raise UserError("contains no sweep", where=uri, remedy="webshop-rl sweep ... makes one")
     some = ", ".join(names[:5]) + (f", and {len(names) - 5} more" if len(names) > 5 else "")
     if name is None:
-        raise UserError("which sweep?", remedy=f"report SWEEP; newest first: {some}")
+        return newest_first[0]
     found = [p for p in newest_first if name in (p.data.tags.get("sweep"), p.info.run_id)]
     if not found:
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

@@ -1,6 +1,7 @@
 """The comparison of a sweep's runs: `webshop-rl report SWEEP`.
 
-Writes report.html (one page, nothing beside it needed), report.md, *.csv and figures/.
+Writes report.html (one page, nothing beside it needed), report.md, failures.md, *.csv, episodes.jsonl and
+figures/.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from .axes import AXES
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from .comparison import Comparison, ReadGoals
+    from .comparison import ReadGoals
     from .load import Sweep
-    from .page import Picture
 
 _METRICS = ("test/score", "test/success")
 _MAX_TAG_CHARS = 8000
-_EXTRA = ("matplotlib", "pandas")  # of the optional dependencies "analysis"
+NUM_SAID = 3  # cautions on the terminal; the page has all
+_EXTRA = ("jinja2", "matplotlib", "pandas")  # of the optional dependencies "analysis"
 
 
 @command
@@ -87,7 +88,7 @@ def write_report(
     *,
     single: bool = False,
 ) -> str:
-    """Write the report of a sweep; returns the verdict and where the files are.
+    """Write the report of a sweep and print its first screen; returns where the page is.
 
     Args:
         name: of the sweep, or the id of its parent run.
@@ -100,57 +101,46 @@ def write_report(
     Raises: UserError if there is no such sweep, run or tracker, or out cannot be written.
     """
     # Imported late: --help must answer without loading mlflow, scipy and matplotlib.
-    from . import figures
-    from .arms import arms_of, shared_by_arms
-    from .cautions import cautions
+    from rich.console import Console
+
+    from .arms import arms_of
+    from .building import NUM_CURVES, build_report, write_files
     from .comparison import compare
-    from .frames import frames
     from .load import load_curves, load_run, load_sweep
-    from .page import Report
-    from .tables import (
-        comparison_table,
-        pairs_table,
-        products_table,
-        provenance_table,
-        runs_table,
-        stages_table,
-        unfinished_table,
-    )
-    from .tracker import open_tracker, tracker_uri
-    from .verdict import verdict
+    from .records import load_episodes
+    from .survey import survey
+    from .tracker import open_tracker, told_in_one_line, tracker_uri
 
     writable = replay(root) if uri is None else uri.startswith("http")
     address = tracker_uri(root, uri)
+    own = root if uri is None else None
     client = open_tracker(address)
     if single and name:
         sweep = load_run(client, address, name)
     else:
-        sweep = load_sweep(client, address, name, root=root if uri is None else None)
+        sweep = load_sweep(client, address, name, root=own)
+    if not sweep.runs and not sweep.to_come:
+        raise UserError(
+            "contains no run", where=f"sweep {sweep.name}", remedy="webshop-rl status says what became of it"
+        )
     folder = _folder(out or Root(root).reports / re.sub(r"[^A-Za-z0-9_.-]", "_", sweep.name).lstrip("."))
     arms = arms_of(sweep.runs)
-    curves = load_curves(client, address, sweep.runs, (*figures.CURVES, *AXES[x].metrics))
-    reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}
-    comparisons = compare(arms, metric, _goal_reader(client, sweep, metric, root if uri is None else None))
-    made = (comparison_table, pairs_table, products_table, stages_table)
-    tables = [make(comparison) for comparison in comparisons for make in made]
-    drawn = [(m, figures.curve_figure(arms, curves, m, AXES[x])) for m in figures.CURVES]
-    pictures = _pictures(comparisons, drawn, folder)
-    report = Report(
-        title=f"Run {name}" if single else f"Sweep {sweep.name}",
-        verdict=verdict(sweep, comparisons),
-        cautions=cautions(sweep, arms, comparisons),
-        shared=shared_by_arms(arms),
-        tables=[t for t in (*tables, unfinished_table(sweep, arms, reached)) if t is not None],
-        folded=[runs_table(arms, reached), provenance_table(sweep, comparisons)],
-        pictures=pictures,
-    )
-    for file, frame in frames(arms, comparisons, curves).items():
-        frame.to_csv(folder / f"{file}.csv", index=False)
-    (folder / "report.md").write_text(report.markdown(folder), encoding="utf-8")
-    (folder / "report.html").write_text(report.html(), encoding="utf-8")
+    curves = load_curves(client, address, sweep.runs, (*NUM_CURVES, *AXES[x].metrics))
+    comparisons = compare(arms, metric, _goal_reader(client, sweep, metric, own))
+    with told_in_one_line(address):
+        played = survey(arms, lambda run: load_episodes(client, run, "test", root=own))
+    title = f"Run {name}" if single else f"Sweep {sweep.name}"
+    report = build_report(title, sweep, arms, comparisons, curves, played, axis=x, folder=folder)
+    page = write_files(report, arms, comparisons, curves, folder)
     if writable:
-        attach(client, sweep, report.verdict, folder / "report.html")
-    return f"{report.verdict}\n{folder / 'report.html'}"
+        attach(client, sweep, f"{report.headline} {report.verdict}", page)
+    console = Console(highlight=False)
+    console.print(report.headline, markup=False)
+    for table in report.terminal(console.width):
+        console.print(table)
+    for caution in report.cautions[:NUM_SAID]:
+        console.print(f"caution: {caution}", markup=False)
+    return str(page)
 
 
 def _goal_reader(client: MlflowClient, sweep: Sweep, metric: str, root: Path | None) -> ReadGoals:
@@ -176,34 +166,6 @@ def _goal_reader(client: MlflowClient, sweep: Sweep, metric: str, root: Path | N
         return known[key]
 
     return read
-
-
-def _pictures(
-    comparisons: Sequence[Comparison], curves: Sequence[tuple[str, object]], folder: Path
-) -> list[Picture]:
-    from matplotlib.figure import Figure
-
-    from . import figures
-    from .page import Picture
-
-    found: list[Picture] = []
-    for number, comparison in enumerate(comparisons, 1):
-        which = f" on test set {number}" if len(comparisons) > 1 else ""
-        scores = figures.score_figure(comparison)
-        if scores is not None:
-            caption = (
-                f"{comparison.metric}{which}: each run (dot), mean of an arm (diamond), interval over seeds "
-                "(bar), and what was not trained (lines)."
-            )
-            found.append(Picture(caption, *figures.save(scores, folder / "figures" / f"final_{number}")))
-    for metric, figure in curves:
-        if isinstance(figure, Figure):
-            caption = (
-                f"{metric}: each run (thin), mean of an arm (thick); a cross ends a run that did not finish."
-            )
-            path = folder / "figures" / metric.replace("/", "_")
-            found.append(Picture(caption, *figures.save(figure, path)))
-    return found
 
 
 def _folder(path: Path) -> Path:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from webshop_rl.statistics import Estimate, interval, mean, over_seeds
 
 from .arms import Arm
-from .comparison import YARDSTICKS, ArmResult, Comparison, Yardstick
+from .comparison import YARDSTICKS, ArmResult, Comparison, Pair, Yardstick
+from .cost import COST_COLUMNS
 from .load import Run, Sweep
+from .reasons import Reason
+from .survey import usual_reason
 from .verdict import PERCENT, finding
 
+MAX_SOLVED_ARMS = 8
+MAX_SOLVED_GOALS = 40
+REASONS_NOTE = (
+    "Test episodes of finished seeds, each with one reason: the first of docs/analysis.md that applies."
+)
 _STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped"}
-_RIGHT = ("seeds", "runs", "update", "p", "goals", "products", "episodes", "V* episodes")
+_RIGHT = ("seeds", "runs", "update", "p", "goals", "products", "episodes", "failed", "V* episodes")
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,82 @@ def comparison_table(comparison: Comparison) -> Table:
         f"Mean [{PERCENT} interval]. Rows of arms: intervals over seeds, none for a single seed. Rows of "
         f"other policies, and columns minus ... (difference in {metric} on the same episodes): intervals "
         "over products. Each interval stands for itself; with many of them some miss.",
+    )
+
+
+def summary_table(
+    comparison: Comparison, reasons: Mapping[str, Counter[str]], *, cost: Mapping[str, Sequence[str]]
+) -> Table:
+    """The first thing to read: a line an arm, then what was not trained.
+
+    Args:
+        reasons: how many test episodes of each arm failed for each reason.
+        cost: cells of COST_COLUMNS by arm.
+    """
+    pairs = comparison.against_leader
+    rows = []
+    for result in comparison.results:
+        label = result.arm.label
+        against = "leads" if result is comparison.leader else _against_leader(pairs.get(label))
+        means = _arm_cells(result, comparison.metric)[1:4]
+        fails = usual_reason(reasons.get(label, {}))
+        rows.append([label, *means, against, fails or "-", *cost.get(label, [])])
+    empty = [""] * (2 + len(COST_COLUMNS))
+    rows += [[*_yardstick_cells(y, comparison.metric), *empty] for y in comparison.yardsticks]
+    columns = ["arm", "seeds", "test/success", "test/score", "against the leader", "fails mostly by"]
+    return Table(f"Arms on {_described(comparison)}", [*columns, *COST_COLUMNS], rows)
+
+
+def _against_leader(pair: Pair | None) -> str:
+    if pair is None or pair.p is None:
+        return "one seed" if pair else "-"
+    gap = interval(pair.over_seeds, digits=2)
+    return f"lower by {gap}" if pair.differs else "not told apart"
+
+
+def reasons_table(reasons: Mapping[str, Counter[str]], tested: Mapping[str, int]) -> Table | None:
+    """One row an arm: how many of its test episodes failed for each reason; None if none failed.
+
+    Args:
+        tested: test episodes of each arm.
+    """
+    shown = [str(r) for r in Reason if any(r in counts for counts in reasons.values())]
+    if not shown:
+        return None
+    rows = [
+        [label, str(tested[label]), str(counts.total()), *(str(counts[name] or "") for name in shown)]
+        for label, counts in reasons.items()
+    ]
+    return Table("Why episodes failed", ["arm", "episodes", "failed", *shown], rows, REASONS_NOTE)
+
+
+def solved_table(
+    by_goal: Mapping[str, Mapping[str, float]], instructions: Mapping[str, str], arms: Sequence[str]
+) -> Table | None:
+    """Goals that one arm mostly solves and another mostly does not, the widest apart first."""
+    arms = arms[:MAX_SOLVED_ARMS]
+    apart = {}
+    for goal, shares in by_goal.items():
+        own = [shares[arm] for arm in arms if arm in shares]
+        if len(own) > 1 and max(own) - min(own) >= 0.5:
+            apart[goal] = max(own) - min(own)
+    if not apart:
+        return None
+    goals = sorted(apart, key=lambda goal: -apart[goal])[:MAX_SOLVED_GOALS]
+    rows = [
+        [
+            goal,
+            instructions[goal],
+            *(f"{by_goal[goal][arm]:.2f}" if arm in by_goal[goal] else "-" for arm in arms),
+        ]
+        for goal in goals
+    ]
+    more = f"; {len(apart) - len(goals)} goals more in goals.csv" if len(apart) > len(goals) else ""
+    return Table(
+        "What one arm solves and another does not",
+        ["goal", "instruction", *arms],
+        rows,
+        f"Share of an arm's test episodes of the goal that succeeded, over its seeds{more}.",
     )
 
 
@@ -237,7 +322,7 @@ def provenance_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
 
 def right_aligned(column: str) -> bool:
     """Whether a column holds bare numbers."""
-    return column in _RIGHT or column.startswith(
+    return column in (*_RIGHT, *COST_COLUMNS, *map(str, Reason)) or column.startswith(
         ("test/", "val/", "IQM", "minus", "train s", "A - B", "P(", "per ")
     )
 

@@ -73,7 +73,7 @@ def _leader(comparison: Comparison) -> list[str]:
     if len(tied) == len(comparison.results):
         return [f"All arms have the same mean {metric}, {top.value:.3f}."]
     if len(tied) > 1:
-        return [f"{_listed(tied)} share the highest mean {metric}, {top.value:.3f}."]
+        return [f"{listed(tied)} share the highest mean {metric}, {top.value:.3f}."]
     return [f"The highest mean {metric} is {first.arm.label}'s, {reached}."]
 
 
@@ -87,7 +87,7 @@ def _pairs(comparison: Comparison) -> list[str]:
     for beyond, reach in reaches.items():
         pairs = [p for p in comparison.pairs if p.differs and _beyond(p, comparison) == beyond]
         sentences += [
-            f"{label} is higher than {_listed(lower)}, {reach}." for label, lower in _by_first(pairs)
+            f"{label} is higher than {listed(lower)}, {reach}." for label, lower in _by_first(pairs)
         ]
     tested = [p for p in comparison.pairs if p.p is not None]
     sentences += _undecided(tested, comparison.complete)
@@ -95,9 +95,7 @@ def _pairs(comparison: Comparison) -> list[str]:
     single = [r.arm.label for r in comparison.results if len(r.arm.finished) == 1]
     if single and len(comparison.results) > 1:
         every = len(single) == len(comparison.results)
-        who, verb = (
-            ("Every arm", "has") if every else (_listed(single), "has" if len(single) == 1 else "have")
-        )
+        who, verb = ("Every arm", "has") if every else (listed(single), "has" if len(single) == 1 else "have")
         sentences.append(
             f"{who} {verb} one finished seed: whether another would do the same, this sweep cannot tell."
         )
@@ -112,8 +110,7 @@ def _undecided(tested: Sequence[Pair], complete: bool) -> list[str]:
     if len(grouped) > 2:
         return [f"{len(rest)} other pairs of arms cannot be distinguished with these seeds."]
     return [
-        f"{label} and {_listed(others)} cannot be distinguished with these seeds."
-        for label, others in grouped
+        f"{label} and {listed(others)} cannot be distinguished with these seeds." for label, others in grouped
     ]
 
 
@@ -160,10 +157,10 @@ def _yardsticks(comparison: Comparison) -> list[str]:
 def _are(labels: Sequence[str], relation: str, *, every: bool) -> str:
     """`every arm is above`, `a and b are below`, `no arm can be distinguished from`."""
     if relation == _UNDECIDED:
-        return f"no arm can be {relation}" if every else f"{_listed(labels)} cannot be {relation}"
+        return f"no arm can be {relation}" if every else f"{listed(labels)} cannot be {relation}"
     if every:
         return f"every arm is {relation}"
-    return f"{_listed(labels)} {'is' if len(labels) == 1 else 'are'} {relation}"
+    return f"{listed(labels)} {'is' if len(labels) == 1 else 'are'} {relation}"
 
 
 def _goals(comparison: Comparison) -> list[str]:
@@ -180,7 +177,8 @@ def _by_first(pairs: Iterable[Pair]) -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
-def _listed(labels: Sequence[str]) -> str:
+def listed(labels: Sequence[str]) -> str:
+    """`a, b and c`, of many the first three and how many more."""
     if len(labels) > 4:
         return f"{', '.join(labels[:3])} and {len(labels) - 3} others"
     return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"

@@ -57,7 +57,9 @@ def said(runs: list[Run], read=tables, **fields) -> str:
 
 def warned(runs: list[Run], read=tables, **fields) -> str:
     arms = arms_of(runs)
-    return " ".join(cautions(make_sweep(runs, **fields), arms, compare(arms, "test/score", read)))
+    return " ".join(
+        str(c) for c in cautions(make_sweep(runs, **fields), arms, compare(arms, "test/score", read))
+    )
 
 
 FAR = {"a": [0.80, 0.81, 0.82, 0.83], "b": [0.60, 0.61, 0.62, 0.63]}
@@ -210,7 +212,7 @@ def test_failures_are_counted_listed_and_warned_of():
     assert "algo=b: 1 run of 6 not over; its numbers will change." in words
     assert "algo=b: 1 of 6 runs did not finish" in words
     assert "algo=c: no run finished" in words
-    assert "counted 2 failed more than MLflow holds" in words
+    assert "counted 2 failed more than MLflow has" in words
     assert unfinished_table(make_sweep(runs_of(FAR)), arms_of(runs_of(FAR)), {}) is None
 
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from analysis import figures
+from analysis import arm_figures, figures
 from analysis.arms import arms_of
 from analysis.axes import AXES
 from analysis.comparison import compare
+from analysis.drawing import INK, NARROW, WIDE, picture
 from tests.support.analysis_runs import make_run
 from webshop_rl.tracking.names import check
 
@@ -90,11 +93,64 @@ def test_scores_show_every_run_and_what_must_be_beaten(tmp_path):
     rule = {"baseline/rule/score": 0.79, "baseline/rule/success": 0.5}
     runs = [make_run(a, s, 0.1 * s + 0.5, metrics=rule) for a in "ab" for s in range(3)]
     (comparison,) = compare(arms_of(runs), "test/score", lambda run, evaluation: None)
-    figure = figures.score_figure(comparison)
+    for width, panels in ((WIDE, "beside"), (NARROW, "below")):
+        figure = arm_figures.reached_figure(comparison, width)
+        assert figure is not None
+        success, score = figure.axes
+        assert (success.get_xlabel(), score.get_xlabel()) == ("test/success", "test/score")
+        tops = {axes.get_position().y0 for axes in figure.axes}
+        assert (len(tops) == 1) == (panels == "beside")
+        for axes in (success, score):
+            dots = [d for d in axes.get_lines() if d.get_marker() == "o"]
+            assert [list(d.get_xdata()) for d in dots] == [[0.5, 0.6, 0.7]] * 2
+        assert [line.get_xdata()[0] for line in (success.get_lines()[-1], score.get_lines()[-1])] == [
+            0.5,
+            0.79,
+        ]
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["rule 0.50, 0.79"]
+
+
+def test_a_figure_is_written_for_screens_phones_and_both_schemes(tmp_path):
+    runs = [make_run(a, s, 0.1 * s + 0.5) for a in ("a$b$", "<script>x</script>") for s in range(3)]
+    (comparison,) = compare(arms_of(runs), "test/score", lambda run, evaluation: None)
+
+    def draw(width):
+        return arm_figures.reached_figure(comparison, width)
+
+    numbers = arm_figures.reached_numbers(comparison)
+    first = picture(draw, "Scores.", tmp_path / "a", numbers)
+    again = picture(draw, "Scores.", tmp_path / "b", numbers)
+    assert first is not None
+    assert again is not None
+    assert first.png.read_bytes().startswith(b"\x89PNG")
+    assert first.svg.read_bytes() == again.svg.read_bytes()  # no date, no random ids
+    widths = [float(re.search(r'width="([\d.]+)pt"', p.read_text())[1]) for p in (first.svg, first.narrow)]
+    assert widths == pytest.approx([72 * WIDE, 72 * NARROW], rel=0.01)
+    text = first.svg.read_text()
+    assert "prefers-color-scheme: dark" in text
+    assert text.count("var(--ink)") > 10
+    assert INK not in text.replace(f"--ink: {INK}", "")  # every line and letter follows the scheme
+    assert "<script" not in text
+    assert list(pd.read_csv(first.csv).columns) == ["arm", "metric", "mean", "low", "high", "seeds"]
+
+
+def test_pareto_keeps_what_nothing_beats_at_less_cost():
+    # (cost, value); the second costs more than the first for less, the last two tie in value
+    assert arm_figures.pareto([(1.0, 0.5), (2.0, 0.4), (3.0, 0.9), (4.0, 0.9), (0.5, 0.1)]) == [4, 0, 2]
+
+
+def test_sensitivity_is_drawn_for_swept_numbers_alone_small_rates_on_a_log_axis():
+    runs = [
+        make_run(a, s, v + 0.01 * s, lr=lr)
+        for a in "ab"
+        for lr, v in (("1e-06", 0.2), ("1e-05", 0.6))
+        for s in (0, 1)
+    ]
+    (comparison,) = compare(arms_of(runs), "test/score", lambda run, evaluation: None)
+    assert arm_figures.swept_keys([r.arm for r in comparison.results]) == ["lr"]
+    figure = arm_figures.sensitivity_figure(comparison, "lr")
     assert figure is not None
-    dots = [d for d in figure.axes[0].get_lines() if d.get_marker() == "o"]
-    assert [list(d.get_xdata()) for d in dots] == [[0.5, 0.6, 0.7]] * 2
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["rule 0.79"]
-    first, again = figures.save(figure, tmp_path / "a"), figures.save(figure, tmp_path / "b")
-    assert first[0].read_bytes().startswith(b"\x89PNG")
-    assert first[1].read_bytes() == again[1].read_bytes()  # no date, no random ids
+    assert figure.axes[0].get_xscale() == "log"
+    numbers = arm_figures.sensitivity_numbers(comparison, "lr")
+    assert list(numbers["lr"]) == [1e-06, 1e-05] * 2
+    assert list(numbers["mean"]) == pytest.approx([0.205, 0.605] * 2)

@@ -1,0 +1,212 @@
+"""Puts a report together from what was loaded: tables, figures, cautions, files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from . import arm_figures, figures
+from .arms import Arm, shared_by_arms
+from .axes import AXES, Axis
+from .cautions import cautions
+from .comparison import Comparison
+from .cost import CHECKPOINTS, COSTS, cost_cells, cost_rows
+from .drawing import Picture, picture
+from .failures import failures_markdown
+from .frames import frames
+from .headline import headline
+from .load import Sweep
+from .page import Report
+from .survey import Played, reasons_by_arm, success_by_goal
+from .tables import (
+    Table,
+    comparison_table,
+    pairs_table,
+    products_table,
+    provenance_table,
+    reasons_table,
+    runs_table,
+    solved_table,
+    stages_table,
+    summary_table,
+    unfinished_table,
+)
+from .verdict import verdict
+
+_COST_AXES = (
+    ("time/gpu_hours", "GPU-hours"),
+    ("time/train_s", "seconds of training"),
+    ("train/tokens", "reply tokens"),
+)
+# What shows that a baseline or a reference went wrong, and what a curriculum did.
+_HEALTH = (
+    "vstar/mean",
+    "algo/advantage_std",
+    "optim/grad_norm",
+    "curriculum/success",
+    "curriculum/forgetting",
+)
+NUM_CURVES = (*figures.CURVES, *_HEALTH)
+
+
+def build_report(
+    title: str,
+    sweep: Sweep,
+    arms: Sequence[Arm],
+    comparisons: Sequence[Comparison],
+    curves: pd.DataFrame,
+    played: Sequence[Played],
+    *,
+    axis: str,
+    folder: Path,
+) -> Report:
+    """The report, its figures written below folder.
+
+    Args:
+        curves: from load.load_curves, of NUM_CURVES and the metrics of the axis.
+        axis: what learning curves are drawn against, a key of axes.AXES.
+    """
+    reasons = reasons_by_arm(played)
+    tested = Counter(episode.arm for episode in played)
+    reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}
+    made = (comparison_table, pairs_table, products_table, stages_table)
+    tables = [make(comparison) for comparison in comparisons for make in made]
+    bars = picture(
+        partial(_reasons, reasons, tested),
+        "Why test episodes failed: the share of each arm's episodes, by reason.",
+        folder / "figures" / "reasons",
+        pd.DataFrame(
+            [
+                {"arm": a, "episodes": tested[a], **{str(k): n for k, n in c.items()}}
+                for a, c in reasons.items()
+            ]
+        ),
+    )
+    return Report(
+        title=title,
+        headline=headline(sweep, comparisons),
+        verdict=verdict(sweep, comparisons),
+        first=[summary_table(c, reasons, cost=cost_cells(arms)) for c in comparisons],
+        cautions=cautions(sweep, arms, comparisons),
+        shared=shared_by_arms(arms),
+        tables=[t for t in (cost_table(arms, curves), *tables, unfinished_table(sweep, arms, reached)) if t],
+        folded=[runs_table(arms, reached), provenance_table(sweep, comparisons)],
+        reason_tables=[t for t in (reasons_table(reasons, tested), _solved(played, comparisons)) if t],
+        first_pictures=_first(comparisons, folder / "figures"),
+        reason_pictures=[bars] if bars else [],
+        pictures=[
+            *_arm_pictures(comparisons, folder / "figures"),
+            *_curve_pictures(arms, curves, AXES[axis], folder),
+        ],
+        played=played,
+    )
+
+
+def write_files(
+    report: Report, arms: Sequence[Arm], comparisons: Sequence[Comparison], curves: pd.DataFrame, folder: Path
+) -> Path:
+    """Write every file of the report but the figures; returns the page."""
+    for file, frame in frames(arms, comparisons, curves, reasons_by_arm(report.played)).items():
+        frame.to_csv(folder / f"{file}.csv", index=False)
+    lines = "".join(json.dumps(episode.row(), ensure_ascii=False) + "\n" for episode in report.played)
+    (folder / "episodes.jsonl").write_text(lines, encoding="utf-8")
+    (folder / "failures.md").write_text(failures_markdown(report.played), encoding="utf-8")
+    (folder / "report.md").write_text(report.markdown(folder), encoding="utf-8")
+    page = folder / "report.html"
+    page.write_text(report.html(), encoding="utf-8")
+    return page
+
+
+def cost_table(arms: Sequence[Arm], curves: pd.DataFrame) -> Table | None:
+    """What each arm cost, and how its best and its last checkpoint validate; None if no run finished."""
+    points = curves[curves["metric"] == "val/success"]
+    best = {str(run): float(value) for run, value in points.groupby("run_id")["value"].max().items()}
+    rows = cost_rows(arms, best)
+    if not rows:
+        return None
+    note = "Means of an arm's finished runs. The test plays the checkpoint that validates best."
+    return Table("Cost", ["arm", *(cost.column for cost in COSTS), *CHECKPOINTS], rows, note)
+
+
+def _solved(played: Sequence[Played], comparisons: Sequence[Comparison]) -> Table | None:
+    instructions = {episode.goal: episode.instruction for episode in played}
+    labels = [result.arm.label for comparison in comparisons for result in comparison.results]
+    return solved_table(success_by_goal(played), instructions, labels)
+
+
+def _reasons(reasons: Mapping[str, Counter[str]], tested: Mapping[str, int], width: float) -> object:
+    return arm_figures.reasons_figure(reasons, tested, width)
+
+
+def _first(comparisons: Sequence[Comparison], folder: Path) -> list[Picture]:
+    found = []
+    for number, comparison in enumerate(comparisons, 1):
+        hidden = len(comparison.results) - arm_figures.MAX_ARMS
+        caption = (
+            "Each run (dot), the mean of an arm (diamond) with its 95 % interval over seeds (bar), and what "
+        )
+        caption += "was not trained (lines)."
+        caption += f" Test set {number}." if len(comparisons) > 1 else ""
+        caption += (
+            f" The {arm_figures.MAX_ARMS} leading arms; {hidden} more in summary.csv." if hidden > 0 else ""
+        )
+        numbers = arm_figures.reached_numbers(comparison)
+        found.append(
+            picture(
+                partial(arm_figures.reached_figure, comparison), caption, folder / f"final_{number}", numbers
+            )
+        )
+    return [made for made in found if made]
+
+
+def _arm_pictures(comparisons: Sequence[Comparison], folder: Path) -> list[Picture]:
+    found = []
+    for number, comparison in enumerate(comparisons, 1):
+        for key in arm_figures.swept_keys([result.arm for result in comparison.results]):
+            found.append(
+                picture(
+                    partial(arm_figures.sensitivity_figure, comparison, key),
+                    f"{comparison.metric} against {key}: mean and 95 % interval over seeds.",
+                    folder / f"sensitivity_{number}_{key.replace('.', '_')}",
+                    arm_figures.sensitivity_numbers(comparison, key),
+                )
+            )
+        for metric, label in _COST_AXES:
+            found.append(
+                picture(
+                    lambda width, c=comparison, m=metric, la=label: arm_figures.cost_figure(c, m, la, width),
+                    f"Success against {label}; the line joins the arms that no other beats at less cost.",
+                    folder / f"cost_{number}_{metric.replace('/', '_')}",
+                    arm_figures.cost_numbers(comparison, metric),
+                )
+            )
+        found.append(
+            picture(
+                partial(arm_figures.profile_figure, comparison),
+                f"Performance profiles: share of goals on which an arm reaches a {comparison.metric}.",
+                folder / f"profile_{number}",
+                arm_figures.profile_numbers(comparison),
+            )
+        )
+    return [made for made in found if made]
+
+
+def _curve_pictures(arms: Sequence[Arm], curves: pd.DataFrame, axis: Axis, folder: Path) -> list[Picture]:
+    found = []
+    for metric in NUM_CURVES:
+        caption = f"{metric}: each run (thin), mean of an arm (thick) between its lowest and highest run"
+        caption += "; a cross ends a run that did not finish."
+        found.append(
+            picture(
+                partial(figures.curve_figure, arms, curves, metric, axis),
+                caption,
+                folder / "figures" / metric.replace("/", "_"),
+                figures.placed(curves, metric, axis),
+            )
+        )
+    return [made for made in found if made]

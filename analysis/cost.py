@@ -1,0 +1,75 @@
+"""What an arm cost: means over its finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from webshop_rl.statistics import interval, mean, over_seeds
+
+from .arms import Arm
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One column: a heading, the metric that it is the mean of, and from its unit to the column's."""
+
+    column: str
+    metric: str
+    divisor: float = 1.0
+    digits: int = 0
+
+
+COSTS = (
+    Cost("hours", "time/train_s", 3600.0, 2),
+    Cost("GPU-hours", "time/gpu_hours", 1.0, 2),
+    Cost("env steps", "train/env_steps"),
+    Cost("tokens", "train/tokens"),
+    Cost("peak MB", "system/rss_peak_mb"),
+    Cost("GPU MB", "system/gpu_mem_mb"),
+)
+COST_COLUMNS = ("hours", "env steps")  # of the first table
+CHECKPOINTS = ("best val/success", "final val/success")
+
+
+def cost_cells(arms: Sequence[Arm]) -> dict[str, list[str]]:
+    """Cells of COST_COLUMNS by arm."""
+    chosen = [cost for cost in COSTS if cost.column in COST_COLUMNS]
+    return {arm.label: [_cell(arm, cost) for cost in chosen] for arm in arms}
+
+
+def cost_row(arm: Arm) -> dict[str, float | None]:
+    """The means by column, for summary.csv."""
+    return {cost.column: mean_cost(arm, cost.metric, cost.divisor) for cost in COSTS}
+
+
+def cost_rows(arms: Sequence[Arm], best: Mapping[str, float]) -> list[list[str]]:
+    """A row an arm with a finished run: its cost, and the validation success of its best and last checkpoint.
+
+    Args:
+        best: highest val/success by run id.
+    """
+    rows = []
+    for arm in arms:
+        if arm.finished:
+            cells = [_cell(arm, cost) for cost in COSTS]
+            tops = _over_runs({run.run_id: best.get(run.run_id) for run in arm.finished})
+            last = _over_runs({run.run_id: run.metrics.get("val/success") for run in arm.finished})
+            rows.append([arm.label, *cells, tops, last])
+    return rows
+
+
+def mean_cost(arm: Arm, metric: str, divisor: float = 1.0) -> float | None:
+    """Mean over the finished runs; None if one of them did not log it."""
+    values = [run.metrics[metric] / divisor for run in arm.finished if metric in run.metrics]
+    return sum(values) / len(values) if values and len(values) == len(arm.finished) else None
+
+
+def _cell(arm: Arm, cost: Cost) -> str:
+    value = mean_cost(arm, cost.metric, cost.divisor)
+    return "-" if value is None else f"{value:,.{cost.digits}f}"
+
+
+def _over_runs(values: Mapping[str, float | None]) -> str:
+    known = [value for value in values.values() if value is not None]
+    return interval(over_seeds(mean, known)) if known and len(known) == len(values) else "-"

@@ -1,0 +1,118 @@
+"""How every figure looks and is written: colours that survive grey, a narrow form, light and dark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, distinguished under every common colour blindness, in an order whose lightness
+# alternates; dashes, markers and hatches tell the same apart in grey.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#777777")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++", "ooo", "***", "|||")
+INK, GRID, PAPER = "#1b1b1b", "#dcdcdc", "#fefefe"
+WIDE, NARROW = 8.0, 4.0  # inches: of a screen and of a phone
+STYLE: Any = {
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "font.size": 9,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+    "text.parse_math": False,  # a dollar in a label is a dollar
+    "svg.hashsalt": "webshop-rl",  # the same numbers give the same file
+}
+# An <img> follows the scheme of its page by this style of its own.
+_THEMED = f"""<style>
+:root {{ --ink: {INK}; --grid: {GRID}; --paper: {PAPER}; }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e6e6e6; --grid: #444; --paper: #16181b; }} }}
+</style>"""
+
+Draw = Callable[[float], Figure | None]  # from a width in inches
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that was written.
+
+    Attributes:
+        caption: what it shows, also for those who do not see it.
+        png, svg: the wide form; narrow: that for phones.
+        csv: the numbers it shows.
+    """
+
+    caption: str
+    png: Path
+    svg: Path
+    narrow: Path
+    csv: Path | None
+
+
+def picture(draw: Draw, caption: str, path: Path, numbers: pd.DataFrame | None = None) -> Picture | None:
+    """Draw a figure in both widths and write it: PNG, SVG, SVG for phones, and its numbers as CSV.
+
+    Args:
+        path: of the files, without ending.
+    Returns: None if there is nothing to draw.
+    """
+    with mpl.rc_context(STYLE):
+        wide = draw(WIDE)
+        if wide is None:
+            return None
+        png, svg = save(wide, path)
+        narrow = path.with_name(f"{path.name}_narrow.svg")
+        small = draw(NARROW)
+        _write_svg(wide if small is None else small, narrow)
+    csv = None
+    if numbers is not None:
+        csv = path.with_suffix(".csv")
+        numbers.to_csv(csv, index=False)
+    return Picture(caption, png, svg, narrow, csv)
+
+
+def save(figure: Figure, path: Path) -> tuple[Path, Path]:
+    """Write a figure as PNG and SVG beside each other; path has no ending."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
+    with mpl.rc_context(STYLE):
+        figure.savefig(png)
+        _write_svg(figure, svg)
+    return png, svg
+
+
+def wrapped(label: str, width: int = 34) -> str:
+    """Break a long label at its spaces; one of thousands of characters is cut."""
+    lines = [""]
+    for word in label[:200].split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+def _write_svg(figure: Figure, path: Path) -> None:
+    figure.savefig(path, metadata={"Date": None})
+    text = path.read_text(encoding="utf-8")
+    for colour, name in ((INK, "ink"), (GRID, "grid"), (PAPER, "paper")):
+        text = text.replace(f": {colour}", f": var(--{name})")
+    path.write_text(re.sub(r"(<svg[^>]*>)", rf"\1{_THEMED}", text, count=1), encoding="utf-8")
