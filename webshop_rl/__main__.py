@@ -1,4 +1,4 @@
-"""The one command: `webshop-rl train|sweep|status|evaluate|play|report|ui`, or `python -m webshop_rl ...`."""
+"""The one command, `webshop-rl train|sweep|status|evaluate|export|...`, or `python -m webshop_rl ...`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ COMMANDS = {
     "sweep": ("train many: key=value,value or a study; here, or Slurm jobs", "webshop_rl.train"),
     "status": ("what is running; cancel, retry, logs", "webshop_rl.launching.status"),
     "evaluate": ("evaluate a run, a model or a scripted policy; --watch N", "webshop_rl.evaluate.__main__"),
+    "export": ("a trained run as a Hugging Face folder: RUN --out FOLDER", "webshop_rl.export.__main__"),
     "play": ("any shop by hand: env=stage2", "webshop_rl.envs.play"),
     "report": ("compare a sweep's runs: verdict, tables, curves", "analysis.report"),
     "ui": ("every run in the browser: an MLflow server", "webshop_rl.tracking.serve"),

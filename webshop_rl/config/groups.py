@@ -209,6 +209,20 @@ class ModelConfig(ConfigGroup):
         """
         return None
 
+    @staticmethod
+    def check_export(group: Mapping[str, Any], *, adapter: bool) -> None:
+        """See that Hugging Face's own classes can load what an export of this model writes.
+
+        Args:
+            group: its keys.
+            adapter: the LoRA adapters are written beside their model, not merged into it.
+        Raises: UserError if they cannot.
+        """
+        if adapter and not group["lora"]["enabled"]:
+            raise UserError(
+                "the run trained the whole model, no adapter", where="--adapter", remedy="leave it out"
+            )
+
 
 @dataclass
 class SlurmConfig:

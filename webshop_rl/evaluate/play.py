@@ -20,6 +20,7 @@ from webshop_rl.envs.types import Goal, Shop
 from webshop_rl.errors import UserError
 from webshop_rl.evaluate.configuration import Configured, Request
 from webshop_rl.evaluate.target import Kind, Target
+from webshop_rl.evaluate.weights import checkpoint_of, load_weights
 from webshop_rl.evaluation.episodes import describe_episodes, evaluation_specs
 from webshop_rl.evaluation.evaluator import Evaluator
 from webshop_rl.evaluation.intervals import compare
@@ -28,7 +29,6 @@ from webshop_rl.evaluation.records import Record, read_records
 from webshop_rl.evaluation.tables import Result, result_markdown
 from webshop_rl.experiment import run_tags
 from webshop_rl.launching.prepare import git_state
-from webshop_rl.models.agent import Agent
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.source import code_digest
@@ -40,7 +40,7 @@ from webshop_rl.tracking.journal import journalled_end
 from webshop_rl.tracking.mirror import Mirror
 from webshop_rl.tracking.prepare import may_write_here
 from webshop_rl.tracking.tracker import open_tracker
-from webshop_rl.training.checkpoint import Checkpoint, find_checkpoints
+from webshop_rl.training.checkpoint import Checkpoint
 
 Report = Callable[[int, int, int], None]
 
@@ -75,7 +75,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     shop = build_shop(cfg.env, cfg.curriculum)
     goals = _goals(shop, request)
     specs = evaluation_specs(goals, request.episodes, cfg.evaluation.seed)
-    checkpoint = _checkpoint(target)
+    checkpoint = checkpoint_of(target)
     fields = {**configured.fields, **_identity(target, checkpoint, request)}
     place = RunFolder(_folder(cfg, fields))
     # A network is on record under the split that it plays.
@@ -143,38 +143,9 @@ def _play_network(
     critic = checkpoint is not None and build_algorithm(cfg.algo).needs_critic
     agent = build_agent(cfg.model, home, critic=critic, device=choose_device(cfg.hardware.device))
     if checkpoint is not None:
-        _load(checkpoint, agent)
+        load_weights(checkpoint, agent)
     collector = Acting.of(cfg.rollout, cfg.view, agent).collector(agent, shop, report=report)
     return play_network(collector, specs, cfg.evaluation.temperature, Ranks())
-
-
-def _load(checkpoint: Checkpoint, agent: Agent) -> None:
-    try:
-        checkpoint.load(agent.network)
-    except (ValueError, RuntimeError) as error:
-        said = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise UserError(
-            f"the weights do not fit: {said[-1]}",
-            where=str(checkpoint.path),
-            remedy="leave out the overrides of model.* and env.*, or name the run's data",
-        ) from error
-
-
-def _checkpoint(target: Target) -> Checkpoint | None:
-    """The checkpoint of a run that is meant: the one named, or the best by validation so far."""
-    if target.kind is not Kind.RUN:
-        return None
-    assert target.place is not None
-    found = {c.update: c for c in find_checkpoints(RunFolder(target.place).checkpoints)}
-    update = target.update
-    if update is None and found:
-        update = int(found[max(found)].state()["best_update"])
-    if update not in found:
-        there = ", ".join(map(str, sorted(found))) or "none"
-        raise UserError(
-            "the checkpoint is gone or damaged", where=str(target.place), remedy=f"whole are: {there}"
-        )
-    return found[update]
 
 
 def _identity(target: Target, checkpoint: Checkpoint | None, request: Request) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 
@@ -36,6 +37,14 @@ class Codec(Protocol):
 
     def frame_page(self, user: str, *, reply_ended: bool) -> list[int]:
         """What stands between a reply and the next: its close if it was cut, the page, a new opening."""
+        ...
+
+
+class StoredCodec(Codec, Protocol):
+    """A codec that other libraries can load."""
+
+    def save(self, folder: Path) -> None:
+        """Write it for AutoTokenizer, with a chat template that makes the same frame."""
         ...
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from webshop_rl.interface.codec import Codec
+from webshop_rl.interface.codec import StoredCodec
 from webshop_rl.models.network import PolicyNetwork
 
 
@@ -27,7 +27,7 @@ class Agent:
 
     name: str
     network: PolicyNetwork
-    codec: Codec
+    codec: StoredCodec
     fingerprint: str
     lr_scale: float
     context_tokens: int

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from webshop_rl.errors import UserError
 
 _REPLY = "\u0002reply\u0002"  # stands where a reply goes, to find what the template puts around it
+# The plain frame of a tokenizer without a chat template, as one.
+_PLAIN_TEMPLATE = (
+    "{% for m in messages %}{{ m['content'] }}"
+    "{% if m['role'] == 'system' %}{{ '\n\n' }}{% elif m['role'] == 'user' %}{{ '\nAction: ' }}"
+    "{% else %}{{ eos_token + '\n' }}{% endif %}{% endfor %}"
+)
 _FIRST, _PAGE = "\u0002first\u0002", "\u0002page\u0002"
 
 
@@ -54,6 +62,12 @@ class ChatCodec:
             return [*close, *self.encode(f"\n{user}\nAction: ")]
         before, after = self._between
         return [*close, *self.encode(before + user + after)]
+
+    def save(self, folder: Path) -> None:
+        tokenizer = copy.copy(self._tokenizer)
+        if self._between is None:
+            tokenizer.chat_template = _PLAIN_TEMPLATE
+        tokenizer.save_pretrained(folder)
 
     def _render(self, messages: list[dict[str, str]]) -> str:
         return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))

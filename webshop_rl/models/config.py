@@ -58,6 +58,24 @@ class TinyConfig(ModelConfig):
         differing = [f"{key}={value}" for key, value in found.items() if group[key] != value]
         return ", ".join(differing) or None
 
+    @staticmethod
+    def check_export(group: Mapping[str, Any], *, adapter: bool) -> None:
+        """A plain tiny model is a Llama; one that copies is not, and an adapter has no base to be loaded."""
+        parts = " and ".join(f"model.{part}" for part in ("pointer", "smear") if group[part])
+        if parts:
+            raise UserError(
+                "no class of Hugging Face computes it: what from_pretrained loaded would act otherwise",
+                where=parts,
+                remedy="webshop-rl evaluate RUN plays the run, init_from=RUN starts from it",
+            )
+        ModelConfig.check_export(group, adapter=adapter)
+        if adapter:
+            raise UserError(
+                "the adapter's base has random weights that only this platform makes",
+                where="--adapter",
+                remedy="leave it out: the merged model needs no base",
+            )
+
 
 @dataclass
 class PretrainedConfig(ModelConfig):
@@ -77,6 +95,17 @@ class PretrainedConfig(ModelConfig):
                 f"the words of {config['model']['name']} cannot be renamed: its tokens are pieces of words",
                 where="rollout.rename",
                 remedy="rollout.rename=0, or model=tiny",
+            )
+
+    @staticmethod
+    def check_export(group: Mapping[str, Any], *, adapter: bool) -> None:
+        """An adapter names its base, which from_pretrained must be able to load by that name alone."""
+        ModelConfig.check_export(group, adapter=adapter)
+        if adapter and group["gguf_file"] is not None:
+            raise UserError(
+                "the adapter's base is a GGUF file, which from_pretrained does not find by itself",
+                where="--adapter",
+                remedy="leave it out: the merged model needs no base",
             )
 
     @staticmethod

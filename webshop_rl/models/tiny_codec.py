@@ -8,6 +8,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -18,6 +19,12 @@ THINK = ("<think>", "</think>")
 # Punctuation that actions are made of, and the page's separator, are always whole tokens.
 ALWAYS = ("search", "click", "buy", "now", "back", "to", "instruction", "[", "]", ":", "$")
 SEPARATOR = "[SEP]"
+# The frame below as a chat template: system texts are not read.
+CHAT_TEMPLATE = (
+    "{% set ns = namespace(opening='<bos>') %}{% for m in messages %}"
+    "{% if m['role'] == 'user' %}{{ ns.opening + m['content'] + '<act>' }}{% set ns.opening = '<page>' %}"
+    "{% elif m['role'] == 'assistant' %}{{ m['content'] + '<end>' }}{% endif %}{% endfor %}"
+)
 
 
 class TinyCodec:
@@ -95,3 +102,17 @@ class TinyCodec:
     def frame_page(self, user: str, *, reply_ended: bool) -> list[int]:
         close = [] if reply_ended else [self.end]
         return [*close, self._ids[PAGE], *self.encode(user), self._ids[ACT]]
+
+    def save(self, folder: Path) -> None:
+        from transformers import PreTrainedTokenizerFast
+
+        PreTrainedTokenizerFast(
+            tokenizer_object=self._tokenizer,
+            bos_token=BOS,
+            eos_token=END,
+            pad_token=PAD,
+            unk_token=UNK,
+            additional_special_tokens=[PAGE, ACT],
+            chat_template=CHAT_TEMPLATE,
+            clean_up_tokenization_spaces=False,
+        ).save_pretrained(folder)
