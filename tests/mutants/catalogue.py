@@ -245,9 +245,13 @@ MUTANTS = [
         ("the larger surrogate", "torch.minimum(plain, safe)", "torch.maximum(plain, safe)"),
         (
             "the ratio is clipped above only",
-            "ratio.clamp(1 - clip_eps, 1 + clip_eps)",
-            "ratio.clamp(max=1 + clip_eps)",
+            "ratio.clamp(1 - settings.clip_eps, 1 + high)",
+            "ratio.clamp(max=1 + high)",
         ),
+        ("one width for both sides", "1 + high)", "1 + settings.clip_eps)"),
+        ("a sequence's ratio is a product", 'if over == "sequence":', 'if over == "never":'),
+        ("a trajectory's ratio counts forced tokens", "masked(own, decided)", "own"),
+        ("a token has the gradient of all", "own = x.detach()", "own = x"),
         ("the loss has the other sign", "return -masked(weights, mask) *", "return masked(weights, mask) *"),
     ),
     *_of(

@@ -32,7 +32,7 @@ COMMON = {
     "num_minibatches": 1,
 }
 SFT = {"weight_min": 0.1, "weight_max": 5.0, "awr_beta": 0.5}
-PPO = {"clip_eps": 0.2, "value_coef": 0.5, "critic_lr_scale": 10.0}
+PPO = {"value_coef": 0.5, "critic_lr_scale": 10.0}
 
 
 @st.composite
@@ -47,6 +47,11 @@ def algorithms(draw: st.DrawFn) -> Any:
         "kl_estimator": draw(st.sampled_from(["k1", "k2", "k3"])),
         "entropy_coef": draw(st.sampled_from([0.0, 0.2])),
     }
+    ratio = {
+        "clip_eps": 0.2,
+        "clip_eps_high": draw(st.sampled_from([None, 0.4])),
+        "ratio": draw(st.sampled_from(["token", "sequence", "trajectory"])),
+    }
     name = draw(st.sampled_from(["apo_sft", "apo_pg", "apo_reg", "ppo", "grpo", "gigpo", "rloo"]))
     if name == "ppo":
         return Ppo(
@@ -57,21 +62,22 @@ def algorithms(draw: st.DrawFn) -> Any:
             bootstrap_truncated=draw(st.booleans()),
             value_clip=draw(st.sampled_from([None, 0.2])),
             **PPO,
+            **ratio,
             **shared,
         )
     if name == "grpo":
         scale = draw(st.sampled_from(["std", "none"]))
-        return Grpo(name=name, scale=scale, std_eps=1e-4, clip_eps=0.2, **shared)
+        return Grpo(name=name, scale=scale, std_eps=1e-4, **ratio, **shared)
     if name == "gigpo":
         scale = draw(st.sampled_from(["std", "none"]))
         gamma = draw(st.sampled_from([0.9, 1.0]))
-        return Gigpo(name=name, scale=scale, std_eps=1e-4, clip_eps=0.2, step_coef=0.7, gamma=gamma, **shared)
+        return Gigpo(name=name, scale=scale, std_eps=1e-4, step_coef=0.7, gamma=gamma, **ratio, **shared)
     if name == "rloo":
-        return Rloo(name=name, clip_eps=0.2, **shared)
+        return Rloo(name=name, **ratio, **shared)
     vstar = {"equal_groups": draw(st.sampled_from(["zero", "keep"]))}
     if name == "apo_pg":
         beta2 = draw(st.sampled_from([0.0, 0.1]))
-        return ApoPg(name=name, beta2=beta2, policy_coef=0.5, clip_eps=0.2, **vstar, **shared)
+        return ApoPg(name=name, beta2=beta2, policy_coef=0.5, **ratio, **vstar, **shared)
     if name == "apo_reg":
         return ApoReg(name=name, beta2=0.1, **vstar, **shared)
     return ApoSft(

@@ -28,17 +28,32 @@ def uses_vstar(config: Mapping[str, object]) -> bool:
 
 
 @dataclass
-class GroupAlgoConfig(AlgoConfig):
+class RatioAlgoConfig(AlgoConfig):
+    """Fields of the policy gradients that weigh what another policy sampled, and bound that weight.
+
+    All but ppo read them only where a collection serves more than one update.
+
+    Attributes:
+        ratio: what of policy and behaviour policy is compared: token (their ratio at each token) |
+            sequence (the geometric mean of a trajectory's decisions) | trajectory (their product).
+        clip_eps: width of the clip on that ratio below 1.
+        clip_eps_high: the same above 1; null for clip_eps.
+    """
+
+    ratio: str = choice("token", "sequence", "trajectory")
+    clip_eps: float = ranged(gt=0)
+    clip_eps_high: float | None = ranged(gt=0)
+
+
+@dataclass
+class GroupAlgoConfig(RatioAlgoConfig):
     """Fields of the policy gradients whose baseline is the rest of the trajectory's group.
 
     Attributes:
         group_size: 2 or more: one trajectory has nothing to be compared with.
-        clip_eps: half-width of the clip on the token ratio; used only where a collection serves
-            more than one update.
     """
 
     group_size: int = ranged(ge=2)
-    clip_eps: float = ranged(gt=0)
 
 
 def check_fields(settings: AlgoConfig) -> None:

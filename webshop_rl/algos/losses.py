@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from webshop_rl.algos.algorithm import ActionBatch, LossInputs, LossOutput, Norm, masked
+from webshop_rl.algos.config import RatioAlgoConfig
 from webshop_rl.config.groups import AlgoConfig
 
 LOG_RATIO_MAX = 20.0  # nats: exp(20) is 5e8, still far from overflow in float32
@@ -75,24 +76,51 @@ class ClippedRatio:
     clipped: Tensor  # [B, T] bool
 
 
-def clipped_surrogate(
-    logprobs: Tensor, behaviour_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip_eps: float
-) -> ClippedRatio:
-    """-min(rho A, clamp(rho, 1 - eps, 1 + eps) A) with rho = pi / pi_behaviour per token.
+def pooled_log_ratio(x: Tensor, decided: Tensor, over: str) -> Tensor:
+    """The log-ratio whose exponential is clipped, at each token.
+
+        token        x_t
+        sequence     mean of x over the trajectory's decisions, at each of them
+        trajectory   sum of x over the trajectory's decisions, at each of them
+    A token's gradient is always that of its own x_t, so that tokens of one trajectory may have
+    different advantages, and the gradient at ratio 1 is the same under all three.
+
+    Args:
+        x: [B, T] log-ratio of policy and behaviour policy, nats, 0 outside the mask.
+        decided: [B, T] bool, True at decisions; a forced token keeps its own x.
+        over: one of the three names.
+    Returns: [B, T] nats, in [-20, 20].
+    Source: GSPO, arXiv:2507.18071, there as GSPO-token.
+    """
+    if over == "token":
+        return x
+    if over not in ("sequence", "trajectory"):
+        raise ValueError(f"unknown ratio {over!r}")
+    own = x.detach()
+    pooled = masked(own, decided).sum(dim=1, keepdim=True)
+    if over == "sequence":
+        pooled = pooled / decided.sum(dim=1, keepdim=True).clamp(min=1)
+    pooled = pooled.clamp(-LOG_RATIO_MAX, LOG_RATIO_MAX)
+    return torch.where(decided, pooled, own) + (x - own)
+
+
+def clipped_surrogate(settings: RatioAlgoConfig, inputs: LossInputs) -> ClippedRatio:
+    """-min(rho A, clamp(rho, 1 - clip_eps, 1 + clip_eps_high) A), rho = pi / pi_behaviour as `ratio` says.
 
     At rho = 1 its gradient is that of -A log pi.
 
     Args:
-        logprobs: [B, T] log-probs of the policy, with gradient.
-        behaviour_logprobs: [B, T] log-probs of the policy that sampled.
-        advantages: [B, T] constants.
-        mask: [B, T] bool.
-        clip_eps: half-width of the clip.
-    Source: PPO, arXiv:1707.06347.
+        settings: ratio, clip_eps and clip_eps_high are read.
+        inputs: of the micro-batch.
+    Source: PPO, arXiv:1707.06347; two widths: DAPO, arXiv:2503.14476.
     """
-    ratio = masked(log_ratio(logprobs, behaviour_logprobs, mask).exp(), mask)
-    advantages = masked(advantages, mask)
-    bounded = ratio.clamp(1 - clip_eps, 1 + clip_eps)
+    batch = inputs.batch
+    mask = batch.mask
+    x = log_ratio(inputs.logprobs, batch.behaviour_logprobs, mask)
+    ratio = masked(pooled_log_ratio(x, batch.decided, settings.ratio).exp(), mask)
+    advantages = masked(inputs.advantages, mask)
+    high = settings.clip_eps if settings.clip_eps_high is None else settings.clip_eps_high
+    bounded = ratio.clamp(1 - settings.clip_eps, 1 + high)
     plain, safe = ratio * advantages, bounded * advantages
     return ClippedRatio(-torch.minimum(plain, safe), ratio.detach(), (safe < plain).detach() & mask)
 
@@ -199,7 +227,7 @@ def ratio_metrics(surrogate: ClippedRatio, inputs: LossInputs) -> dict[str, Tens
     }
 
 
-def policy_gradient(settings: AlgoConfig, inputs: LossInputs, clip_eps: float) -> LossOutput:
+def policy_gradient(settings: RatioAlgoConfig, inputs: LossInputs) -> LossOutput:
     """-A log pi where a collection serves one update, else the clipped surrogate; KL and entropy terms.
 
     With one update no ratio is taken: it is 1 but for the noise between sampler and learner, which would
@@ -209,7 +237,7 @@ def policy_gradient(settings: AlgoConfig, inputs: LossInputs, clip_eps: float) -
     batch = inputs.batch
     if settings.one_update:
         return objective(settings, weighted_nll(logprobs, inputs.advantages, batch.mask), inputs)
-    surrogate = clipped_surrogate(logprobs, batch.behaviour_logprobs, inputs.advantages, batch.mask, clip_eps)
+    surrogate = clipped_surrogate(settings, inputs)
     output = objective(settings, surrogate.loss, inputs)
     return replace(output, metrics=output.metrics | ratio_metrics(surrogate, inputs))
 

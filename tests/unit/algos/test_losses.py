@@ -2,18 +2,24 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from webshop_rl.algos.algorithm import ActionBatch, Norm
+from tests.support.algorithms import algo_settings
+from webshop_rl.algos.algorithm import ActionBatch, LossInputs, Norm
 from webshop_rl.algos.losses import (
+    ClippedRatio,
     clipped_surrogate,
     explained_variance,
+    pooled_log_ratio,
     token_weights,
     value_loss,
     weighted_nll,
 )
+from webshop_rl.algos.rloo.loss import Rloo
 from webshop_rl.training.batching import norm_of
 
 D = torch.double
@@ -98,7 +104,7 @@ def test_clipped_surrogate_by_hand(ratio: float, advantage: float, loss: float, 
     behaviour = torch.tensor([[-2.0]], dtype=D)
     logprobs = (behaviour + math.log(ratio)).requires_grad_()
     mask = torch.tensor([[True]])
-    found = clipped_surrogate(logprobs, behaviour, torch.tensor([[advantage]], dtype=D), mask, 0.2)
+    found = _surrogate(logprobs, behaviour, torch.tensor([[advantage]], dtype=D), mask)
     assert found.loss.item() == pytest.approx(loss, abs=1e-12)
     assert float(found.ratio) == pytest.approx(ratio)
     assert bool(found.clipped) == (slope == 0.0 and advantage != 0.0)
@@ -107,10 +113,74 @@ def test_clipped_surrogate_by_hand(ratio: float, advantage: float, loss: float, 
     assert float(logprobs.grad) == pytest.approx(slope, abs=1e-12)
 
 
+def _surrogate(
+    logprobs: Tensor, behaviour: Tensor, advantages: Tensor, mask: Tensor, **settings: Any
+) -> ClippedRatio:
+    batch = replace(BATCH, behaviour_logprobs=behaviour, mask=mask, decision=mask)
+    return clipped_surrogate(
+        Rloo(**algo_settings("rloo", **settings)), LossInputs(logprobs, batch, advantages, NORM)
+    )
+
+
+@pytest.mark.parametrize(
+    ("clip_eps_high", "losses"),
+    [
+        # Ratios 1.3, 1.3, .7, .7; advantages 1, -1, 1, -1; the clip takes the first and the last.
+        (None, [-1.2, 1.3, -0.7, 0.8]),
+        (0.25, [-1.25, 1.3, -0.7, 0.8]),
+        (0.4, [-1.3, 1.3, -0.7, 0.8]),  # above 1 nothing is clipped, below 1 as before
+    ],
+)
+def test_the_clip_above_1_has_a_width_of_its_own(clip_eps_high: float | None, losses: list[float]) -> None:
+    logprobs = torch.tensor([[1.3, 1.3, 0.7, 0.7]], dtype=D).log()
+    advantages = torch.tensor([[1.0, -1.0, 1.0, -1.0]], dtype=D)
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    found = _surrogate(logprobs, torch.zeros(1, 4, dtype=D), advantages, mask, clip_eps_high=clip_eps_high)
+    assert found.loss[0].tolist() == pytest.approx(losses)
+
+
+def test_ratios_of_a_trajectory_by_hand() -> None:
+    x = torch.tensor([[0.1, 0.5, 0.3], [-0.4, 0.0, 0.0]], dtype=D)
+    decided = torch.tensor([[True, False, True], [True, False, False]])
+    assert torch.equal(pooled_log_ratio(x, decided, "token"), x)
+    # Means over decisions: (.1 + .3) / 2, -.4; the forced token keeps its own.
+    wanted = [pytest.approx([0.2, 0.5, 0.2]), pytest.approx([-0.4, 0.0, 0.0])]
+    assert pooled_log_ratio(x, decided, "sequence").tolist() == wanted
+    wanted = [pytest.approx([0.4, 0.5, 0.4]), pytest.approx([-0.4, 0.0, 0.0])]
+    assert pooled_log_ratio(x, decided, "trajectory").tolist() == wanted
+    with pytest.raises(ValueError, match="ratio"):
+        pooled_log_ratio(x, decided, "turn")
+
+
+@pytest.mark.parametrize(("ratio", "factor"), [("sequence", 1.1), ("trajectory", 1.21)])
+def test_a_trajectory_is_weighed_as_one_and_each_token_moves_itself(ratio: str, factor: float) -> None:
+    # Log-ratios ln 1.3 and ln(1.21 / 1.3): the mean is ln 1.1, the sum ln 1.21.
+    logprobs = torch.tensor([[1.3, 1.21 / 1.3]], dtype=D).log().requires_grad_()
+    advantages = torch.tensor([[1.0, -2.0]], dtype=D)
+    mask, zero = torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, 2, dtype=D)
+    found = _surrogate(logprobs, zero, advantages, mask, ratio=ratio, clip_eps=0.3)
+    assert found.ratio[0].tolist() == pytest.approx([factor, factor])
+    assert found.loss[0].tolist() == pytest.approx([-factor, 2 * factor])
+    (gradient,) = torch.autograd.grad(found.loss.sum(), logprobs)
+    assert gradient[0].tolist() == pytest.approx([-factor, 2 * factor])
+    clipped = _surrogate(logprobs, zero, advantages, mask, ratio=ratio, clip_eps=0.05).clipped
+    assert clipped.tolist() == [[True, False]]  # 1.1 and 1.21 are beyond 1.05; A < 0 is not held above
+
+
+@pytest.mark.parametrize("ratio", ["token", "sequence", "trajectory"])
+def test_at_the_sampler_every_ratio_gives_the_policy_gradient(ratio: str) -> None:
+    logprobs = torch.tensor([[-1.0, -2.0, -0.5]], dtype=D, requires_grad=True)
+    advantages = torch.tensor([[1.0, -2.0, 0.5]], dtype=D)
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    found = _surrogate(logprobs, logprobs.detach(), advantages, mask, ratio=ratio)
+    (gradient,) = torch.autograd.grad(found.loss.sum(), logprobs)
+    assert torch.allclose(gradient, -advantages)
+
+
 def test_an_absurd_ratio_stays_finite() -> None:
     logprobs = torch.tensor([[-1.0, -5000.0]], requires_grad=True)
     behaviour, mask = torch.tensor([[-5000.0, -1.0]]), torch.tensor([[True, True]])
-    found = clipped_surrogate(logprobs, behaviour, torch.tensor([[-1.0, 1.0]]), mask, 0.2)
+    found = _surrogate(logprobs, behaviour, torch.tensor([[-1.0, 1.0]]), mask)
     found.loss.sum().backward()
     assert found.loss.isfinite().all()
     assert logprobs.grad is not None

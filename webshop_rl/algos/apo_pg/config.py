@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from webshop_rl.algos.config import VstarAlgoConfig
+from webshop_rl.algos.config import RatioAlgoConfig, VstarAlgoConfig
 from webshop_rl.config.fields import ranged
 
 
 @dataclass
-class ApoPgConfig(VstarAlgoConfig):
+class ApoPgConfig(VstarAlgoConfig, RatioAlgoConfig):
     """Schema of conf/algo/apo_pg.yaml.
 
     Attributes:
         beta2: coefficient of the trajectory's log-ratio to the reference in the advantage, return
             units per nat; 0 for none.
         policy_coef: factor on the policy term.
-        clip_eps: half-width of the clip on the token ratio; used only where a collection serves
-            more than one update.
     """
 
     _target_: str = "webshop_rl.algos.apo_pg.loss.ApoPg"
     beta2: float = ranged(ge=0)
     policy_coef: float = ranged(gt=0)
-    clip_eps: float = ranged(gt=0)

@@ -35,4 +35,4 @@ class ApoPg(ApoPgConfig, Algorithm):
     def loss(self, inputs: LossInputs) -> LossOutput:
         """The policy gradient, policy_coef times, plus KL and entropy terms."""
         scaled = replace(inputs, advantages=self.policy_coef * inputs.advantages)
-        return policy_gradient(self, scaled, self.clip_eps)
+        return policy_gradient(self, scaled)

@@ -65,7 +65,7 @@ class Gigpo(GigpoConfig, Algorithm):
 
     def loss(self, inputs: LossInputs) -> LossOutput:
         """The policy gradient plus KL and entropy terms."""
-        return policy_gradient(self, inputs, self.clip_eps)
+        return policy_gradient(self, inputs)
 
 
 def returns_to_go(batch: ActionBatch, gamma: float) -> Tensor:

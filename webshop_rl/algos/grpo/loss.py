@@ -28,4 +28,4 @@ class Grpo(GrpoConfig, Algorithm):
 
     def loss(self, inputs: LossInputs) -> LossOutput:
         """The policy gradient plus KL and entropy terms."""
-        return policy_gradient(self, inputs, self.clip_eps)
+        return policy_gradient(self, inputs)

@@ -90,9 +90,7 @@ class Ppo(PpoConfig, Algorithm):
             raise ValueError(
                 f"{self.name} needs the critic's values, now and at collection, and their targets"
             )
-        surrogate = clipped_surrogate(
-            inputs.logprobs, batch.behaviour_logprobs, inputs.advantages, batch.mask, self.clip_eps
-        )
+        surrogate = clipped_surrogate(self, inputs)
         output = objective(self, surrogate.loss, inputs)
         steps = self._steps(batch)
         num_steps = max(norm.num_tokens if self.level == "token" else norm.num_turns, 1)

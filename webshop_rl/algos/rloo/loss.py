@@ -30,4 +30,4 @@ class Rloo(RlooConfig, Algorithm):
 
     def loss(self, inputs: LossInputs) -> LossOutput:
         """The policy gradient plus KL and entropy terms."""
-        return policy_gradient(self, inputs, self.clip_eps)
+        return policy_gradient(self, inputs)
