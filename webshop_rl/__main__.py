@@ -1,4 +1,4 @@
-"""The one command, `webshop-rl train|sweep|status|evaluate|export|...`, or `python -m webshop_rl ...`."""
+"""The one command, `webshop-rl train|sweep|status|...`, or `python -m webshop_rl ...`; COMMANDS lists all."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": ("evaluate a run, a model or a scripted policy; --watch N", "webshop_rl.evaluate.__main__"),
     "export": ("a trained run as a Hugging Face folder: RUN --out FOLDER", "webshop_rl.export.__main__"),
     "play": ("any shop by hand: env=stage2", "webshop_rl.envs.play"),
+    "values": ("the reference returns that V* is estimated from: show", "webshop_rl.values.__main__"),
     "report": ("compare a sweep's runs: verdict, tables, curves", "analysis.report"),
     "ui": ("every run in the browser: an MLflow server", "webshop_rl.tracking.serve"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -16,7 +17,7 @@ from webshop_rl.config import RunConfig, load
 from webshop_rl.distributed.ranks import Ranks, join_ranks
 from webshop_rl.distributed.threads import settle_threads
 from webshop_rl.envs.demonstrators import Demonstrator
-from webshop_rl.envs.types import Shop
+from webshop_rl.envs.types import Goal, Shop
 from webshop_rl.errors import UserError
 from webshop_rl.evaluation.ending import ending_lines
 from webshop_rl.evaluation.episodes import describe_episodes, evaluation_specs
@@ -192,12 +193,16 @@ def _build(
     if algorithm.needs_vstar and reference is not None:
         vstar = _vstar(cfg, folder, acting.key(agent, shop), collector, reference)
         _record_provenance(vstar.provenance, folder, tracker, ranks, display)
+    train_goals = shop.goals("train")
+    if vstar is not None and cfg.vstar.min_spread > 0:
+        train_goals = _with_spread(vstar, train_goals, cfg, ranks, display)
     trainer = Trainer(
         collector=collector,
         learner=learner,
-        train_goals=shop.goals("train"),
+        train_goals=train_goals,
         val_goals=shop.goals("val"),
         vstar=vstar,
+        judged_goals=shop.goals("train") if cfg.vstar.min_spread > 0 else (),
         config=cfg,
         tracker=tracker,
         folder=folder,
@@ -269,7 +274,22 @@ def _vstar(
         reuse=cfg.on_code_change == "reuse",
         before=None if before is None else Provenance(**before),
         configuration=identity.get("acting", ""),
+        names={
+            "shop": cfg.curriculum.name if cfg.curriculum.stages else cfg.env.name,
+            "model": cfg.model.name,
+            "stages": [stage["name"] for stage in cfg.curriculum.stages],
+        },
     )
+
+
+def _with_spread(
+    vstar: VstarSource, goals: Sequence[Goal], cfg: RunConfig, ranks: Ranks, display: RunDisplay
+) -> list[Goal]:
+    """The goals that vstar.min_spread leaves to train on; rank 0 samples what is missing."""
+    keep = functools.partial(vstar.with_spread, goals, cfg.vstar.num_samples, cfg.vstar.min_spread)
+    (kept,) = ranks.gather_from(lambda: [keep()] if ranks.is_main else [])
+    display.say(f"training goals by vstar.min_spread: {len(kept)} of {len(goals)}; the rest is left out")
+    return kept
 
 
 def _record_provenance(

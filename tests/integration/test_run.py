@@ -9,6 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from tests.support.shop5_parts import SMALL, curve, run_here
 from tests.support.sweep_command import QUICK, checkout
 
@@ -112,6 +115,28 @@ def test_a_budget_in_episodes_is_the_same_for_every_algorithm(tmp_path: Path) ->
     # Eight reference episodes a goal, two goals a collection, and the second may meet a goal again.
     assert curve(tmp_path / "runs" / "apo_pg", "vstar/episodes")[1] == 16
     assert curve(tmp_path / "runs" / "ppo", "vstar/episodes")[8] == 0
+
+
+def test_goals_that_teach_nothing_by_their_reference_returns_are_not_trained_on(tmp_path: Path) -> None:
+    common = (
+        *SMALL, "num_updates=2", "seed=1", "evaluation.test_episodes=5", "evaluation.val_episodes=5",
+        "algo.group_size=2", "vstar.estimator=mean",
+    )  # fmt: skip
+    run_here(tmp_path, "all", *common)
+    returns: dict[str, list[float]] = {}
+    for path in (tmp_path / "vstar").glob("*/returns/*.jsonl"):
+        for row in map(json.loads, path.read_text().splitlines()):
+            returns.setdefault(row["goal"], []).append(row["return"])
+    low, high, *_ = sorted({round(float(np.std(values)), 9) for values in returns.values()})
+    left = [float(np.mean(values)) for values in returns.values() if np.std(values) > (low + high) / 2]
+    assert 0 < len(left) < 5
+    some = (f"algo.goals_per_update={2 * len(left)}", f"vstar.min_spread={(low + high) / 2}")
+    _, folder = run_here(tmp_path, "some", *common, *some)
+    # In a collection of twice as many as are left, each is there twice.
+    assert curve(folder, "vstar/mean") == pytest.approx(dict.fromkeys((1, 2), np.mean(left)))
+    # All five were looked at; the other run had played them.
+    assert curve(folder, "vstar/episodes") == {1: 40, 2: 40}
+    assert curve(folder, "system/vstar_episodes_played") == {1: 0, 2: 0}
 
 
 def test_training_collections_are_renamed_and_nothing_else_is(tmp_path: Path) -> None:

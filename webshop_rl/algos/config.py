@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from webshop_rl.config.fields import UNSET, choice, facts_on, ranged, violation
-from webshop_rl.config.groups import AlgoConfig
+from webshop_rl.config.groups import AlgoConfig, has_vstar
 from webshop_rl.errors import UserError
 
 
@@ -24,7 +24,7 @@ class VstarAlgoConfig(AlgoConfig):
 
 def uses_vstar(config: Mapping[str, object]) -> bool:
     """Whether a run's algorithm is one of those, by the run's configuration as dotted keys."""
-    return "algo.equal_groups" in config
+    return has_vstar({name.removeprefix("algo."): value for name, value in config.items()})
 
 
 @dataclass

@@ -106,6 +106,11 @@ class CurriculumConfig(ConfigGroup):
             )
 
 
+def has_vstar(algo: Mapping[str, Any]) -> bool:
+    """Whether an algorithm's baseline is V*, by the keys of its section (algos.config.VstarAlgoConfig)."""
+    return "equal_groups" in algo
+
+
 @dataclass
 class AlgoConfig(ConfigGroup):
     """Fields every algorithm has; values live in conf/algo.

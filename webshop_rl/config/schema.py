@@ -19,6 +19,7 @@ from webshop_rl.config.groups import (
     SweepConfig,
     TrackingConfig,
     ViewConfig,
+    has_vstar,
 )
 from webshop_rl.config.health import HealthConfig
 from webshop_rl.errors import UserError
@@ -131,7 +132,7 @@ class CollectionConfig(Section):
 
 
 @dataclass
-class VstarConfig:
+class VstarConfig(Section):
     """V*, the soft value of the reference policy, and the reference returns it is estimated from.
 
     Attributes:
@@ -139,6 +140,8 @@ class VstarConfig:
         beta: temperature of the soft maximum, return units; 0 is the max, .inf the mean.
         num_samples: reference samples per goal.
         adaptive: num_samples, half, a quarter: by thirds of the run.
+        min_spread: training goals are left out whose num_samples reference returns have a smaller standard
+            deviation, return units; 0 leaves out none.
         seed: of the reference episodes.
     """
 
@@ -146,7 +149,18 @@ class VstarConfig:
     beta: float = ranged(ge=0)
     num_samples: int = ranged(ge=1)
     adaptive: bool = ranged()
+    min_spread: float = ranged(ge=0)
     seed: int = ranged(ge=0, seed=True, decides=("reference",))
+
+    @staticmethod
+    def check_with(config: Mapping[str, Any]) -> None:
+        """See that there is a V* to leave goals out by. Raises: UserError if not."""
+        if config["vstar"]["min_spread"] > 0 and not has_vstar(config["algo"]):
+            raise UserError(
+                f"{config['algo']['name']} samples no reference returns to leave goals out by",
+                where="vstar.min_spread",
+                remedy="vstar.min_spread=0, or an algorithm with V* (algo=apo_pg)",
+            )
 
 
 @dataclass

@@ -55,6 +55,7 @@ class Trainer:
         learner: takes optimiser steps.
         train_goals, val_goals: of the shop's splits.
         vstar: V* of goals, or None if the algorithm needs none.
+        judged_goals: goals whose reference returns decided which of them are trained on.
         config: of the run.
         tracker: where metrics go.
         folder: the run's folder.
@@ -87,11 +88,13 @@ class Trainer:
         num_gpus: int = 0,
         guided: GuidedCollector | None = None,
         notes: Mapping[str, str] | None = None,
+        judged_goals: Sequence[Goal] = (),
     ) -> None:
         self._collector = collector
         self._guided = guided
         self._learner = learner
         self._vstar = vstar
+        self._judged_goals = judged_goals
         self._tracker = tracker
         self._train_goals = train_goals
         self._val_goals = val_goals
@@ -147,6 +150,9 @@ class Trainer:
         Raises: Preempted after saving, if asked to stop.
         """
         self._keeper.sweep(self.progress.best_update)
+        if self._vstar is not None and self._judged_goals:
+            self.progress.count_vstar(self._judged_goals, self._config.vstar.num_samples)
+            self.progress.vstar_played += self._vstar.num_played
         self._ticked = time.monotonic()
         every = self._config.evaluation.every
         try:

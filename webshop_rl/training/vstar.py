@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from webshop_rl.config.schema import RolloutConfig, VstarConfig
 from webshop_rl.envs.types import Goal
+from webshop_rl.errors import UserError
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
 from webshop_rl.source import acting_code_digest
@@ -86,6 +88,7 @@ class VstarSource:
         rollout: temperature and top_p of their sampling are read.
         reuse, before: see open_returns.
         configuration: digest of the run's configuration, so that a launch finds what it would share.
+        names: see KeyedReturns.note_configuration.
 
     Attributes:
         num_played: reference episodes that this object played; the rest were in the store.
@@ -105,12 +108,13 @@ class VstarSource:
         reuse: bool = False,
         before: Provenance | None = None,
         configuration: str = "",
+        names: Mapping[str, Any] | None = None,
     ) -> None:
         sampling = {"seed": vstar.seed, "temperature": rollout.temperature, "top_p": rollout.top_p}
         identity = key | {name: str(value) for name, value in sampling.items()}
         self._store, self.provenance = open_returns(root, identity, reuse=reuse, before=before)
         if configuration:
-            self._store.note_configuration(configuration)
+            self._store.note_configuration(configuration, names)
         self._collector = collector
         self._reference = reference
         self._goals = {goal.id: goal for goal in goals}
@@ -125,6 +129,21 @@ class VstarSource:
             goal: float(estimate(np.asarray(r), estimator=self._vstar.estimator, beta=self._vstar.beta))
             for goal, r in returns.items()
         }
+
+    def with_spread(self, goals: Sequence[Goal], num_samples: int, min_spread: float) -> list[Goal]:
+        """The goals whose first num_samples reference returns have min_spread as standard deviation or more.
+
+        Raises: UserError if none has, or none of a curriculum's stage.
+        """
+        returns = ensure_returns(self._store, [goal.id for goal in goals], num_samples, self._sample)
+        kept = [goal for goal in goals if np.std(returns[goal.id]) >= min_spread]
+        for stage in {goal.stage for goal in goals} - {goal.stage for goal in kept}:
+            raise UserError(
+                f"no goal{f' of {stage}' if stage else ''} has reference returns with such a spread",
+                where="vstar.min_spread",
+                remedy="lower it, or raise vstar.num_samples; webshop-rl values show has the spread",
+            )
+        return kept
 
     def _sample(self, pairs: list[tuple[str, int]]) -> list[Sample]:
         specs = [

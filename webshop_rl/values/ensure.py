@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,31 +13,20 @@ from webshop_rl.values.store import KeyedReturns, Sample
 Sampler = Callable[[list[tuple[str, int]]], Iterable[Sample]]
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far the reference returns are: samples stored, wanted, and taken by this process."""
-
-    num_stored: int
-    num_wanted: int
-    num_sampled_here: int
-    waiting: bool  # for goals that other processes hold
-
-
 def ensure_returns(
     store: KeyedReturns,
     goals: Sequence[str],
     num_samples: int,
     sampler: Sampler,
     *,
-    goals_per_claim: int = 4,
+    goals_per_batch: int = 4,
     poll_s: float = 1.0,
     patience_s: float = 600.0,
-    on_progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """The first num_samples reference returns of each goal, sampled once however many processes ask.
 
-    Goals that lack samples are claimed a few at a time, sampled and stored; when all that is left is
-    claimed by others, wait. A holder that died is found by its claim (see claims.py). A holder that
+    Goals that lack samples are locked a few at a time, sampled and stored; when all that is left is
+    locked by others, wait. An owner that died is found by its lock (see goal_locks.py). An owner that
     lives and hangs is not waited for beyond patience_s without a new sample: its goals are sampled
     here too. So this ends whatever other processes do.
 
@@ -48,43 +36,31 @@ def ensure_returns(
         num_samples: samples per goal, N >= 1.
         sampler: called with (goal, index) pairs, gives each pair's sample, all of them; it must
             depend on nothing else.
-        goals_per_claim: goals sampled together.
+        goals_per_batch: goals sampled together.
         poll_s: pause between two looks while waiting, seconds.
         patience_s: see above, seconds.
-        on_progress: called after every claim and at every look while waiting.
     Returns: goal -> [N] returns, by index.
     Raises: RuntimeError if the sampler leaves out a pair; whatever the sampler raises.
     """
     wanted = list(dict.fromkeys(goals))
-    num_wanted, sampled = len(wanted) * num_samples, 0
-
-    def report(waiting: bool) -> None:
-        if on_progress is not None:
-            stored = num_wanted - len(store.missing(wanted, num_samples))
-            on_progress(Progress(stored, num_wanted, sampled, waiting))
-
     store.refresh()
     last_news = time.monotonic()
     while lacking := _goals_of(store.missing(wanted, num_samples)):
         force = time.monotonic() - last_news > patience_s
-        with store.claim(lacking, limit=goals_per_claim, force=force) as claimed:
-            store.refresh()  # a holder may have stored and released just before we claimed
-            pairs = store.missing(claimed, num_samples)
+        with store.lock(lacking, limit=goals_per_batch, force=force) as locked:
+            store.refresh()  # an owner may have stored and released just before we locked
+            pairs = store.missing(locked, num_samples)
             if pairs:
                 samples = list(sampler(pairs))
                 store.add(samples)
                 if left_out := set(pairs) - {(s.goal, s.index) for s in samples}:
                     raise RuntimeError(f"the sampler left out {len(left_out)} samples, e.g. {min(left_out)}")
-                sampled += len(pairs)
-        if claimed:
+        if locked:
             last_news = time.monotonic()
-            report(waiting=False)
             continue
-        report(waiting=True)
         time.sleep(poll_s)
         if store.refresh():
             last_news = time.monotonic()
-    report(waiting=False)
     return {goal: _first(store.get(goal), num_samples) for goal in wanted}
 
 

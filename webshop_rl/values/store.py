@@ -2,8 +2,8 @@
 
     root/<digest of the key>/key.json                what determines the samples, the code among it
                              returns/<shard>.jsonl   {"goal", "index", "return", "score"} a line
-                             claims/<goal>.lock/     who is sampling that goal now
-                             configurations/<digest> an empty file for each configuration that used them
+                             locks/<goal>.lock/      who is sampling that goal now
+                             configurations/<digest> names of shop and model of a configuration that used them
 
 Raw returns are stored, not V*: another beta costs nothing and more samples extend what is there. A
 sample is determined by the key, the goal and its index; the same one stored twice counts once.
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from webshop_rl.errors import UserError
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.lock import STALE_S
-from webshop_rl.values.claims import claim_goals
+from webshop_rl.values.goal_locks import lock_goals
 from webshop_rl.values.shards import list_shards, read_shard, write_shard
 
 _CONFIGURATIONS = "configurations"
@@ -58,7 +58,7 @@ class ReturnStore:
         Args:
             key: all that determines a sample besides goal and index: reference weights, prompt,
                 decoding, shop, seed. Two keys with the same pairs are the same key.
-            stale_s: see claim_goals.
+            stale_s: see lock_goals.
         Raises: UserError if the folder cannot be written.
         """
         text = json.dumps(dict(key), sort_keys=True, ensure_ascii=False)
@@ -91,6 +91,10 @@ class ReturnStore:
     def keys_used_by(self, configuration: str) -> list[dict[str, str]]:
         """The keys under which runs of a configuration (KeyedReturns.note_configuration) have samples."""
         return [key for folder, key in self._sampled() if (folder / _CONFIGURATIONS / configuration).exists()]
+
+    def all(self) -> list[KeyedReturns]:
+        """The returns under every key that has samples; those added to last come last."""
+        return [KeyedReturns(folder) for folder, _ in self._sampled()]
 
     def _sampled(self) -> list[tuple[Path, dict[str, str]]]:
         """Folder and key of all that have samples, by the time of their last shard."""
@@ -156,22 +160,38 @@ class KeyedReturns:
             ]
         )
 
-    def note_configuration(self, configuration: str) -> None:
-        """Note that runs of this configuration use the samples; see ReturnStore.keys_used_by."""
+    def note_configuration(self, configuration: str, names: Mapping[str, Any] | None = None) -> None:
+        """Note that runs of this configuration use the samples; see ReturnStore.keys_used_by.
+
+        Args:
+            configuration: its digest.
+            names: what people call its shop and model, and with a curriculum its stages.
+        """
         folder = self.folder / _CONFIGURATIONS
         folder.mkdir(exist_ok=True)
-        (folder / configuration).touch()
+        replace_file(folder / configuration, json.dumps(dict(names or {})), durable=False)
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What people call the shop and the model, as a configuration that used the samples notes it."""
+        notes = sorted(self.folder.glob(f"{_CONFIGURATIONS}/*"))
+        return next((note for path in notes if (note := read_json(path))), {})
+
+    @property
+    def goals(self) -> list[str]:
+        """The goals that have samples, in order."""
+        return sorted(self._entries)
 
     @property
     def empty(self) -> bool:
         """Whether there is no sample."""
         return not self._entries
 
-    def claim(
+    def lock(
         self, goals: Iterable[str], *, limit: int | None = None, force: bool = False
     ) -> AbstractContextManager[list[str]]:
-        """Claim goals for sampling; see claim_goals."""
-        return claim_goals(self.folder / "claims", goals, limit=limit, force=force, stale_s=self._stale_s)
+        """Lock goals for sampling; see lock_goals."""
+        return lock_goals(self.folder / "locks", goals, limit=limit, force=force, stale_s=self._stale_s)
 
     def _load(self, path: Path) -> int:
         seen = self._read.get(path.name, (-1, -1))

@@ -157,6 +157,12 @@ def test_a_value_out_of_range_is_named_with_its_range(override: str, key: str) -
     assert "\n" not in str(caught.value)
 
 
+def test_goals_are_left_out_by_reference_returns_that_there_are() -> None:
+    composed("vstar.min_spread=0.1", "algo=apo_sft")
+    with pytest.raises(UserError, match=r"vstar\.min_spread: grpo samples no reference returns"):
+        validate(composed("vstar.min_spread=0.1", "algo=grpo"))
+
+
 def test_adapters_have_no_dropout() -> None:
     """The sampler draws none, so the learner would learn for another policy."""
     with pytest.raises(UserError, match=r"^model\.lora\.dropout: there is no such key"):

@@ -15,9 +15,11 @@ import torch
 
 from tests.support.shop5_parts import Parts, build
 from webshop_rl.envs.types import Goal
+from webshop_rl.errors import UserError
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
 from webshop_rl.training.reference import Reference
 from webshop_rl.training.vstar import VstarSource
+from webshop_rl.values.store import Sample
 
 
 def source(
@@ -63,6 +65,24 @@ def test_samples_are_taken_once_and_more_extend_what_is_there(tmp_path: Path) ->
     varied = [g for g, returns in stored(first, goals, 4).items() if len(set(returns)) > 1]
     assert varied  # where all returns are equal, all estimates are
     assert all(highest.of(goals, 4)[g] > nearer_max[g] > found[g] for g in varied)
+
+
+def test_goals_whose_reference_returns_do_not_differ_are_left_out(tmp_path: Path) -> None:
+    parts = build()
+    goals = parts.shop.goals("train")[:4]
+    vstar, played = source(parts, tmp_path)
+    # Standard deviations 0, .5, .25, 0 of the first two; a third sample is not looked at.
+    returns = {0: [1.0, 1.0, 0.0], 1: [0.0, 1.0], 2: [0.0, 0.5], 3: [0.0, 0.0]}
+    samples = [Sample(goals[g].id, i, r, r) for g, each in returns.items() for i, r in enumerate(each)]
+    vstar._store.add(samples)
+    assert vstar.with_spread(goals, 2, 0.25) == [goals[1], goals[2]]
+    assert vstar.with_spread(goals, 2, 0.3) == [goals[1]]
+    assert played == []
+    with pytest.raises(UserError, match=r"vstar\.min_spread: no goal has"):
+        vstar.with_spread(goals, 2, 0.6)
+    stages = [replace(goals[g], stage=stage) for g, stage in ((0, "easy"), (1, "hard"))]
+    with pytest.raises(UserError, match="no goal of easy"):
+        vstar.with_spread(stages, 2, 0.25)
 
 
 def test_it_is_the_reference_that_is_sampled_not_the_policy(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ import time
 import zlib
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from webshop_rl.values.ensure import Progress, ensure_returns
+from webshop_rl.values.ensure import ensure_returns
 from webshop_rl.values.store import KeyedReturns, ReturnStore, Sample
 
 FORK = multiprocessing.get_context("fork")
@@ -56,26 +57,19 @@ def test_samples_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
     assert fewer[GOALS[3]].tolist() == _expected(GOALS, 2)[GOALS[3]]
 
 
-def test_progress_counts_to_the_end(tmp_path: Path) -> None:
-    seen: list[Progress] = []
-    ensure_returns(_open(tmp_path), GOALS[:5], 2, _Sampler(), goals_per_claim=2, on_progress=seen.append)
-    assert [p.num_stored for p in seen] == [4, 8, 10, 10]
-    assert seen[-1] == Progress(10, 10, 10, False)
-
-
 def test_a_sampler_that_leaves_out_a_pair_is_told(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="left out 1"):
         ensure_returns(_open(tmp_path), ["g"], 2, lambda pairs: [Sample(*pairs[0], 0.0, 0.0)])
-    assert list((_open(tmp_path).folder / "claims").iterdir()) == []
+    assert list((_open(tmp_path).folder / "locks").iterdir()) == []
 
 
-def test_a_failing_sampler_gives_its_claim_back(tmp_path: Path) -> None:
+def test_a_failing_sampler_gives_its_locks_back(tmp_path: Path) -> None:
     def broken(pairs: list[tuple[str, int]]) -> list[Sample]:
         raise MemoryError
 
     with pytest.raises(MemoryError):
         ensure_returns(_open(tmp_path), GOALS, 2, broken)
-    ensure_returns(_open(tmp_path), GOALS, 2, _Sampler(), poll_s=60)  # would hang if the claim stood
+    ensure_returns(_open(tmp_path), GOALS, 2, _Sampler(), poll_s=60)  # would hang if the lock stood
 
 
 def _worker(
@@ -86,7 +80,7 @@ def _worker(
     out: "multiprocessing.Queue[tuple[dict, list]]",  # type: ignore[type-arg]
 ) -> None:
     sampler = _Sampler(barrier)
-    found = ensure_returns(_open(root), goals, n, sampler, goals_per_claim=2, poll_s=0.01)
+    found = ensure_returns(_open(root), goals, n, sampler, goals_per_batch=2, poll_s=0.01)
     out.put(({g: r.tolist() for g, r in found.items()}, sampler.asked))
 
 
@@ -106,53 +100,45 @@ def test_concurrent_runs_share_the_sampling(tmp_path: Path) -> None:
     assert set(asked) == wanted
     assert len(asked) == len(wanted)  # every sample was paid for once
     assert all(pairs for _, pairs in results)  # and the work was shared
-    assert list((_open(tmp_path).folder / "claims").iterdir()) == []
+    assert list((_open(tmp_path).folder / "locks").iterdir()) == []
 
 
-def _hang(root: Path, claimed: "multiprocessing.Queue[int]") -> None:
+def _hang(root: Path, locked: "multiprocessing.Queue[int]") -> None:
     def sampler(pairs: list[tuple[str, int]]) -> list[Sample]:
-        claimed.put(len(pairs))
+        locked.put(len(pairs))
         time.sleep(600)
         return []
 
-    ensure_returns(_open(root), GOALS, 2, sampler, goals_per_claim=3)
+    ensure_returns(_open(root), GOALS, 2, sampler, goals_per_batch=3)
 
 
-def test_a_killed_claimer_holds_nobody_up(tmp_path: Path) -> None:
-    claimed: multiprocessing.Queue = FORK.Queue()  # type: ignore[type-arg]
-    victim = FORK.Process(target=_hang, args=(tmp_path, claimed))
+def test_a_killed_owner_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked: multiprocessing.Queue = FORK.Queue()  # type: ignore[type-arg]
+    victim = FORK.Process(target=_hang, args=(tmp_path, locked))
     victim.start()
-    assert claimed.get(timeout=30) == 6
-    assert victim.pid is not None
+    assert locked.get(timeout=30) == 6
     waited = 0
 
-    def kill_it_while_it_is_waited_for(progress: Progress) -> None:
+    def kill_it_while_it_is_waited_for(pause_s: float) -> None:
         nonlocal waited
-        waited += progress.waiting
+        waited += 1
         assert waited < 2, "waited for a process that is gone"
-        if progress.waiting:
-            victim.kill()
-            victim.join()
+        victim.kill()
+        victim.join()
 
-    found = ensure_returns(
-        _open(tmp_path),
-        GOALS,
-        2,
-        _Sampler(),
-        poll_s=0.0,
-        patience_s=600,
-        on_progress=kill_it_while_it_is_waited_for,
-    )
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=kill_it_while_it_is_waited_for)
+    monkeypatch.setattr("webshop_rl.values.ensure.time", clock)
+    found = ensure_returns(_open(tmp_path), GOALS, 2, _Sampler(), patience_s=600)
     assert waited == 1
     assert {g: r.tolist() for g, r in found.items()} == _expected(GOALS, 2)
 
 
-def test_a_hung_claimer_is_waited_for_only_so_long(tmp_path: Path) -> None:
-    claimed: multiprocessing.Queue = FORK.Queue()  # type: ignore[type-arg]
-    hung = FORK.Process(target=_hang, args=(tmp_path, claimed))
+def test_a_hung_owner_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    locked: multiprocessing.Queue = FORK.Queue()  # type: ignore[type-arg]
+    hung = FORK.Process(target=_hang, args=(tmp_path, locked))
     hung.start()
     try:
-        claimed.get(timeout=30)
+        locked.get(timeout=30)
         found = ensure_returns(_open(tmp_path), GOALS, 2, _Sampler(), poll_s=0.02, patience_s=0.3)
         assert {g: r.tolist() for g, r in found.items()} == _expected(GOALS, 2)
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from webshop_rl.storage.lock import this_process
-from webshop_rl.values.claims import claim_goals
+from webshop_rl.values.goal_locks import lock_goals
 
 GOALS = ["g/1", "g/2", "g/3"]
 
@@ -25,47 +25,47 @@ def _owned_elsewhere(folder: Path) -> None:
         path.write_text(json.dumps(asdict(replace(this_process(), machine="another", host="node7"))))
 
 
-def test_what_one_has_claimed_the_other_passes_over(tmp_path: Path) -> None:
-    with claim_goals(tmp_path, GOALS, limit=2) as first:
+def test_what_one_has_locked_the_other_passes_over(tmp_path: Path) -> None:
+    with lock_goals(tmp_path, GOALS, limit=2) as first:
         assert first == ["g/1", "g/2"]
-        with claim_goals(tmp_path, GOALS) as second:
+        with lock_goals(tmp_path, GOALS) as second:
             assert second == ["g/3"]
-    with claim_goals(tmp_path, GOALS) as third:
+    with lock_goals(tmp_path, GOALS) as third:
         assert third == GOALS
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_claim_of_another_machine_counts_until_it_is_silent_and_then_stays_with_the_taker(
+def test_a_lock_of_another_machine_counts_until_it_is_silent_and_then_stays_with_the_taker(
     tmp_path: Path,
 ) -> None:
     # An hour, of which a machine that stalls changes nothing; the holder's signs of life are as rare.
-    with claim_goals(tmp_path, GOALS, stale_s=3600) as mine:
+    with lock_goals(tmp_path, GOALS, stale_s=3600) as mine:
         assert mine == GOALS
         _owned_elsewhere(tmp_path)
         _age(tmp_path, 1800)
-        with claim_goals(tmp_path, GOALS, stale_s=3600) as too_early:
+        with lock_goals(tmp_path, GOALS, stale_s=3600) as too_early:
             assert too_early == []
         _age(tmp_path, 3601)
-        with claim_goals(tmp_path, GOALS, stale_s=3600) as taker:
+        with lock_goals(tmp_path, GOALS, stale_s=3600) as taker:
             assert taker == GOALS
-            with claim_goals(tmp_path, GOALS) as third:
+            with lock_goals(tmp_path, GOALS) as third:
                 assert third == []
 
 
 def test_giving_back_what_another_has_taken_over_leaves_it_with_the_taker(tmp_path: Path) -> None:
-    holder = claim_goals(tmp_path, GOALS)
-    taker = claim_goals(tmp_path, GOALS, force=True)
+    holder = lock_goals(tmp_path, GOALS)
+    taker = lock_goals(tmp_path, GOALS, force=True)
     assert holder.__enter__() == GOALS
     assert taker.__enter__() == GOALS
     holder.__exit__(None, None, None)
-    with claim_goals(tmp_path, GOALS) as third:
+    with lock_goals(tmp_path, GOALS) as third:
         assert third == []
     taker.__exit__(None, None, None)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_living_process_keeps_its_claim_fresh(tmp_path: Path) -> None:
-    with claim_goals(tmp_path, GOALS, stale_s=0.3):
+def test_a_living_process_keeps_its_lock_fresh(tmp_path: Path) -> None:
+    with lock_goals(tmp_path, GOALS, stale_s=0.3):
         _age(tmp_path, 100)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -76,21 +76,21 @@ def test_a_living_process_keeps_its_claim_fresh(tmp_path: Path) -> None:
             pytest.fail("no sign of life")
 
 
-def _claim_and_die(folder: Path) -> None:
-    with claim_goals(folder, GOALS):
+def _lock_and_die(folder: Path) -> None:
+    with lock_goals(folder, GOALS):
         os._exit(9)
 
 
 @pytest.mark.parametrize("waited_for", [True, False])
-def test_the_claim_of_a_process_that_died_here_is_free_at_once(tmp_path: Path, waited_for: bool) -> None:
-    child = multiprocessing.get_context("fork").Process(target=_claim_and_die, args=(tmp_path,))
+def test_the_lock_of_a_process_that_died_here_is_free_at_once(tmp_path: Path, waited_for: bool) -> None:
+    child = multiprocessing.get_context("fork").Process(target=_lock_and_die, args=(tmp_path,))
     child.start()
     # WNOWAIT leaves the dead child as it is, a zombie.
     os.waitid(os.P_PID, child.pid or 0, os.WEXITED | os.WNOWAIT)
     if waited_for:
         child.join()
     assert len(list(tmp_path.glob("*.lock/0*"))) == 3
-    with claim_goals(tmp_path, GOALS) as claimed:
-        assert claimed == GOALS
+    with lock_goals(tmp_path, GOALS) as locked:
+        assert locked == GOALS
     child.join()
     assert child.exitcode == 9
