@@ -178,6 +178,12 @@ def _build(
     )
     needs_reference = algorithm.needs_reference or algorithm.needs_vstar
     reference = Reference(agent) if needs_reference else None
+    if reference is None and cfg.reference.reset_every is not None:
+        raise UserError(
+            f"{cfg.algo.name} looks at no reference policy with these settings",
+            where="reference.reset_every",
+            remedy="reference.reset_every=null, or algo.kl_coef above 0",
+        )
     learner = Learner(
         agent,
         reference,
@@ -202,6 +208,7 @@ def _build(
         train_goals=train_goals,
         val_goals=shop.goals("val"),
         vstar=vstar,
+        reference=reference if cfg.reference.reset_every is not None else None,
         judged_goals=shop.goals("train") if cfg.vstar.min_spread > 0 else (),
         config=cfg,
         tracker=tracker,

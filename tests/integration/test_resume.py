@@ -195,6 +195,25 @@ def test_a_run_that_goes_on_from_its_best_checkpoint_resumes_exactly(tmp_path: P
         assert int(tags["restores"]) == len(restored)
 
 
+def test_a_reference_that_is_reset_resumes_exactly(tmp_path: Path) -> None:
+    """And goes back with the policy to the best checkpoint's."""
+    overrides = (
+        "reference.reset_every=4", "algo.kl_coef=0.1", "health.on_trouble=restore_best",
+        "health.trouble=[replies_alike]", "health.alike_frac=0", "health.window=7", "health.solved=1",
+    )  # fmt: skip
+    calm, root = tmp_path / "calm", tmp_path / "root"
+    assert drill(calm, [None], *overrides) == [0]
+    assert {name for name, _ in history(calm)} >= {"health/restored", "vstar/mean"}
+    keys = [json.loads(path.read_text()) for path in (calm / "vstar").glob("*/key.json")]
+    assert len(keys) >= 3
+    assert len({key.get("reference") for key in keys}) == len(keys)
+    assert None in {key.get("reference") for key in keys}
+    crashes = [{"where": "updates", "count": 5}, {"where": "updates", "count": 10}]
+    assert drill(root, [*crashes, None], *overrides) == [KILLED, KILLED, 0]
+    assert_same_run(root, calm)
+    assert not list(only_run(root).glob("checkpoints/*/reference.safetensors"))
+
+
 def test_resumed_with_other_threads_it_computes_with_those_it_began_with(tmp_path: Path, calm: Path) -> None:
     root = tmp_path / "root"
     kill = {"where": "updates", "count": 5}

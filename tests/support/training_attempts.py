@@ -6,6 +6,7 @@ import copy
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tests.support.shop5_parts import composed
@@ -26,6 +27,7 @@ from webshop_rl.preemption import StopRequest
 from webshop_rl.tracking.names import is_wall_clock
 from webshop_rl.tracking.rows import read_rows
 from webshop_rl.training.checkpoint import find_checkpoints
+from webshop_rl.training.reference import Reference
 from webshop_rl.training.trainer import Trainer
 
 NUM_UPDATES = 10
@@ -80,13 +82,16 @@ class Attempt:
         self.said: list[str] = []
         self.announced: list[str] = []
         goals = goals or Shop5().goals("train")
+        config = run_config(**settings)
+        policy: Any = SimpleNamespace(network=network, has_adapters=False)
+        self.reference = None if config.reference.reset_every is None else Reference(policy)
         self.trainer = Trainer(
             collector=self.collector,  # type: ignore[arg-type]
             learner=StandInLearner(network, crashes, per_collection, path),  # type: ignore[arg-type]
             train_goals=goals,
             val_goals=goals,
             vstar=StandInVstar(folder, crashes) if vstar else None,  # type: ignore[arg-type]
-            config=run_config(**settings),
+            config=config,
             tracker=self.tracker,
             folder=folder,
             ranks=Ranks(),
@@ -95,6 +100,7 @@ class Attempt:
             warn=self.said.append,
             say=self.announced.append,
             num_gpus=num_gpus,
+            reference=self.reference,
         )
 
     def run(self) -> int:

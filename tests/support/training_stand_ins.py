@@ -117,17 +117,24 @@ class StandInVstar:
 
     def __init__(self, folder: Path, crashes: Crashes) -> None:
         self._store, self._crashes, self.num_played = folder / "vstar.json", crashes, 0
+        self._reference = ""
+
+    def use_reference(self, digest: str) -> None:
+        """What is known of another reference counts for nothing."""
+        self._reference = digest
 
     def of(self, goals: Sequence[Goal], num_samples: int) -> dict[str, float]:
         self._crashes.may_come(deciding=True)
         known = json.loads(self._store.read_text()) if self._store.exists() else {}
         for goal in goals:
-            lacking = max(0, num_samples - known.get(goal.id, 0))
-            known[goal.id] = known.get(goal.id, 0) + lacking
+            name = goal.id + self._reference
+            lacking = max(0, num_samples - known.get(name, 0))
+            known[name] = known.get(name, 0) + lacking
             self.num_played += lacking
             self._store.write_text(json.dumps(known))
             self._crashes.may_come(deciding=True)
-        return {goal.id: 0.5 for goal in goals}
+        value = int(self._reference[:4] or "8000", 16) / 0xFFFF
+        return {goal.id: value for goal in goals}
 
 
 class JournalTracker(Tracker):

@@ -164,6 +164,27 @@ class VstarConfig(Section):
 
 
 @dataclass
+class ReferenceConfig(Section):
+    """The reference policy: what V* is the value of, and KL is taken to.
+
+    Attributes:
+        reset_every: updates after which it becomes the policy of that moment; null: it stays the initial one.
+    """
+
+    reset_every: int | None = ranged(ge=1)
+
+    @staticmethod
+    def check_with(config: Mapping[str, Any]) -> None:
+        """See that the reference has weights of its own. Raises: UserError if not."""
+        if config["reference"]["reset_every"] is not None and config["model"]["lora"]["enabled"]:
+            raise UserError(
+                "the reference of adapters is the model without them",
+                where="reference.reset_every",
+                remedy="reference.reset_every=null, or model.lora.enabled=false",
+            )
+
+
+@dataclass
 class OptimConfig:
     """The optimiser step."""
 
@@ -223,6 +244,7 @@ class RunConfig:
     rollout: RolloutConfig = section(RolloutConfig, decides=("evaluated", "reference"))
     collection: CollectionConfig = section(CollectionConfig)
     vstar: VstarConfig = section(VstarConfig)
+    reference: ReferenceConfig = section(ReferenceConfig)
     optim: OptimConfig = section(OptimConfig)
     evaluation: EvaluationConfig = section(EvaluationConfig)
     health: HealthConfig = section(HealthConfig)

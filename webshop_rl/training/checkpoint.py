@@ -1,6 +1,7 @@
 """Checkpoints on disk: written whole or not at all, the last good one never lost.
 
     checkpoints/update_000040/  weights.safetensors  optimiser.pt  state.json   (COMPLETE: digests)
+                                reference.safetensors, where the reference policy is reset now and then
 
 A checkpoint is written beside its place, flushed to the disk, and renamed into it; only then is an
 older one deleted. What a kill leaves half-written has no valid COMPLETE file and is swept away.
@@ -25,6 +26,7 @@ from webshop_rl.storage.files import replace_file, sync
 from webshop_rl.storage.weights import COMPLETE, STATE, WEIGHTS
 
 OPTIMISER = "optimiser.pt"
+REFERENCE = "reference.safetensors"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Checkpoint:
         if optimiser is not None and state is not None:
             optimiser.load_state_dict(state)
 
+    def reference(self) -> dict[str, Tensor]:
+        """The reference policy's weights; a run that resets it saves them."""
+        return load_file(self.path / REFERENCE)
+
     def optimiser_state(self, *, mapped: bool = False) -> dict[str, Any] | None:
         """The optimiser's whole state, on the CPU wherever it was written; None if the run dropped it.
 
@@ -71,6 +77,7 @@ def write_checkpoint(
     optimiser_state: Mapping[str, Any] | None,
     state: Mapping[str, Any],
     notes: Mapping[str, str] | None = None,
+    reference: Mapping[str, Tensor] | None = None,
 ) -> Checkpoint:
     """Write one checkpoint durably.
 
@@ -81,6 +88,7 @@ def write_checkpoint(
         optimiser_state: as `state_dict` gives it, or None to leave it out.
         state: JSON-able, what else resuming needs.
         notes: what the file of weights says of them.
+        reference: weights of the reference policy, or None to leave them out.
     """
     target = folder / f"update_{update:06d}"
     partial = folder / f".partial_{update:06d}_{os.getpid()}"
@@ -88,8 +96,11 @@ def write_checkpoint(
     partial.mkdir(parents=True)
     (partial / STATE).write_text(json.dumps(dict(state), indent=1))
     save_file(dict(weights), partial / WEIGHTS, metadata=dict(notes or {}))
+    if reference is not None:
+        save_file(dict(reference), partial / REFERENCE)
     # safetensors writes for the owner alone, whatever the umask.
-    shutil.copymode(partial / STATE, partial / WEIGHTS)
+    for path in partial.glob("*.safetensors"):
+        shutil.copymode(partial / STATE, path)
     if optimiser_state is not None:
         torch.save(optimiser_state, partial / OPTIMISER)
     digests = {path.name: _digest(path) for path in sorted(partial.iterdir())}
@@ -138,11 +149,13 @@ def sweep_away(folder: Path, keep: set[int]) -> None:
 
 
 def drop_optimiser(checkpoint: Checkpoint) -> None:
-    """Delete the optimiser's state of a finished run's checkpoint; the rest stays complete."""
+    """Delete optimiser state and reference policy from a finished run's checkpoint; the rest stays whole."""
     digests: dict[str, str] = json.loads((checkpoint.path / COMPLETE).read_text())
-    if digests.pop(OPTIMISER, None) is not None:
-        replace_file(checkpoint.path / COMPLETE, json.dumps(digests))
-    (checkpoint.path / OPTIMISER).unlink(missing_ok=True)
+    kept = {name: digest for name, digest in digests.items() if name not in (OPTIMISER, REFERENCE)}
+    if kept != digests:
+        replace_file(checkpoint.path / COMPLETE, json.dumps(kept))
+    for name in (OPTIMISER, REFERENCE):
+        (checkpoint.path / name).unlink(missing_ok=True)
 
 
 def _digest(path: Path) -> str:

@@ -16,6 +16,7 @@ from webshop_rl.training.checkpoint import Checkpoint, find_checkpoints, sweep_a
 from webshop_rl.training.learner import Learner
 from webshop_rl.training.measures import timed
 from webshop_rl.training.progress import Progress
+from webshop_rl.training.reference import Reference
 
 
 class CheckpointKeeper:
@@ -28,6 +29,7 @@ class CheckpointKeeper:
         tracker: where the time that saving takes goes.
         warn: called with a line for people.
         notes: what a file of the weights says of them.
+        reference: the reference policy, if it is reset and so must be saved; else None.
 
     Attributes:
         saved: update of the newest checkpoint, -1 for none.
@@ -41,6 +43,7 @@ class CheckpointKeeper:
         tracker: Tracker,
         warn: Callable[[str], None],
         notes: Mapping[str, str],
+        reference: Reference | None = None,
     ) -> None:
         self._folder = RunFolder(folder).checkpoints
         self._learner = learner
@@ -48,6 +51,7 @@ class CheckpointKeeper:
         self._tracker = tracker
         self._warn = warn
         self._notes = notes
+        self._reference = reference
         self._previous = -1
         self.saved = -1
 
@@ -76,7 +80,10 @@ class CheckpointKeeper:
             weights, optimiser = self._learner.state()
             if self._ranks.is_main:
                 state = vars(progress)
-                write_checkpoint(self._folder, progress.update, weights, optimiser, state, self._notes)
+                reference = self._reference.state() if self._reference is not None else None
+                write_checkpoint(
+                    self._folder, progress.update, weights, optimiser, state, self._notes, reference
+                )
             self._ranks.agree(None)  # nobody looks for a checkpoint before it is there
         self._tracker.metrics(progress.update, timings)
         # The one before stays while the run goes on, should the disk lose the newest.

@@ -29,13 +29,14 @@ class Progress:
             included, turns taken, and tokens of replies (those without an alternative included).
         episodes_dropped: of these episodes, those whose group was left out for its equal returns.
         goals_resampled: goals played in the place of dropped ones.
-        vstar_samples: reference episodes that V* of each goal was estimated from, by goal id.
+        vstar_samples: reference episodes that V* of each goal was estimated from, by goal id and reference.
         vstar_played: reference episodes that this run played itself, as far as checkpoints know: those that
             an interrupted collection added to the store are not among them.
         health: state of the health checks.
         trouble: health checks that failed since the last boundary and that the run is to act on.
         stopped: why the run was ended before its last update; "" if it was not.
         restores: how often it went on from its best checkpoint.
+        reference_update: update whose policy is the reference policy; 0 is the initial one.
         curriculum: state of the curriculum; empty without one.
     """
 
@@ -59,6 +60,7 @@ class Progress:
     trouble: list[str] = field(default_factory=list)
     stopped: str = ""
     restores: int = 0
+    reference_update: int = 0
     curriculum: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -85,7 +87,9 @@ class Progress:
     def count_vstar(self, goals: Sequence[Goal], num_samples: int) -> None:
         """Note how many reference episodes V* of a collection's goals was estimated from."""
         for goal in goals:
-            self.vstar_samples[goal.id] = max(num_samples, self.vstar_samples.get(goal.id, 0))
+            # Each reference policy plays samples of its own.
+            name = f"{goal.id} of update {self.reference_update}" if self.reference_update else goal.id
+            self.vstar_samples[name] = max(num_samples, self.vstar_samples.get(name, 0))
 
     def consumed(self, *, with_vstar: bool, with_dropped: bool = False) -> dict[str, float]:
         """What the run has played so far, and what it took, as metrics."""

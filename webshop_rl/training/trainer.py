@@ -43,6 +43,7 @@ from webshop_rl.training.keeper import CheckpointKeeper
 from webshop_rl.training.learner import Learner, UpdateResult
 from webshop_rl.training.measures import memory, timed
 from webshop_rl.training.progress import Progress
+from webshop_rl.training.reference import Reference
 from webshop_rl.training.sampling import Collection
 from webshop_rl.training.vstar import VstarSource, adaptive_samples
 
@@ -55,6 +56,7 @@ class Trainer:
         learner: takes optimiser steps.
         train_goals, val_goals: of the shop's splits.
         vstar: V* of goals, or None if the algorithm needs none.
+        reference: the reference policy, if it is reset (reference.reset_every); else None.
         judged_goals: goals whose reference returns decided which of them are trained on.
         config: of the run.
         tracker: where metrics go.
@@ -89,6 +91,7 @@ class Trainer:
         guided: GuidedCollector | None = None,
         notes: Mapping[str, str] | None = None,
         judged_goals: Sequence[Goal] = (),
+        reference: Reference | None = None,
     ) -> None:
         self._collector = collector
         self._guided = guided
@@ -100,7 +103,8 @@ class Trainer:
         self._val_goals = val_goals
         self._config = config
         self._num_updates = config.planned_updates
-        self._keeper = CheckpointKeeper(folder, learner, ranks, tracker, warn, notes or {})
+        self._reference = reference
+        self._keeper = CheckpointKeeper(folder, learner, ranks, tracker, warn, notes or {}, reference)
         self._ranks = ranks
         self._stop = stop
         self._updates_log = RunFolder(folder).updates_log
@@ -121,6 +125,7 @@ class Trainer:
             return False
         self.progress = Progress.of(last.state())
         self._learner.restore(last)
+        self._restore_reference(last)
         self._learner.num_skipped = self.progress.num_skipped
         self._learner.skipped_in_a_row = self.progress.skipped_in_a_row
         self._health.restore(self.progress.health)
@@ -150,7 +155,7 @@ class Trainer:
         Raises: Preempted after saving, if asked to stop.
         """
         self._keeper.sweep(self.progress.best_update)
-        if self._vstar is not None and self._judged_goals:
+        if self._vstar is not None and self._judged_goals and not self.progress.reference_update:
             self.progress.count_vstar(self._judged_goals, self._config.vstar.num_samples)
             self.progress.vstar_played += self._vstar.num_played
         self._ticked = time.monotonic()
@@ -162,6 +167,8 @@ class Trainer:
                 if self._in_trouble():
                     self._react()
                     continue  # a run that ends here is evaluated first
+                if self._reset_due():
+                    self._reset_reference()
                 if self._save_due():
                     self._save()
                 if self._over:
@@ -223,7 +230,11 @@ class Trainer:
             return
         if progress.best_update == progress.update:
             return
-        self._learner.restore(self._keeper.best(progress.best_update))
+        best = self._keeper.best(progress.best_update)
+        self._learner.restore(best)
+        if self._reference is not None:
+            progress.reference_update = Progress.of(best.state()).reference_update
+        self._restore_reference(best)
         self._learner.skipped_in_a_row = progress.skipped_in_a_row = 0
         progress.restores += 1
         # The checks look at nothing that the lost updates did.
@@ -231,6 +242,32 @@ class Trainer:
         progress.health = []
         self._tracker.metrics(progress.update, {"health/restored": 1.0})
         self._say(f"update {progress.update}: {signs}: going on from update {progress.best_update}, the best")
+
+    def _reset_due(self) -> bool:
+        """Whether the policy of this moment is to become the reference policy and has not yet."""
+        every = self._config.reference.reset_every
+        if self._reference is None or every is None or self._over or self.progress.update == 0:
+            return False
+        return self.progress.reference_update < self.progress.update and self._due(every)
+
+    def _reset_reference(self) -> None:
+        """Make the policy the reference policy; V* of the former one is used no more."""
+        assert self._reference is not None
+        self._reference.reset()
+        self.progress.reference_update = self.progress.update
+        self._use_reference()
+        self._say(f"update {self.progress.update}: the policy of now is the reference policy")
+
+    def _restore_reference(self, checkpoint: Checkpoint) -> None:
+        """The reference policy as it was at a checkpoint."""
+        if self._reference is not None:
+            self._reference.load(checkpoint.reference())
+            self._use_reference()
+
+    def _use_reference(self) -> None:
+        """Take V* from samples of the reference policy as it is."""
+        if self._vstar is not None and self._reference is not None:
+            self._vstar.use_reference(self._reference.digest() if self.progress.reference_update else "")
 
     def _iterate(self) -> None:
         """One collection and its updates."""

@@ -112,9 +112,13 @@ class VstarSource:
     ) -> None:
         sampling = {"seed": vstar.seed, "temperature": rollout.temperature, "top_p": rollout.top_p}
         identity = key | {name: str(value) for name, value in sampling.items()}
+        self._root = root
+        self._identity = identity
+        self._names = names
         self._store, self.provenance = open_returns(root, identity, reuse=reuse, before=before)
         if configuration:
             self._store.note_configuration(configuration, names)
+        self._initial = self._store
         self._collector = collector
         self._reference = reference
         self._goals = {goal.id: goal for goal in goals}
@@ -129,6 +133,20 @@ class VstarSource:
             goal: float(estimate(np.asarray(r), estimator=self._vstar.estimator, beta=self._vstar.beta))
             for goal, r in returns.items()
         }
+
+    def use_reference(self, digest: str) -> None:
+        """From now on V* is of the reference policy as it is now: of samples of its own, and no others.
+
+        Args:
+            digest: of its weights, Reference.digest; "" for the initial policy.
+        """
+        if not digest:
+            self._store = self._initial
+            return
+        key = {**self._identity, "reference": digest, "code": self.provenance.code}
+        self._store = ReturnStore(self._root).open(key)
+        if self._names:
+            self._store.note_configuration(f"reference-{digest}", self._names)
 
     def with_spread(self, goals: Sequence[Goal], num_samples: int, min_spread: float) -> list[Goal]:
         """The goals whose first num_samples reference returns have min_spread as standard deviation or more.

@@ -39,6 +39,32 @@ def test_the_reference_of_full_weights_stays_as_it_was() -> None:
     assert torch.equal(before, after)
 
 
+def test_a_reset_reference_is_the_policy_of_that_moment() -> None:
+    parts = build()
+    trajectories = parts.collect(4)
+    learner = parts.learner(lr=1e-3)
+    reference = learner._reference
+    assert reference is not None
+    before = {name: tensor.clone() for name, tensor in reference.state().items()}
+    initial = reference.digest()
+    next(learner.learn(trajectories, vstar_of(parts, trajectories), 0))
+    assert reference.digest() == initial
+    reference.reset()
+    assert reference.digest() == Reference(parts.agent).digest() != initial
+    reset = learner._prepare(trajectories, None).ref_logprobs
+    with torch.no_grad():
+        packed = learner._pack(trajectories, range(4))
+        policy = packed.tokens(parts.agent.network(packed.inputs, 1.0).logprobs)
+    torch.testing.assert_close(reset, policy, rtol=0, atol=1e-5)
+    next(learner.learn(trajectories, vstar_of(parts, trajectories), 1))
+    again = learner._prepare(trajectories, None).ref_logprobs
+    assert reset is not None
+    assert again is not None
+    assert torch.equal(reset, again)  # it is a copy, not the policy
+    reference.load(before)
+    assert reference.digest() == initial
+
+
 def test_the_reference_is_renormalised_inside_the_policys_nucleus() -> None:
     """With top_p near 0 each nucleus is one token, which the reference has to take as well: log-prob 0."""
     parts = build("algo=apo_pg", sharpen=1.0)

@@ -67,6 +67,30 @@ def test_samples_are_taken_once_and_more_extend_what_is_there(tmp_path: Path) ->
     assert all(highest.of(goals, 4)[g] > nearer_max[g] > found[g] for g in varied)
 
 
+def test_another_references_samples_are_never_used(tmp_path: Path) -> None:
+    parts = build()
+    goals = parts.shop.goals("train")[:2]
+    vstar, played = source(parts, tmp_path)
+    initial = vstar.of(goals, 3)
+    assert sum(played) == 6
+    reference = vstar._reference
+    with torch.no_grad():
+        for parameter in parts.agent.network.parameters():
+            parameter.add_(0.5 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    reference.reset()
+    vstar.use_reference(reference.digest())
+    later = vstar.of(goals, 3)
+    assert sum(played) == 12
+    assert later != initial
+    # A resumed run finds them again, of each reference its own.
+    again, played = source(parts, tmp_path)
+    again.use_reference(reference.digest())
+    assert again.of(goals, 3) == later
+    again.use_reference("")
+    assert again.of(goals, 3) == initial
+    assert played == []
+
+
 def test_goals_whose_reference_returns_do_not_differ_are_left_out(tmp_path: Path) -> None:
     parts = build()
     goals = parts.shop.goals("train")[:4]
