@@ -10,13 +10,14 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from webshop_rl.algos.config import CloningConfig
 from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
 from webshop_rl.config import RunConfig, load
 from webshop_rl.distributed.ranks import Ranks, join_ranks
 from webshop_rl.distributed.threads import settle_threads
-from webshop_rl.envs.demonstrators import Demonstrator
+from webshop_rl.envs.demonstrators import Demonstrator, scripted_act
 from webshop_rl.envs.types import Goal, Shop
 from webshop_rl.errors import UserError
 from webshop_rl.evaluation.ending import ending_lines
@@ -29,8 +30,9 @@ from webshop_rl.models.agent import Agent
 from webshop_rl.models.initial import notes_of, start_from
 from webshop_rl.preemption import Preempted, StopRequest
 from webshop_rl.rollout.collector import Collector
-from webshop_rl.rollout.episode import EpisodeSpec
-from webshop_rl.rollout.guided import GuidedCollector
+from webshop_rl.rollout.episode import EpisodeSpec, Teacher
+from webshop_rl.rollout.guided import Demonstrations, GuidedCollector
+from webshop_rl.rollout.recorded import RecordedCollector, recorded_collector
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import RunFolder
@@ -42,6 +44,8 @@ from webshop_rl.training.learner import Learner
 from webshop_rl.training.reference import Reference
 from webshop_rl.training.trainer import Trainer
 from webshop_rl.training.vstar import Provenance, VstarSource
+
+_REJECTED_SHOWN: Final = 20
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,8 @@ def _build(
     if algorithm.needs_vstar and reference is not None:
         vstar = _vstar(cfg, folder, acting.key(agent, shop), collector, reference)
         _record_provenance(vstar.provenance, folder, tracker, ranks, display)
-    train_goals = shop.goals("train")
+    demonstrations = _demonstrations(cfg, collector, display)
+    train_goals = _train_goals(shop, demonstrations)
     if vstar is not None and cfg.vstar.min_spread > 0:
         train_goals = _with_spread(vstar, train_goals, cfg, ranks, display)
     trainer = Trainer(
@@ -220,7 +225,7 @@ def _build(
         say=display.say,
         notes=notes_of(agent),
         num_gpus=ranks.size if agent.network.device.type == "cuda" else 0,
-        guided=_guided(collector, shop) if algorithm.needs_teacher else None,
+        guided=demonstrations,
     )
     specs = evaluation_specs(shop.goals("test"), cfg.evaluation.test_episodes, cfg.evaluation.seed)
     return RunParts(
@@ -256,9 +261,33 @@ def _start_from(agent: Agent, weights: Path, folder: Path, ranks: Ranks) -> Agen
     return agent
 
 
-def _guided(collector: Collector, shop: Shop) -> GuidedCollector:
-    """What an algorithm learns from that clones: the shop's demonstrator plays, or labels what is played."""
-    return GuidedCollector(collector, Demonstrator(shop.answers(), shop.max_steps).act)
+def _train_goals(shop: Shop, demonstrations: Demonstrations | None) -> Sequence[Goal]:
+    """The training split; of it, what there are recorded episodes of."""
+    goals = shop.goals("train")
+    if not isinstance(demonstrations, RecordedCollector):
+        return goals
+    return [goal for goal in goals if goal.id in demonstrations.episodes]
+
+
+def _demonstrations(cfg: RunConfig, collector: Collector, display: RunDisplay) -> Demonstrations | None:
+    """What an algorithm that clones learns from; None for one that learns from rewards."""
+    algo = cfg.algo
+    shop = collector.shop
+    if not isinstance(algo, CloningConfig):
+        return None
+    if algo.records is not None:
+        goals = shop.goals("train")
+        found = recorded_collector(Path(algo.records), goals, collector, min_score=algo.min_score)
+        for line in found.rejected[:_REJECTED_SHOWN]:
+            display.say(f"warning: rejected: {line}")
+        num_episodes = sum(map(len, found.episodes.values()))
+        display.say(f"{num_episodes} recorded episodes to learn from, {len(found.rejected)} rejected")
+        return found
+    if algo.demonstrations == "demonstrator":
+        teacher: Teacher = Demonstrator(shop.answers(), shop.max_steps).act
+    else:
+        teacher = scripted_act(algo.demonstrations)
+    return GuidedCollector(collector, teacher, min_score=algo.min_score)
 
 
 def _vstar(

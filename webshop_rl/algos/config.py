@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
 
 from webshop_rl.config.fields import UNSET, choice, facts_on, ranged, violation
 from webshop_rl.config.groups import AlgoConfig, has_vstar
@@ -25,6 +27,45 @@ class VstarAlgoConfig(AlgoConfig):
 def uses_vstar(config: Mapping[str, object]) -> bool:
     """Whether a run's algorithm is one of those, by the run's configuration as dotted keys."""
     return has_vstar({name.removeprefix("algo."): value for name, value in config.items()})
+
+
+RECORDS: Final = "records"
+
+
+@dataclass
+class CloningConfig(AlgoConfig):
+    """Fields of the algorithms that learn from demonstrations.
+
+    Attributes:
+        demonstrations: what is cloned: the demonstrator that knows the goals | first, rule, backtrack: a
+            scripted policy, played on training goals | records: recorded episodes.
+        records: JSONL file of recorded episodes.
+        min_score: recorded and scripted episodes below are not learnt from, score units.
+    """
+
+    demonstrations: str = choice("demonstrator", "first", "rule", "backtrack", RECORDS)
+    records: str | None = ranged(place="path")
+    min_score: float = ranged(ge=0, le=1)
+
+    @staticmethod
+    def check(group: Mapping[str, Any]) -> None:
+        """See that a file is named where it is read, and nowhere else. Raises: UserError if not."""
+        if (group["demonstrations"] == RECORDS) != (group["records"] is not None):
+            raise UserError(
+                "a file of records goes with algo.demonstrations=records",
+                where="algo.records",
+                remedy="algo.demonstrations=records algo.records=FILE, or neither",
+            )
+
+    @staticmethod
+    def find(group: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See that the records are there. Raises: UserError if not."""
+        if group["records"] is None:
+            return {}
+        path = Path(group["records"]).expanduser()
+        if not path.is_file():
+            raise UserError(f"no such file: {path}", where="algo.records", remedy="algo.records=FILE.jsonl")
+        return {"records": str(path.resolve())}
 
 
 @dataclass

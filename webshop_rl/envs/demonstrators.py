@@ -8,8 +8,9 @@ that any policy reaches.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from webshop_rl.envs.scripted import POLICIES
 from webshop_rl.envs.types import BACK, BUY, NEXT, PREVIOUS, Answers, Goal, Page
 
 MOST_MISSES = 5
@@ -110,3 +111,20 @@ class Demonstrator:
         if missing and left > 1:
             return f"click[{missing[0]}]"
         return f"click[{BUY}]"
+
+
+def scripted_act(name: str) -> Callable[[Goal, Sequence[Page], Sequence[str]], str]:
+    """The next action of a scripted policy, as Demonstrator.act gives it; it knows no answers.
+
+    The policy is led through the pages so far, so the actions between them must be its own.
+
+    Args:
+        name: of envs.scripted.POLICIES.
+    """
+
+    def act(goal: Goal, pages: Sequence[Page], actions: Sequence[str]) -> str:
+        policy = POLICIES[name]()
+        policy.reset(goal, 0)
+        return [policy.act(goal, page) for page in pages][-1]
+
+    return act

@@ -108,6 +108,11 @@ class Episode:
     def _segment(self) -> Segment:
         return self.trajectory.segments[-1]
 
+    @property
+    def shown(self) -> str:
+        """The page to reply to, as the policy reads it."""
+        return self._view.text
+
     def mask(self) -> TokenMask | None:
         """Decoding mask of the next token."""
         return self._reply.mask()

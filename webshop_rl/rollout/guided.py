@@ -13,11 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from webshop_rl.interface.grammar import Unspellable
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec, Teacher
 from webshop_rl.rollout.types import Label, Segment, Trajectory
+
+
+class Demonstrations(Protocol):
+    """Where an algorithm that clones has its episodes from."""
+
+    def collect(
+        self, specs: Sequence[EpisodeSpec], *, student_share: float, temperature: float, top_p: float = 1.0
+    ) -> list[Trajectory]:
+        """Episodes of the specs' goals, in which the replies to learn are action tokens."""
+        ...
 
 
 class GuidedCollector:
@@ -26,11 +37,13 @@ class GuidedCollector:
     Args:
         collector: of the student's episodes.
         teacher: says what to do on any page.
+        min_score: of the episodes that the teacher plays, those below are not learnt from.
     """
 
-    def __init__(self, collector: Collector, teacher: Teacher) -> None:
+    def __init__(self, collector: Collector, teacher: Teacher, *, min_score: float = 0.0) -> None:
         self._collector = collector
         self._teacher = teacher
+        self._min_score = min_score
 
     def collect(
         self, specs: Sequence[EpisodeSpec], *, student_share: float, temperature: float, top_p: float = 1.0
@@ -45,7 +58,9 @@ class GuidedCollector:
         driven = self._collector.collect(
             specs[:number], temperature=temperature, top_p=top_p, teacher=self._teacher
         )
-        return [*map(labelled, driven), *map(self.demonstrate, specs[number:])]
+        shown = [self.demonstrate(spec) for spec in specs[number:]]
+        worth = [t if t.score >= self._min_score else replace(t, segments=[]) for t in shown]
+        return [*map(labelled, driven), *worth]
 
     def demonstrate(self, spec: EpisodeSpec) -> Trajectory:
         """An episode that the teacher plays, as far as its replies can be spelled; no network is asked."""

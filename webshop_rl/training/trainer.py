@@ -23,7 +23,7 @@ from webshop_rl.evaluation.records import by_stage, episode_record, summarise, s
 from webshop_rl.preemption import Preempted, StopRequest
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec
-from webshop_rl.rollout.guided import GuidedCollector
+from webshop_rl.rollout.guided import Demonstrations
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.tracker import Tracker
@@ -68,7 +68,7 @@ class Trainer:
         say: called with a line for people.
         num_gpus: that the run trains on, in all ranks.
         notes: what a file of the weights says of them.
-        guided: collects episodes with a demonstrator's labels; None if the algorithm learns from rewards.
+        guided: where episodes to be cloned come from; None if the algorithm learns from rewards.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Trainer:
         warn: Callable[[str], None],
         say: Callable[[str], None] = print,
         num_gpus: int = 0,
-        guided: GuidedCollector | None = None,
+        guided: Demonstrations | None = None,
         notes: Mapping[str, str] | None = None,
         judged_goals: Sequence[Goal] = (),
         reference: Reference | None = None,
@@ -288,6 +288,12 @@ class Trainer:
         num_decisions = sum(t.num_decisions for t in trajectories)
         timings["time/decisions_per_s"] = num_decisions / timings["time/collect_s"]
         if not any(t.turns for t in trajectories):
+            if any(t.num_unspellable for t in trajectories):
+                raise UserError(
+                    "no demonstration's first reply can be spelled in the grammar of its page",
+                    where="algo.demonstrations",
+                    remedy="rollout.max_query_words=null rollout.queries=window, or rollout.decoding=free",
+                )
             raise UserError(
                 "no episode of the collection has a turn: the first page does not fit the context",
                 where="model.context_tokens",

@@ -80,7 +80,13 @@ def test_the_signature_is_all_but_these_sections(composer: Composer) -> None:
 def test_facts_by_name() -> None:
     assert seed_keys() == ("seed", "model.init_seed", "vstar.seed")
     places = {name: facts.place for name, facts in known_keys() if facts.place}
-    assert places == {"env.data_dir": "folder", "init_from": "path", "model.path": "path", "root": "path"}
+    assert places == {
+        "algo.records": "path",
+        "env.data_dir": "folder",
+        "init_from": "path",
+        "model.path": "path",
+        "root": "path",
+    }
     assert not facts_of("hardware.no_such_key").affects_result  # as its section
     assert facts_of("no_such_key").affects_result
     assert facts_of("env.distractors").bounds == (("ge", 0), ("le", 4))

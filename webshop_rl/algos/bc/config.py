@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from webshop_rl.algos.config import CloningConfig
 from webshop_rl.config.fields import ranged
-from webshop_rl.config.groups import AlgoConfig
 from webshop_rl.errors import UserError
 
 
 @dataclass
-class BcConfig(AlgoConfig):
+class BcConfig(CloningConfig):
     """Schema of conf/algo/bc.yaml.
 
     Attributes:
@@ -29,10 +29,17 @@ class BcConfig(AlgoConfig):
 
     @staticmethod
     def check(group: Mapping[str, Any]) -> None:
-        """See that the student's share can rise. Raises: UserError if not."""
+        """See that the student's share can rise, and has a teacher. Raises: UserError if not."""
         if group["student_until"] < group["student_from"]:
             raise UserError(
                 "the student's share would be at its largest before it rises",
                 where="algo.student_until",
                 remedy="set it to algo.student_from or above",
+            )
+        CloningConfig.check(group)
+        if group["student_share"] > 0 and group["demonstrations"] != "demonstrator":
+            raise UserError(
+                f"{group['demonstrations']} has no answer on pages that the policy reaches",
+                where="algo.student_share",
+                remedy="algo.student_share=0, or algo.demonstrations=demonstrator",
             )
