@@ -1,0 +1,1 @@
+"""A*PO with a squared loss on the scaled advantage, for comparison."""
