@@ -1,4 +1,4 @@
-"""The report as one HTML page that makes no request, as Markdown, and as a table on the terminal."""
+"""The report as one HTML page that makes no request, as Markdown, as a table; the page of two sides."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.text import Text
 from .cautions import Caution
 from .drawing import Picture
 from .reasons import Reason
+from .sides import Episodes
 from .survey import Played
 from .tables import Table, right_aligned
 
@@ -68,32 +69,40 @@ class Report:
 
     def html(self) -> str:
         """One page, pictures embedded, no request."""
-        environment = Environment(
-            loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-        )
         listed = [*self.played][:MAX_LISTED]
         listed += [episode for episode in self.played[MAX_LISTED:] if episode.record]
         listed.sort(key=lambda episode: (episode.record is None, not episode.reason))
         names = {episode.reason for episode in self.played}
-        return environment.get_template("report.html.j2").render(
+        return _render(
+            "report.html.j2",
             report=self,
-            style=_own("page.css"),
-            script=_own("page.js"),
             listed=listed,
             num_hidden=len(self.played) - len(listed),
             arm_names=list(dict.fromkeys(episode.arm for episode in self.played)),
             reason_names=[str(reason) for reason in Reason if reason in names],
-            right=right_aligned,
-            svg=_data_uri,
         )
 
     def terminal(self, width: int) -> Sequence[RichTable]:
         """The first tables for a terminal of so many characters; a narrow one leaves out reason and cost."""
-        return [_rich(table, len(table.columns) if width >= WIDE else NUM_NARROW) for table in self.first]
+        return [rich_table(table, None if width >= WIDE else NUM_NARROW) for table in self.first]
+
+
+def comparison_html(title: str, headline: str, tables: Sequence[Table], pairs: Sequence[Episodes]) -> str:
+    """The page of two sides, with trajectories beside each other."""
+    return _render("compare.html.j2", title=title, headline=headline, tables=tables, pairs=pairs)
 
 
 def _images(pictures: Sequence[Picture], folder: Path) -> list[str]:
     return [f"![{p.caption}]({p.png.relative_to(folder).as_posix()})" for p in pictures]
+
+
+def _render(template: str, **given: object) -> str:
+    """A template with what every page needs; everything that is put in is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    shared = {"style": _own("page.css"), "script": _own("page.js"), "right": right_aligned, "svg": _data_uri}
+    return environment.get_template(template).render(**given, **shared)
 
 
 def _own(name: str) -> Markup:
@@ -105,7 +114,8 @@ def _data_uri(path: Path) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _rich(table: Table, num_columns: int) -> RichTable:
+def rich_table(table: Table, num_columns: int | None = None) -> RichTable:
+    """A table for the terminal; None shows all of its columns."""
     found = RichTable(title=Text(table.title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(table.columns[:num_columns]):
         right = right_aligned(column)

@@ -11,7 +11,7 @@ import contextlib
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ from .axes import AXES
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from .comparison import ReadGoals
     from .load import Sweep
 
 _METRICS = ("test/score", "test/success")
@@ -42,14 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError("one sweep or one run at a time", where=" ".join(given), remedy="a command for each")
     place = (options.root, options.tracking_uri, options.out)
     name, single = next(iter(given), None), options.run is not None
-    try:
+    with installed("report"):
         print(write_report(name, *place, options.metric, options.x, single=single))
+    return 0
+
+
+@contextlib.contextmanager
+def installed(command: str) -> Iterator[None]:
+    """Say in one line what to install where an optional dependency is missing."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
         remedy = "pip install 'webshop-rl[analysis]'"
-        raise UserError(f"{error.name} is not installed", where="report", remedy=remedy) from error
-    return 0
+        raise UserError(f"{error.name} is not installed", where=command, remedy=remedy) from error
 
 
 def replay(root: Path) -> bool:
@@ -107,9 +113,9 @@ def write_report(
     from .building import NUM_CURVES, build_report, write_files
     from .comparison import compare
     from .load import load_curves, load_run, load_sweep
-    from .records import load_episodes
+    from .readers import episode_reader, goal_reader
     from .survey import survey
-    from .tracker import open_tracker, told_in_one_line, tracker_uri
+    from .tracker import open_tracker, tracker_uri
 
     writable = replay(root) if uri is None else uri.startswith("http")
     address = tracker_uri(root, uri)
@@ -123,12 +129,13 @@ def write_report(
         raise UserError(
             "contains no run", where=f"sweep {sweep.name}", remedy="webshop-rl status says what became of it"
         )
-    folder = _folder(out or Root(root).reports / re.sub(r"[^A-Za-z0-9_.-]", "_", sweep.name).lstrip("."))
+    folder = writable_folder(
+        out or Root(root).reports / re.sub(r"[^A-Za-z0-9_.-]", "_", sweep.name).lstrip(".")
+    )
     arms = arms_of(sweep.runs)
     curves = load_curves(client, address, sweep.runs, (*NUM_CURVES, *AXES[x].metrics))
-    comparisons = compare(arms, metric, _goal_reader(client, sweep, metric, own))
-    with told_in_one_line(address):
-        played = survey(arms, lambda run: load_episodes(client, run, "test", root=own))
+    comparisons = compare(arms, metric, goal_reader(client, address, metric, own))
+    played = survey(arms, episode_reader(client, address, own))
     title = f"Run {name}" if single else f"Sweep {sweep.name}"
     report = build_report(title, sweep, arms, comparisons, curves, played, axis=x, folder=folder)
     page = write_files(report, arms, comparisons, curves, folder)
@@ -143,32 +150,8 @@ def write_report(
     return str(page)
 
 
-def _goal_reader(client: MlflowClient, sweep: Sweep, metric: str, root: Path | None) -> ReadGoals:
-    """Reads scores by goal; tables of equal means on equal goals are taken to be one table, and read once."""
-    from .goals import GoalScores
-    from .load import Run, load_goals
-    from .tracker import told_in_one_line
-
-    column = metric.rpartition("/")[2]
-    known: dict[object, GoalScores | None] = {}
-
-    def read(run: Run, evaluation: str) -> GoalScores | None:
-        means = tuple(sorted((k, v) for k, v in run.metrics.items() if k.startswith(f"{evaluation}/")))
-        shop = tuple(sorted((k, v) for k, v in run.params.items() if k.startswith(("env.", "evaluation."))))
-        scripted = evaluation.startswith("baseline/")
-        key = (
-            (evaluation, run.tags.get("split_digest"), means, shop) if scripted else (evaluation, run.run_id)
-        )
-        if key not in known:
-            with told_in_one_line(sweep.uri):
-                table = load_goals(client, run, evaluation, root=root)
-            known[key] = None if table is None else GoalScores.of(table, column)
-        return known[key]
-
-    return read
-
-
-def _folder(path: Path) -> Path:
+def writable_folder(path: Path) -> Path:
+    """The folder, made if need be. Raises: UserError if it cannot be."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

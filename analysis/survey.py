@@ -52,11 +52,12 @@ class Played:
         return {key: value for key, value in vars(self).items() if key != "record"}
 
 
-def survey(arms: Iterable[Arm], read: ReadEpisodes) -> list[Played]:
+def survey(arms: Iterable[Arm], read: ReadEpisodes, *, samples: int | None = SAMPLES) -> list[Played]:
     """The test episodes of all finished runs, in order; runs without records are passed over.
 
     Args:
         read: the records of a run's test.
+        samples: how many of each arm and reason are kept whole; None keeps all.
     """
     found = []
     for arm in arms:
@@ -65,7 +66,7 @@ def survey(arms: Iterable[Arm], read: ReadEpisodes) -> list[Played]:
             for number, record in enumerate(read(run), 1):
                 why = reason(record)
                 goals = sampled.setdefault(str(why or ""), set())
-                kept = len(goals) < SAMPLES and record["goal"] not in goals
+                kept = samples is None or (len(goals) < samples and record["goal"] not in goals)
                 if kept:
                     goals.add(record["goal"])
                 found.append(_played(arm, run, number, record, why, kept=kept))

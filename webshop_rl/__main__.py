@@ -21,6 +21,7 @@ COMMANDS = {
     "play": ("any shop by hand: env=stage2", "webshop_rl.envs.play"),
     "values": ("the reference returns that V* is estimated from: show", "webshop_rl.values.__main__"),
     "report": ("compare a sweep's runs: verdict, tables, curves", "analysis.report"),
+    "compare": ("two runs or arms: configuration, metrics, goals that flipped", "analysis.compare"),
     "ui": ("every run in the browser: an MLflow server", "webshop_rl.tracking.serve"),
 }
 _HELP = ("-h", "--help")

@@ -82,7 +82,8 @@ def surveyed(*texts: str) -> list[Played]:
 
     def read(run: Any) -> list[dict[str, Any]]:
         return [
-            record(f"g{n}", text, success="algo=a" in run.name and n == 0) for n, text in enumerate(texts)
+            record(f"g{n}", text, success=run.params["algo.name"] == "a" and n == 0)
+            for n, text in enumerate(texts)
         ]
 
     return survey(arms, read)
@@ -91,6 +92,7 @@ def surveyed(*texts: str) -> list[Played]:
 def test_of_each_arm_and_reason_two_goals_are_kept_whole() -> None:
     played = surveyed("w", "x", "y", "z")
     assert len(played) == 16
+    assert sum(e.record is not None for e in played) == 5  # a success of a's, and two failures of each arm
     for arm in ("algo=a", "algo=b"):
         kept = [e.goal for e in played if e.arm == arm and e.record and e.reason]
         assert len(kept) == len(set(kept)) == 2
