@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -117,9 +118,44 @@ def write_files(
     (folder / "episodes.jsonl").write_text(lines, encoding="utf-8")
     (folder / "failures.md").write_text(failures_markdown(report.played), encoding="utf-8")
     (folder / "report.md").write_text(report.markdown(folder), encoding="utf-8")
+    slides(report, arms, folder / "slides.pptx")
     page = folder / "report.html"
     page.write_text(report.html(), encoding="utf-8")
     return page
+
+
+def slides(report: Report, arms: Sequence[Arm], path: Path) -> None:
+    """Write the slides, or say what is missing: the report is whole without them."""
+    try:
+        from .slides import write_slides
+    except ModuleNotFoundError as error:
+        remedy = "pip install 'webshop-rl[analysis]'"
+        print(f"{path.name} is not written: {error.name} is not installed ({remedy})", file=sys.stderr)
+        return
+    write_slides(
+        path,
+        title=report.title,
+        headline=report.headline,
+        settings=_settings(arms),
+        table=next(iter(report.first), None),
+        pictures=[*report.first_pictures[:1], *report.reason_pictures],
+        cautions=[str(caution) for caution in report.cautions],
+    )
+
+
+def _settings(arms: Sequence[Arm]) -> list[tuple[str, str]]:
+    """What was run, in a few lines: keys that all arms share, and the arms."""
+    lines = []
+    for name, key in (
+        ("Shop", "env.name"),
+        ("Model", "model.name"),
+        ("Split", "env.split"),
+        ("Updates", "num_updates"),
+    ):
+        values = dict.fromkeys(arm.param(key) for arm in arms)
+        lines.append((name, ", ".join(value for value in values if value) or "not recorded"))
+    seeds = sorted({run.seed for arm in arms for run in arm.runs})
+    return [*lines, ("Arms", "; ".join(arm.label for arm in arms)), ("Seeds", ", ".join(seeds))]
 
 
 def cost_table(arms: Sequence[Arm], curves: pd.DataFrame) -> Table | None:
