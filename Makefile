@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 NOUNS := $(VENV)/.nouns
+PEERS := .venv-peers
 NUM_PRODUCTS ?= 1000
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slurm drill mutants lint type bench smollm2 webshop ui report status clean
+.PHONY: help setup train test test-peers test-slurm drill mutants lint type bench smollm2 webshop ui report status clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,18 @@ train: $(STAMP)  ## train the default: five-product shop, tiny model, about a mi
 
 test: $(STAMP)  ## the tests that need no cluster (ARGS="-k grammar")
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slurm" $(ARGS)
+
+test-peers: $(PEERS)/.ready  ## our losses and gradients against TRL's, in an environment of its own (.venv-peers)
+	$(PEERS)/bin/python -m pytest -rs tests/peers $(ARGS)
+
+$(PEERS)/.ready: constraints-peers.txt $(STAMP)
+	test -x $(PEERS)/bin/python || $(BIN)/python -m venv $(PEERS)
+	@# torch and the rest are those of .venv, so both sides compute with the same; a missing one is a failing import.
+	@here=$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	 there=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	 echo "import site; site.addsitedir('$$there')" > "$$here/platform.pth"
+	$(PEERS)/bin/python -m pip install -q --disable-pip-version-check --no-deps -r constraints-peers.txt
+	@touch $@
 
 test-slurm: $(STAMP)  ## the tests against a real Slurm (Debian, root: installs it), some five minutes
 	bash tests/slurm/install.sh
