@@ -17,6 +17,7 @@ FAULTS = (UNIT + "training/test_learner_faults.py",)
 OPTIMISER = (UNIT + "training/test_optimiser.py",)
 ADVANTAGES = (UNIT + "algos/test_advantages.py",)
 APO = (UNIT + "algos/test_apo.py",)
+FAULTY = ("tests/property/test_algos_faults.py",)
 GIGPO = (UNIT + "algos/test_gigpo.py",)
 APO_REG = (UNIT + "algos/test_apo_reg.py",)
 PPO = (UNIT + "algos/test_ppo.py",)
@@ -207,8 +208,8 @@ MUTANTS = [
         APO_REG,
         ("beta2 is lost from the error", "squared_error(self.beta2 * moved,", "squared_error(moved,"),
         ("beta2 is lost from the advantage", "self.beta2 + self.kl_reward_coef)", "self.kl_reward_coef)"),
-        ("the error has the other sign", "(moved - target).square()", "(moved + target).square()"),
-        ("what is not used pulls", ".square(), target != 0)", ".square(), target == target)"),
+        ("the error has the other sign", "masked(moved - target,", "masked(moved + target,"),
+        ("what is not used pulls", "moved - target, target != 0)", "moved - target, target == target)"),
         (
             "the reference's log-ratio",
             "inputs.logprobs, batch.behaviour_logprobs",
@@ -226,6 +227,12 @@ MUTANTS = [
         ("no discount", "gamma=gamma, gae_lambda=1.0", "gamma=1.0, gae_lambda=1.0"),
         ("a turn's advantage is its episode's", "self.step_coef * of_turn", "0.0 * of_turn"),
         ("the turn's advantage has the other sign", "+ self.step_coef", "- self.step_coef"),
+    ),
+    *_of(
+        "algos/advantages.py",
+        FAULTY,
+        ("a reward that is not a number passes", "(~torch.isfinite(returns)).sum()", "0"),
+        ("an advantage that is not a number passes", "(~torch.isfinite(x)).sum()", "0"),
     ),
     *_of(
         "training/batching.py",

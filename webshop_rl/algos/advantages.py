@@ -61,8 +61,12 @@ def normalise(
         scale: size of the operands of x, see all_equal.
     Raises: ValueError if x is empty or not finite.
     """
-    if x.numel() == 0 or not bool(torch.isfinite(x).all()):
-        raise ValueError("advantages must be finite, and at least one")
+    if x.numel() == 0:
+        raise ValueError("advantages must be finite, and at least one: no trajectory has a step")
+    if broken := int((~torch.isfinite(x)).sum()):
+        raise ValueError(
+            f"{broken} of {x.numel()} advantages are not finite: a reward, V*, a value or a log-prob is not"
+        )
     if all_equal(x, scale=scale):
         return Normalised(torch.zeros_like(x), True, 0.0)
     if how not in ("none", "std", "mean_std"):
@@ -118,10 +122,13 @@ def group_advantages(returns: Tensor, group: Tensor, *, scale: str, eps: float) 
         scale: "std" is GRPO, "none" is Dr. GRPO.
         eps: added to the standard deviation, return units.
     Returns: [B].
+    Raises: ValueError if a return is not finite: in a group of one it would pass for nothing to compare.
     Source: GRPO, arXiv:2402.03300; Dr. GRPO, arXiv:2503.20783.
     """
     if scale not in ("none", "std"):
         raise ValueError(f"unknown scale {scale!r}")
+    if broken := int((~torch.isfinite(returns)).sum()):
+        raise ValueError(f"{broken} of {returns.numel()} returns are not finite")
     within = group_statistics(returns, group)
     centred = returns - within.mean
     centred = centred / (within.std + eps) if scale == "std" else centred

@@ -59,4 +59,4 @@ def squared_error(moved: Tensor, advantages: Tensor, decided: Tensor) -> Tensor:
     Returns: [B].
     """
     target = masked(advantages, decided).sum(dim=1) / decided.sum(dim=1).clamp(min=1)
-    return masked((moved - target).square(), target != 0)
+    return masked(moved - target, target != 0).square()
