@@ -37,6 +37,8 @@ from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.config import Destination
+from webshop_rl.tracking.names import of_final_test
+from webshop_rl.tracking.rows import read_rows
 from webshop_rl.tracking.tracker import Tracker, open_tracker, user_name
 from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_checkpoints, sweep_away
 from webshop_rl.training.display import RunDisplay
@@ -342,6 +344,7 @@ def _record_provenance(
 def _execute(parts: RunParts) -> dict[str, Any]:
     """Untrained test, training, the one test, baselines; everything but the first can be resumed into."""
     parts.tracker.artifact(RunFolder(parts.folder).config)
+    _record_shorter(parts)
     evaluate = parts.evaluator.evaluate
     # Before a checkpoint is loaded the policy is the untrained one.
     untrained = evaluate(_network(parts, "untrained", "untrained policy"), 0)
@@ -354,7 +357,7 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     trained = evaluate(_network(parts, "test", "trained policy"), last, traces=True)
     scripted = [evaluate(policy, last) for policy in scripted_policies(parts.shop)]
     if parts.ranks.is_main:
-        _tidy(parts.folder, best)
+        _tidy(parts.folder, best, parts.cfg.checkpoint.keep_optimiser_gb)
     return _result(parts, [trained, untrained, *scripted], best)
 
 
@@ -368,14 +371,33 @@ def _network(parts: RunParts, name: str, label: str) -> Policy:
     return Policy(name, label, play)
 
 
-def _tidy(folder: Path, best: Checkpoint) -> None:
-    """A finished run keeps the weights of its last and best update, and no optimiser state."""
+def _record_shorter(parts: RunParts) -> None:
+    """The metrics of the run that this one goes on from (launching/continuing.py), up to where it ended."""
+    run = RunFolder(parts.folder)
+    note = read_json(run.continues)
+    if note is None:
+        return
+    parts.display.say(f"goes on from update {note['update']} of run {note['run']}")
+    parts.tracker.tags({"continues": note["run"]})
+    journal = run.root.run(note["run"]).journal
+    # Its own values, should an earlier attempt have got here, stay as they are.
+    for row in read_rows(journal) if parts.ranks.is_main and journal.exists() else []:
+        if row["kind"] == "metrics" and row["step"] <= note["update"]:
+            training = {key: value for key, value in row["metrics"].items() if not of_final_test(key)}
+            parts.tracker.metrics(row["step"], training)
+    parts.tracker.flush()
+
+
+def _tidy(folder: Path, best: Checkpoint, keep_optimiser_gb: float) -> None:
+    """A finished run keeps the weights of its last and best update, and the last's optimiser if small."""
     place = RunFolder(folder).checkpoints
     found = find_checkpoints(place)
-    kept = {best.update, found[-1].update}
+    last = found[-1].update
+    kept = {best.update, last}
     sweep_away(place, kept)
     for checkpoint in found:
-        if checkpoint.update in kept:
+        small = checkpoint.optimiser_bytes <= keep_optimiser_gb * 1e9
+        if checkpoint.update in kept and not (checkpoint.update == last and small):
             drop_optimiser(checkpoint)
 
 

@@ -211,9 +211,16 @@ class EvaluationConfig:
 
 @dataclass
 class CheckpointConfig:
-    """When the run is saved."""
+    """When the run is saved.
+
+    Attributes:
+        every: updates between checkpoints.
+        keep_optimiser_gb: a finished run keeps its optimiser's state, of the last update, up to this size, so
+            that a longer run can go on from it.
+    """
 
     every: int = ranged(ge=1)
+    keep_optimiser_gb: float = ranged(ge=0)
 
 
 @dataclass

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from webshop_rl.algos.config import uses_vstar
 from webshop_rl.config.schema import RunConfig
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import ComposedRun
+from webshop_rl.launching.continuing import Shorter, hindrance, shorter_signatures
 from webshop_rl.launching.signature import acting_signature
 from webshop_rl.launching.sweep import Sweep, split_common
 from webshop_rl.models.shape import check_fits
@@ -39,11 +40,13 @@ class Planned:
     Attributes:
         folder: named by the signature, or `<signature>-r2` for the second rerun beside it.
         status: what is known of it so far.
+        shorter: a finished run that it is a longer one of.
     """
 
     folder: RunFolder
     action: Action
     status: RunStatus | None = None
+    shorter: Shorter | None = None
 
     @property
     def run(self) -> str:
@@ -129,6 +132,7 @@ def plan_launch(sweep: Sweep, runs: Sequence[ComposedRun], observe: Observe) -> 
     planned = plan_all(
         sweep.root, [run.signature for run in distinct], code=sweep.code, config=sweep.config, observe=observe
     )
+    planned = [_with_shorter(sweep, run, each, observe) for run, each in zip(distinct, planned, strict=True)]
     own = split_common([run.overrides for run in distinct])[1]
     entries = [Entry(*parts) for parts in zip(distinct, planned, own, strict=True)]
     if sweep.config.on_code_change == "refuse":
@@ -153,6 +157,21 @@ def plan_all(
         )
     if changed:
         raise changed[0]
+    return planned
+
+
+def _with_shorter(sweep: Sweep, run: ComposedRun, planned: Planned, observe: Observe) -> Planned:
+    """What is planned for a run, with the longest finished one that it goes on from, if it is new."""
+    if planned.status is not None or sweep.config.rerun:
+        return planned
+    for signature, update in shorter_signatures(run.fields).items():
+        folder = latest_folder(sweep.root, signature)
+        if not folder.path.is_dir():
+            continue
+        status = observe(folder)
+        same_code = recorded_code(folder) == sweep.code or sweep.config.on_code_change == "reuse"
+        if status is not None and status.state == State.FINISHED and same_code:
+            return replace(planned, shorter=Shorter(folder, update, hindrance(folder, update, run.fields)))
     return planned
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from webshop_rl.errors import UserError
+from webshop_rl.launching.continuing import take_over
 from webshop_rl.launching.plan import Entry
 from webshop_rl.launching.signature import acting_signature
 from webshop_rl.launching.sweep import short_label
@@ -38,6 +39,9 @@ def prepare(entry: Entry, *, sweep: str | None, code: str) -> RunStatus:
     """
     composed = entry.composed
     folder = entry.folder
+    shorter = entry.planned.shorter
+    if shorter is not None and not shorter.hindrance:
+        take_over(folder, shorter)
     config = yaml.dump(composed.config, Dumper=_Dumper, sort_keys=False)
     replace_file(folder.config, _HEADER + config, durable=False)
     identity = {

@@ -60,6 +60,8 @@ def run_single(cfg: DictConfig, overrides: Sequence[str], chosen: Mapping[str, s
         return _wait_for_other(planned, console)
     verb = "resumes" if planned.action == Action.RESUME else "starts"
     console.print(f"run {planned.run} {verb}: {planned.folder.path}", highlight=False, soft_wrap=True)
+    if planned.shorter is not None:
+        console.print(planned.shorter.describe(), highlight=False, soft_wrap=True)
     os.environ.update(slot.environment())
     try:
         with logged(planned.folder, screen=True):

@@ -137,6 +137,7 @@ class RunFolder:
     journal = _Place("journal.jsonl")  # the append-only record of metrics, params, tags and artifacts
     torn_journal = _Place("journal.torn")  # last lines of the journal that a kill has torn
     mirror = _Place("mlflow.json")  # how much of the journal MLflow has
+    continues = _Place("continues.json")  # which shorter run it goes on from, and at which update
     initial = _Place("initial.json")  # what the weights of init_from were
     threads = _Place("threads")  # the number of CPU threads that the run began with
     updates_log = _Place("updates.log")  # a line an update executed, those after a resume too

@@ -19,6 +19,7 @@ from webshop_rl.storage.folders import Root, RunFolder, SweepFolder
 
 WEIGHTS: Final = "weights.safetensors"
 STATE: Final = "state.json"
+OPTIMISER: Final = "optimiser.pt"
 COMPLETE: Final = "COMPLETE"
 _WHERE: Final = "init_from"
 _LARGEST_HEADER: Final = 100 << 20

@@ -186,6 +186,12 @@ def is_wall_clock(name: str) -> bool:
     return name.startswith(WALL_CLOCK_PREFIXES)
 
 
+def of_final_test(name: str) -> bool:
+    """Whether a metric is of the one test at a run's end: of the chosen policy or a scripted one."""
+    end = name.rpartition("/")[2] if name.startswith("stage/") else name
+    return end.startswith(("test/", "test_", "baseline/", "baseline_"))
+
+
 def describe(name: str) -> Metric:
     """The entry of a name, or of the open family it belongs to.
 

@@ -23,9 +23,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from webshop_rl.storage.files import replace_file, sync
-from webshop_rl.storage.weights import COMPLETE, STATE, WEIGHTS
+from webshop_rl.storage.weights import COMPLETE, OPTIMISER, STATE, WEIGHTS
 
-OPTIMISER = "optimiser.pt"
 REFERENCE = "reference.safetensors"
 
 
@@ -40,6 +39,12 @@ class Checkpoint:
         """What the run wrote beside the weights."""
         loaded: dict[str, Any] = json.loads((self.path / STATE).read_text())
         return loaded
+
+    @property
+    def optimiser_bytes(self) -> int:
+        """Size of the optimiser's state on disk; 0 if it was dropped."""
+        path = self.path / OPTIMISER
+        return path.stat().st_size if path.exists() else 0
 
     def load(self, network: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> None:
         """Put the weights back, and the optimiser's state unless the run was finished and dropped it."""
