@@ -45,7 +45,7 @@ from webshop_rl.training.display import RunDisplay
 from webshop_rl.training.learner import Learner
 from webshop_rl.training.reference import Reference
 from webshop_rl.training.trainer import Trainer
-from webshop_rl.training.vstar import Provenance, VstarSource
+from webshop_rl.training.vstar import Provenance, VstarSource, samples_needed
 
 _REJECTED_SHOWN: Final = 20
 
@@ -102,6 +102,34 @@ def run_experiment(run_dir: Path) -> float:
             for line in ending_lines(result):
                 display.say(f"warning: {line}")
     return float(result["objective"])
+
+
+def sample_reference(run_dirs: Sequence[Path], stop: StopRequest) -> int:
+    """Sample what runs that share their reference episodes will look up; how many episodes were played.
+
+    Args:
+        run_dirs: folders of prepared runs with the same reference policy in the same shop.
+        stop: asked between decisions.
+    Raises: Preempted if it was asked to stop; UserError on bad input.
+    """
+    cfg = load(RunFolder(run_dirs[0]).config)
+    shop = build_shop(cfg.env, cfg.curriculum)
+    goals = shop.goals("train")
+    needed: dict[str, int] = {}
+    for folder in run_dirs:
+        for goal, number in samples_needed(load(RunFolder(folder).config), goals).items():
+            needed[goal] = max(number, needed.get(goal, 0))
+    algorithm = build_algorithm(cfg.algo)
+    device = choose_device(cfg.hardware.device)
+    agent = build_agent(cfg.model, shop, critic=algorithm.needs_critic, device=device)
+    if cfg.init_from is not None:
+        agent = start_from(agent, Path(cfg.init_from))
+    acting = Acting.of(cfg.rollout, cfg.view, agent)
+    collector = acting.collector(agent, shop, interrupted=stop.check)
+    vstar = _vstar(cfg, run_dirs[0], acting.key(agent, shop), collector, Reference(agent))
+    for number in sorted(set(needed.values()), reverse=True):
+        vstar.of([goal for goal in goals if needed.get(goal.id) == number], number)
+    return vstar.num_played
 
 
 def _open(run_dir: Path, cfg: RunConfig, shop: Shop, ranks: Ranks) -> Tracker:

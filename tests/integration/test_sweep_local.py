@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sweep_command import Command, read
+from tests.support.sweep_command import QUICK, Command, read
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -132,3 +132,34 @@ def test_a_run_that_is_in_two_sweeps_is_executed_by_the_first(tmp_path: Path) ->
 
 def _statuses(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "runs/runs").glob("*/status.json"))
+
+
+def test_reference_returns_are_sampled_before_the_runs_begin(tmp_path: Path) -> None:
+    command = Command(tmp_path / "runs")
+    code, output = command.run("-m", "algo=apo_pg,rloo", "seed=1,2", "sweep.vstar_job=true")
+    assert code == 0, output
+    notes = {folder.name: read(folder / "note.json") for folder in (tmp_path / "runs/runs").iterdir()}
+    (sampled,) = [json.loads(line) for line in (tmp_path / "runs/sampled.jsonl").read_text().splitlines()]
+    # Once for the two that have V*, whose reference episodes are the same.
+    algos = {
+        run: read(tmp_path / "runs/runs" / run / "signature.json")["fields"]["algo.name"] for run in notes
+    }
+    assert sampled["runs"] == sorted(run for run, algo in algos.items() if algo == "apo_pg")
+    assert min(note["started"] for note in notes.values()) > sampled["ended"]
+    (log,) = (tmp_path / "runs/sweeps").glob("*/vstar.log")
+    assert log.read_text() == "reference episodes played: 16\n"
+
+
+def test_what_is_sampled_first_is_all_that_the_runs_look_up(tmp_path: Path) -> None:
+    """With real training: the runs find every reference return in the store."""
+    command = Command(tmp_path / "runs", trains=True)
+    code, output = command.run("-m", *QUICK, "seed=1,2", "num_updates=2", "sweep.vstar_job=true")
+    assert code == 0, output
+    (log,) = (tmp_path / "runs/sweeps").glob("*/vstar.log")
+    looked_at = set()
+    for folder in command.runs().values():
+        (checkpoint, *_) = sorted((folder / "checkpoints").glob("update_000002/state.json"))
+        state = read(checkpoint)
+        assert state["vstar_played"] == 0
+        looked_at |= set(state["vstar_samples"])
+    assert log.read_text().splitlines()[-1] == f"reference episodes played: {8 * len(looked_at)}"

@@ -197,3 +197,18 @@ def test_a_job_whose_set_up_fails_is_a_failed_run(tmp_path: Path) -> None:
     code, output = command.status("logs", command.runs()[1].name)
     assert code == 0
     assert "/nonexistent/python" in output
+
+
+def test_the_arrays_wait_for_the_job_that_samples_reference_returns(tmp_path: Path) -> None:
+    command = Command(tmp_path / "runs")
+    code, output = command.run(*ON_SLURM, "algo=apo_pg,rloo", "seed=1,2", "sweep.vstar_job=true")
+    assert code == 0, output
+    notes = {folder.name: read(folder / "note.json") for folder in (tmp_path / "runs/runs").iterdir()}
+    (sampled,) = [json.loads(line) for line in (tmp_path / "runs/sampled.jsonl").read_text().splitlines()]
+    # Once for the two that have V*, whose reference episodes are the same.
+    algos = {
+        run: read(tmp_path / "runs/runs" / run / "signature.json")["fields"]["algo.name"] for run in notes
+    }
+    assert sampled["runs"] == sorted(run for run, algo in algos.items() if algo == "apo_pg")
+    assert min(note["started"] for note in notes.values()) > sampled["ended"]
+    wait_until(lambda: not jobs_left())

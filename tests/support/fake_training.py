@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -24,6 +25,21 @@ from webshop_rl.config.groups import TrackingConfig
 from webshop_rl.preemption import Preempted, StopRequest
 from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.tracker import open_tracker
+
+SAMPLED = "sampled.jsonl"  # in the root: what was sampled together, and when
+
+
+def sample_reference(run_dirs: Sequence[Path], stop: StopRequest) -> int:
+    """Takes a second, and notes which runs it was asked for."""
+    began = time.time()
+    while time.time() < began + 1:
+        stop.check()
+        time.sleep(0.05)
+    note = {"runs": sorted(folder.name for folder in run_dirs), "ended": time.time()}
+    with (run_dirs[0].parents[1] / SAMPLED).open("a") as log:
+        log.write(json.dumps(note) + "\n")
+    return 8 * len(run_dirs)
+
 
 TEST = {"success": 1.0, "episode_turns": 3.0}
 

@@ -299,6 +299,7 @@ class SweepConfig(ConfigGroup):
         on_interrupt: Ctrl-C with jobs on Slurm: ask | cancel | leave.
         pack: runs that share one GPU (or one Slurm job).
         refresh_s: seconds between two looks at the runs.
+        vstar_job: sample V*'s reference returns in a job of its own, which the runs wait for.
     """
 
     name: str | None = ranged()
@@ -307,6 +308,7 @@ class SweepConfig(ConfigGroup):
     on_interrupt: str = choice("ask", "cancel", "leave")
     pack: int = ranged(ge=1)
     refresh_s: float = ranged(gt=0)
+    vstar_job: bool = ranged()
 
 
 @dataclass

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from webshop_rl.algos.config import uses_vstar
 from webshop_rl.cli import invocation
 from webshop_rl.duration import duration
 from webshop_rl.launching.compose import ComposedRun
 from webshop_rl.launching.dry_run import print_plan
 from webshop_rl.launching.launchers import StopRequests, alive_as_launcher, lost_launcher, planning
-from webshop_rl.launching.local import LOOK_SHARE, LocalQueue, Queue, local_slots
+from webshop_rl.launching.local import LOOK_SHARE, FirstTask, LocalQueue, Queue, local_slots
 from webshop_rl.launching.plan import Action, Entry, latest_folder, plan_launch
 from webshop_rl.launching.prepare import prepare, snapshot
 from webshop_rl.launching.progress import objective
@@ -143,10 +144,16 @@ def _enqueue(
     for entry in chosen:
         prepare(entry, sweep=sweep.name, code=sweep.code)
     runs = [entry.folder for entry in chosen]
+    wait = sweep.config.sweep.vstar_job
+    sampled = [entry.folder for entry in chosen if wait and uses_vstar(entry.composed.fields)]
     code = snapshot(sweep.root, sweep.source)
     if sweep.executor == "slurm":
         others = [entry.folder for entry in entries if entry.planned.action == Action.LEAVE]
-        return SlurmQueue(sweep, runs, others, code=code, launcher=launcher, watch=watch, stop=stop)
+        return SlurmQueue(
+            sweep, runs, others, code=code, launcher=launcher, watch=watch, stop=stop, sampled=sampled
+        )
+    job = {"runs": [str(run.path) for run in sampled]}
+    log = sweep.root.sweep(sweep.name).stage1_log
     hardware = sweep.config.hardware
     return LocalQueue(
         runs,
@@ -154,6 +161,7 @@ def _enqueue(
         code=code,
         launcher=launcher,
         restarts=hardware.restarts,
+        first=FirstTask("webshop_rl.launching.stage1", job, log) if sampled else None,
     )
 
 

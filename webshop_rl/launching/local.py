@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -117,6 +117,21 @@ def visible_gpus() -> list[str]:
     return done.stdout.split() if done.returncode == 0 else []
 
 
+@dataclass(frozen=True)
+class FirstTask:
+    """What a launcher executes before its runs.
+
+    Attributes:
+        module: executed as `python -m`.
+        job: its argument, as JSON; the launcher's process id is added.
+        log: where its output goes.
+    """
+
+    module: str
+    job: Mapping[str, Any]
+    log: Path
+
+
 @dataclass
 class _Running:
     run: RunFolder
@@ -133,6 +148,7 @@ class LocalQueue:
         code: working directory of the processes, which import from it.
         launcher: name of the launcher in whose queue the runs wait.
         restarts: how often in a row a run that was killed starts again without having got further.
+        first: what a process of its own executes before any run starts, and where its output goes.
     """
 
     def __init__(
@@ -143,7 +159,10 @@ class LocalQueue:
         code: Path,
         launcher: str,
         restarts: int,
+        first: FirstTask | None = None,
     ) -> None:
+        self._first = first if runs else None
+        self._first_process: subprocess.Popen[bytes] | None = None
         self._code = code
         self._launcher = launcher
         self._restarts = restarts
@@ -158,7 +177,7 @@ class LocalQueue:
     @property
     def done(self) -> bool:
         """Whether no run executes or waits."""
-        return not (self._waiting or self._running)
+        return not (self._waiting or self._running or self._first_process)
 
     @property
     def note(self) -> str:
@@ -167,28 +186,42 @@ class LocalQueue:
 
     def tick(self) -> None:
         """Conclude processes that ended, and start runs in free slots."""
+        if self._first_process is not None and self._first_process.poll() is not None:
+            self._first_process = None
         for ended in [r for r in self._running if r.process.poll() is not None]:
             self._running.remove(ended)
             self._free.append(ended.slot)
             self._conclude(ended)
         if self._asked_to_stop and time.monotonic() >= self._next_stop:
             self._ask_to_stop()
-        while self._waiting and self._free:
+        while self._waiting and self._free and self._first_is_done():
             run, slot = self._waiting.popleft(), self._free.pop()
             self._running.append(_Running(run, slot, self._start(run, slot)))
 
+    def _first_is_done(self) -> bool:
+        """Whether no run waits for the first task; starts it where it has not begun."""
+        if self._first is not None:
+            task = self._first
+            self._first = None
+            job = json.dumps({**task.job, "launcher_pid": os.getpid()})
+            self._first_process = self._process(task.module, job, task.log, self._free[-1])
+        return self._first_process is None
+
     def _start(self, run: RunFolder, slot: Slot) -> subprocess.Popen[bytes]:
+        job = json.dumps({"run": str(run.path), "launcher_pid": os.getpid()})
+        return self._process("webshop_rl.launching.worker", job, run.log, slot)
+
+    def _process(self, module: str, job: str, log: Path, slot: Slot) -> subprocess.Popen[bytes]:
         environment = {**os.environ, **slot.environment()}
         # It would keep the frozen code in the working directory from being imported.
         environment.pop("PYTHONSAFEPATH", None)
-        job = json.dumps({"run": str(run.path), "launcher_pid": os.getpid()})
-        with run.log.open("ab") as log:
+        with log.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-u", "-m", "webshop_rl.launching.worker", job],
+                [sys.executable, "-u", "-m", module, job],
                 cwd=self._code,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -212,9 +245,10 @@ class LocalQueue:
         self._signal(signal.SIGKILL)
 
     def _signal(self, signum: signal.Signals) -> None:
-        for running in self._running:
-            if running.process.poll() is None:
-                os.killpg(running.process.pid, signum)
+        first = [self._first_process] if self._first_process else []
+        for process in [*first, *(running.process for running in self._running)]:
+            if process.poll() is None:
+                os.killpg(process.pid, signum)
 
     def _conclude(self, ended: _Running) -> None:
         """Write down how a run ended whose process has."""

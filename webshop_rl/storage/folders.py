@@ -102,6 +102,7 @@ class SweepFolder:
     path: Path
 
     manifest = _Place("manifest.json")  # the runs it lists
+    stage1_log = _Place("vstar.log")  # what the task printed that samples reference returns first
     recorded = _Place("recorded.json")  # how the sweep ended, as last written to MLflow
 
     @property

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from webshop_rl.config.schema import RolloutConfig, VstarConfig
+from webshop_rl.config.schema import RolloutConfig, RunConfig, VstarConfig
 from webshop_rl.envs.types import Goal
 from webshop_rl.errors import UserError
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
 from webshop_rl.source import acting_code_digest
+from webshop_rl.training.collection import goals_of
 from webshop_rl.training.reference import Reference
 from webshop_rl.values.ensure import ensure_returns
 from webshop_rl.values.estimator import estimate
@@ -182,6 +183,32 @@ class VstarSource:
             Sample(goal, index, trajectory.episode_return, trajectory.score)
             for (goal, index), trajectory in zip(pairs, played, strict=True)
         ]
+
+
+def samples_needed(config: RunConfig, goals: Sequence[Goal]) -> dict[str, int]:
+    """How many reference samples of each goal a run will look at, before it begins.
+
+    Where that follows from what is played (a curriculum, groups that are replaced) or every goal is judged
+    (vstar.min_spread): all of them.
+
+    Args:
+        goals: its training goals.
+    Returns: samples by goal id, of goals that are needed.
+    """
+    vstar = config.vstar
+    algo = config.algo
+    every = config.curriculum.stages or config.collection.equal_groups == "resample" or vstar.min_spread > 0
+    if every:
+        return {goal.id: vstar.num_samples for goal in goals}
+    step = algo.num_epochs * algo.num_minibatches
+    needed: dict[str, int] = {}
+    for update in range(0, config.planned_updates, step):
+        number = vstar.num_samples
+        if vstar.adaptive:
+            number = adaptive_samples(number, update, config.planned_updates)
+        for goal in goals_of(goals, update // step, algo.goals_per_update, config.seed, by=config.goals_by):
+            needed[goal.id] = max(number, needed.get(goal.id, 0))
+    return needed
 
 
 def adaptive_samples(num_samples: int, update: int, num_updates: int) -> int:

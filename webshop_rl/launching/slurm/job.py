@@ -29,7 +29,9 @@ from webshop_rl.launching.reconcile import killed_by, record_crash
 from webshop_rl.launching.slurm import submitit_adapter
 from webshop_rl.launching.slurm.commands import job_state
 from webshop_rl.launching.slurm.jobs import job_id_of, note_job
+from webshop_rl.launching.stage1 import NoRunWaits, sample_for
 from webshop_rl.launching.worker import Interrupted, LeftAlone, RunFailed, execute, follow, rank_error
+from webshop_rl.preemption import Preempted
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import GOING, State, read_status
 from webshop_rl.tracking.journal import close_journal
@@ -121,6 +123,34 @@ class SlurmRun:
         if failed:
             raise RunFailed(f"{failed} of {len(self.folders)} packed runs failed")
         return "finished"
+
+
+@dataclass(frozen=True)
+class SlurmStage1:
+    """The callable of the job that samples the reference returns of a sweep's runs, which wait for it.
+
+    Attributes:
+        runs: that will look them up.
+        log: where its output goes.
+        folders, restarts: as of SlurmRun; it executes no run.
+    """
+
+    runs: tuple[RunFolder, ...]
+    log: Path
+    folders: tuple[RunFolder, ...] = ()
+    restarts: int = 0
+
+    def __call__(self) -> str:
+        log_to(self.log)
+        submitit_adapter.silence()
+        try:
+            return f"reference episodes played: {sample_for(self.runs)}"
+        except NoRunWaits as end:
+            return str(end)
+        except Preempted as stop:
+            if not is_being_ended():
+                raise SystemExit(REQUEUE) from stop
+            return str(stop)
 
 
 def _work_until_done(queue: LocalQueue) -> bool:

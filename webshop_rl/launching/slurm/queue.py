@@ -15,7 +15,7 @@ from webshop_rl.launching.launchers import StopRequests, ask_to_cancel
 from webshop_rl.launching.local import LOOK_SHARE
 from webshop_rl.launching.reconcile import crash_cause, observe, record_crash, settle
 from webshop_rl.launching.slurm.commands import JobsWatch, cancel, max_array_size, release, requeue
-from webshop_rl.launching.slurm.job import SlurmRun
+from webshop_rl.launching.slurm.job import SlurmRun, SlurmStage1
 from webshop_rl.launching.slurm.jobs import job_id_of, minutes, note_job, submitted_job
 from webshop_rl.launching.slurm.submit import command, sbatch_parameters, submit, waiting_for
 from webshop_rl.launching.sweep import Sweep
@@ -66,6 +66,7 @@ class SlurmQueue:
         launcher: name of this launcher, in whose queue the runs wait until they are submitted.
         watch: Slurm's view of the jobs.
         stop: requests of the user to end.
+        sampled: runs whose reference returns a job of its own samples first; the arrays wait for it.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class SlurmQueue:
         launcher: str,
         watch: JobsWatch,
         stop: StopRequests,
+        sampled: Sequence[RunFolder] = (),
     ) -> None:
         self._sweep = sweep
         self._runs = [*runs, *others]
@@ -91,6 +93,7 @@ class SlurmQueue:
         self._next_release = 0.0
         self._next_look = 0.0
         self._own: dict[RunFolder, str] = {}
+        self._stage1 = ""
         if runs:
             hardware = sweep.config.hardware
             pack = sweep.config.sweep.pack
@@ -99,6 +102,9 @@ class SlurmQueue:
             )
             for run in runs:
                 (read_status(run) or RunStatus()).queue(launcher).write(run)
+            if sampled:
+                self._stage1 = self._submit_stage1(sampled, parameters)
+                parameters = waiting_for(parameters, self._stage1.partition("_")[0])
             arrays: list[str] = []
             for part in split(runs, hardware, pack=pack, largest=max_array_size()):
                 before = None if part.after is None else arrays[part.after]
@@ -109,7 +115,7 @@ class SlurmQueue:
         hardware = self._sweep.config.hardware
         limit = minutes(hardware.slurm.time)
         tasks = [SlurmRun(packed, hardware.restarts, limit) for packed in part.jobs]
-        noted = set(self._own.values())
+        noted = {*self._own.values(), *([self._stage1] if self._stage1 else [])}
         try:
             job_ids = submit(
                 tasks,
@@ -127,6 +133,18 @@ class SlurmQueue:
                 note_job(run, job_id, self._folder)
                 self._own[run] = job_id
         return job_ids[0].partition("_")[0]
+
+    def _submit_stage1(self, runs: Sequence[RunFolder], parameters: dict[str, Any]) -> str:
+        """Submit the job that samples reference returns; its id."""
+        log = self._sweep.root.sweep(self._sweep.name).stage1_log
+        return submit(
+            [SlurmStage1(tuple(runs), log)],
+            folder=self._folder,
+            python=command(self._sweep.config.hardware),
+            parameters={**parameters, "nodes": 1, "ntasks_per_node": 1, "array_parallelism": 1},
+            noted=(),
+            stop=self._stop,
+        )[0]
 
     @property
     def done(self) -> bool:

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,3 +111,39 @@ def test_nothing_is_concluded_while_the_controller_is_away(tmp_path: Path) -> No
     assert not queue.done
     assert queue.note == "waiting for Slurm's controller: Unable to contact slurm controller"
     assert read_status(folder) == AT_WORK
+
+
+def test_the_arrays_wait_for_the_job_that_samples_reference_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted: list[tuple[list[Any], dict[str, Any], set[str]]] = []
+
+    def submit(tasks: Any, *, parameters: Any, noted: Any, **_: Any) -> list[str]:
+        submitted.append((list(tasks), parameters, set(noted)))
+        return [f"{len(submitted)}0_{k}" for k in range(len(tasks))]
+
+    monkeypatch.setattr(slurm_queue, "submit", submit)
+    monkeypatch.setattr(slurm_queue, "max_array_size", lambda: 2)
+    runs = [Root(tmp_path).run(f"r{k}") for k in range(3)]
+    for run in runs:
+        run.path.mkdir(parents=True)
+    words = (
+        "hardware=slurm_cpu",
+        "hardware.slurm.tasks_per_node=2",
+        "+hardware.slurm.sbatch.dependency=singleton",
+    )
+    config = as_typed(composed(*words, f"root={tmp_path}"))
+    sweep = Sweep("s", config, Destination(config.tracking, tmp_path, "e"), "slurm")
+    SlurmQueue(
+        sweep, runs, [], code=tmp_path, launcher="l", watch=JobsWatch(), stop=StopRequests(), sampled=runs[:2]
+    )
+    (first, *arrays) = submitted
+    ((task,), parameters, _) = first
+    assert task.runs == tuple(runs[:2])
+    assert (parameters["nodes"], parameters["ntasks_per_node"]) == (1, 1)
+    assert parameters["additional_parameters"]["dependency"] == "singleton"
+    assert [len(tasks) for tasks, _, _ in arrays] == [2, 1]
+    for _, parameters, noted in arrays:
+        assert parameters["additional_parameters"]["dependency"] == "singleton,afterany:10"
+        assert parameters["ntasks_per_node"] == 2
+        assert "10_0" in noted  # it is not taken for a job that nobody knows
