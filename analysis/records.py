@@ -79,7 +79,8 @@ def _completed_turns(record: Record) -> Iterator[Record]:
             page_kind, asins = "item", [opened]
         else:
             page_kind = "results" if before in ("query", "back") else "search"
-            asins = [asin] if listed or names(asin, turn["page"]) else []
+            named = not asin.isdigit() and names(asin, turn["page"])  # a page numbers its lines
+            asins = [asin] if listed or named else []
         if target == "buy now":
             kind = "buy"
         elif target in ("< prev", "back to search"):
@@ -88,8 +89,10 @@ def _completed_turns(record: Record) -> Iterator[Record]:
             kind = "option"
         elif _ASIN.fullmatch(target) or target.isdigit():
             kind = "open"
-            right = target == asin.lower() or {"click", "shaping_open"} & turn["parts"].keys()
-            opened = asin if right else target.upper()
+            right = {"click", "shaping_open"} & turn["parts"].keys()
+            right = right or (target == asin.lower() and not target.isdigit())
+            # A number is a place in a list, and may be the name of another product.
+            opened = asin if right else f"result {target}" if target.isdigit() else target.upper()
         extra = {"kind": kind, "page_kind": page_kind, "asins": asins, "chosen": dict(chosen)}
         yield {**turn, **extra}
         chosen = (

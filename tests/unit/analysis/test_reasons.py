@@ -68,6 +68,13 @@ def test_known_faults_are_named_in_the_five_product_shop() -> None:
         assert {reason(record) for record in played} == {FAULTS[fault][1]}, fault
 
 
+def test_older_records_of_the_five_product_shop_take_no_place_in_a_list_for_a_product() -> None:
+    """There click[1] opens what is listed first, and "1" is a product's name, too."""
+    for fault in ("wrong_product", "never_listed_and_bought"):
+        old = [completed(as_written_before(record)) for record in episodes(Shop5(), fault)]
+        assert {reason(record) for record in old} == {FAULTS[fault][1]}, fault
+
+
 def test_success_has_no_reason_and_every_failure_has_one(webshop_data_dir: Path) -> None:
     shop = WebShop(data_dir=str(webshop_data_dir), num_products=100)
     played = [
