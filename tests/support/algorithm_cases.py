@@ -12,6 +12,7 @@ from webshop_rl.algos.algorithm import ActionBatch, Algorithm, LossInputs, LossO
 from webshop_rl.algos.apo_pg.loss import ApoPg
 from webshop_rl.algos.apo_reg.loss import ApoReg
 from webshop_rl.algos.apo_sft.loss import ApoSft
+from webshop_rl.algos.apo_square.loss import ApoSquare
 from webshop_rl.algos.gigpo.loss import Gigpo
 from webshop_rl.algos.grpo.loss import Grpo
 from webshop_rl.algos.ppo.loss import Ppo
@@ -46,7 +47,9 @@ def algorithms(draw: st.DrawFn) -> Any:
         "clip_eps_high": draw(st.sampled_from([None, 0.4])),
         "ratio": draw(st.sampled_from(["token", "sequence", "trajectory"])),
     }
-    name = draw(st.sampled_from(["apo_sft", "apo_pg", "apo_reg", "ppo", "grpo", "gigpo", "rloo"]))
+    name = draw(
+        st.sampled_from(["apo_sft", "apo_pg", "apo_reg", "apo_square", "ppo", "grpo", "gigpo", "rloo"])
+    )
     if name == "ppo":
         return Ppo(
             name=name,
@@ -74,6 +77,8 @@ def algorithms(draw: st.DrawFn) -> Any:
         return ApoPg(name=name, beta2=beta2, policy_coef=0.5, **ratio, **vstar, **shared)
     if name == "apo_reg":
         return ApoReg(name=name, beta2=0.1, **vstar, **shared)
+    if name == "apo_square":
+        return ApoSquare(name=name, beta=0.5, **vstar, **shared)
     return ApoSft(
         name=name,
         weight=draw(st.sampled_from(["shifted", "awr"])),

@@ -17,6 +17,8 @@ from webshop_rl.algos.apo_reg.config import ApoRegConfig
 from webshop_rl.algos.apo_reg.loss import ApoReg
 from webshop_rl.algos.apo_sft.config import ApoSftConfig
 from webshop_rl.algos.apo_sft.loss import ApoSft
+from webshop_rl.algos.apo_square.config import ApoSquareConfig
+from webshop_rl.algos.apo_square.loss import ApoSquare
 from webshop_rl.algos.bc.config import BcConfig
 from webshop_rl.algos.bc.loss import Bc
 from webshop_rl.algos.gigpo.config import GigpoConfig
@@ -33,6 +35,7 @@ ALL = [
     ("apo_sft", ApoSftConfig, ApoSft),
     ("apo_pg", ApoPgConfig, ApoPg),
     ("apo_reg", ApoRegConfig, ApoReg),
+    ("apo_square", ApoSquareConfig, ApoSquare),
     ("ppo", PpoConfig, Ppo),
     ("grpo", GrpoConfig, Grpo),
     ("gigpo", GigpoConfig, Gigpo),

@@ -7,6 +7,7 @@ import pytest
 from tests.support.agreement import assert_agreement
 from tests.support.paths import REPOSITORY
 from tests.support.shop5_parts import build
+from webshop_rl.interface.reply import THINK_CLOSE, THINK_OPEN
 from webshop_rl.models.agent import Agent
 
 WEIGHTS = REPOSITORY / "models_cache" / "smollm2"
@@ -32,3 +33,19 @@ def test_sampler_and_learner_agree(agent: Agent, decoding: str, temperature: flo
     )  # fmt: skip
     trajectories = parts.collect(2)
     assert_agreement(parts, trajectories, 10**6)
+
+
+def test_the_ragen_preset_samples_thoughts_and_learns_from_them(agent: Agent) -> None:
+    parts = build(
+        *MODEL, "experiment=ragen", "rollout.max_think_tokens=6", "rollout.max_query_words=3",
+        agent=agent, small=("env.max_steps=2",),
+    )  # fmt: skip
+    trajectories = parts.collect(2)
+    replies = [turn.reply for trajectory in trajectories for turn in trajectory.turns]
+    assert all(reply.startswith(THINK_OPEN) and THINK_CLOSE in reply for reply in replies)
+    assert (
+        min(t.num_decisions / len(t.turns) for t in trajectories) > 6
+    )  # six of a thought, then the action's
+    (result,) = parts.learner().learn(trajectories, [0.5, 1.0], 0)
+    assert result.metrics["algo/kl"] == pytest.approx(0.0, abs=1e-6)  # the policy is the reference still
+    assert 0 < result.metrics["optim/grad_norm"] < float("inf")
