@@ -39,8 +39,8 @@ class ApoSquare(ApoSquareConfig, Algorithm):
         num_trajectories = max(inputs.norm.num_trajectories, 1)
         weights = token_weights(batch, inputs.norm, self.loss_norm, self.loss_divisor_tokens)
         summed = num_trajectories * (weights * masked(inputs.logprobs, batch.mask)).sum(dim=1)
-        advantages = masked(inputs.advantages, batch.mask)
-        target = self.beta * advantages.sum(dim=1) / batch.mask.sum(dim=1).clamp(min=1)
+        advantages = masked(inputs.advantages, batch.decided)
+        target = self.beta * advantages.sum(dim=1) / batch.decided.sum(dim=1).clamp(min=1)
         policy_loss = masked((summed - target).square(), target != 0).sum() / num_trajectories
         others = objective(self, torch.zeros_like(inputs.logprobs), inputs)
         loss = policy_loss + others.loss
