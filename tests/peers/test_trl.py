@@ -110,7 +110,7 @@ def _agree(case: Case, ours: Tensor, theirs: Tensor, *, value: bool = True) -> N
         ours_slope, theirs_slope.to(D), rtol=1e-5, atol=1e-5 * float(theirs_slope.abs().max())
     )
     if value:
-        assert float(ours) == pytest.approx(float(theirs), rel=1e-5, abs=1e-7)
+        assert ours.item() == pytest.approx(theirs.item(), rel=1e-5, abs=1e-7)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -205,7 +205,7 @@ def test_rloo(tmp_path: Path, seed: int) -> None:
         # Ours is a sum of the tokens' terms, each of that value: its gradient is TRL's, its mean TRL's value.
         _agree(case, _ours(later, case), their_loss, value=False)
         mean = Rloo(**algo_settings("rloo", num_epochs=2, ratio="trajectory", loss_norm="length", **CLIP))
-        assert float(_ours(mean, case)) == pytest.approx(float(their_loss), rel=1e-5)
+        assert _ours(mean, case).item() == pytest.approx(their_loss.item(), rel=1e-5)
         if moved == 0.0:
             _agree(case, _ours(Rloo(**algo_settings("rloo")), case), their_loss, value=False)
 
@@ -221,5 +221,5 @@ def test_apo_reg(tmp_path: Path, seed: int, beta2: float, moved: float) -> None:
     )
     ours = _ours(ApoReg(**algo_settings("apo_reg", beta2=beta2)), case)
     scaled = 1 / (2 * beta2)  # the gradient is of the order of beta2
-    assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
     _agree(case, scaled * ours, scaled * theirs)
