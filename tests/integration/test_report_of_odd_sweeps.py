@@ -1,0 +1,56 @@
+"""Sweeps that are empty, failed, of one run, of NaN or of two shops: exit codes and what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.report import main
+from tests.support.recorded_sweeps import GOALS, Written, record
+
+SWEEPS = {
+    "empty": [],
+    "failed": [Written("apo_pg", seed, 0.5, status="FAILED") for seed in (0, 1)],
+    "one": [Written("apo_pg", 10, 0.5)],
+    "nan": [Written("apo_pg", 20, float("nan")), Written("apo_pg", 21, 0.5)],
+    "shops": [Written("ppo", 30, 0.5), Written("ppo", 31, 0.6, split="none", goals=GOALS[:5])],
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for name, runs in SWEEPS.items():
+        record(folder, name, runs)
+    return folder
+
+
+def test_a_sweep_without_runs_is_one_line(root, capsys):
+    assert main(["empty", "--root", str(root)]) == 2
+    assert capsys.readouterr().err.startswith("error: sweep empty: contains no run (")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "begins", "caution"),
+    [
+        ("failed", "No run has finished with a test", "no run finished, so it is in no comparison"),
+        ("one", "apo_pg webshop tiny reached test/score 0.", "Every arm has one finished seed"),
+        ("nan", "apo_pg webshop tiny reached test/score 0.", "1 of 2 runs did not finish"),
+        (
+            "shops",
+            "Test set 1 of 2: On training goals, env.split=none",
+            "differ in the shop itself (env.split)",
+        ),
+    ],
+)
+def test_every_other_sweep_has_a_report_that_says_what_it_lacks(root, capsys, sweep, begins, caution):
+    assert main([sweep, "--root", str(root)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith(begins)
+    assert caution in said
+    runs = pd.read_csv(root / "reports" / sweep / "runs.csv")
+    assert len(runs) == len(SWEEPS[sweep])
+    for file in ("report.html", "report.md", "summary.csv", "episodes.jsonl", "failures.md"):
+        assert (root / "reports" / sweep / file).is_file()
