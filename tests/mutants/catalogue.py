@@ -60,7 +60,11 @@ MUTANTS = [
     *_of(
         "experiment.py",
         SPLITS,
-        ("trains on all goals", 'train_goals=shop.goals("train")', 'train_goals=shop.goals("all")'),
+        (
+            "trains on all goals",
+            '    goals = shop.goals("train")\n    if not isinstance',
+            '    goals = shop.goals("all")\n    if not isinstance',
+        ),
         ("validates on test goals", 'val_goals=shop.goals("val")', 'val_goals=shop.goals("test")'),
         ("validates on training goals", 'val_goals=shop.goals("val")', 'val_goals=shop.goals("train")'),
         (
