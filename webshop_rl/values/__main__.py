@@ -10,13 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from webshop_rl.cli import command, invocation
-from webshop_rl.config.hydra_adapter import CONF
+from webshop_rl.config.hydra_adapter import CONF, composition_errors
+from webshop_rl.config.load import register
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
 from webshop_rl.values.estimator import ESTIMATORS
@@ -57,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    defaults = OmegaConf.load(CONF / "config.yaml").vstar
+    register()
+    with composition_errors(), initialize_config_dir(str(CONF), version_base="1.3"):
+        defaults = compose("config").vstar
     parser = argparse.ArgumentParser(
         prog=f"{invocation()} values",
         description="The reference returns that V* is estimated from, by shop.",

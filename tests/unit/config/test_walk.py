@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -32,7 +33,8 @@ def _other_values(key: Key) -> list[str]:
         return ["true", "false"]
     if isinstance(key.value, int | float):
         return [f"{key.value}", f"{2 * key.value}", f"{key.value + 1}", "3", "0.5"]
-    return ["null", f"'{key.value}'", "other", "7", "'08:00:00'", "[]", "{}"]
+    own = f"'{key.value}'" if isinstance(key.value, str) else json.dumps(key.value).replace('"', "")
+    return ["null", own, "other", "7", "'08:00:00'", "[]", "{}"]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
