@@ -42,7 +42,9 @@ def struck(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Comma
     nodes: dict[str, list[int]] = {}
     for seed, job_id in jobs.items():
         nodes.setdefault(node_of(job_id), []).append(seed)
-    (_, single), (preempting, taken), (failing, lost) = nodes.items()
+    # The jobs of other tests may have taken the first node's cores.
+    by_runs = sorted(nodes.items(), key=lambda node: -len(node[1]))
+    (_, single), (preempting, taken), (failing, lost) = by_runs
     slurm_command("scontrol", "requeue", jobs[single[0]])
     slurm_command("scancel", "--signal=USR2", jobs[single[1]])
     slurm_command("scancel", "--full", "--signal=USR2", jobs[single[2]])
