@@ -246,8 +246,8 @@ MUTANTS = [
     *_of(
         "envs/types.py",
         (UNIT + "rollout/test_states.py",),
-        ("choices are no part of a page", "sorted(page.chosen.items()), ", ""),
-        ("the order of choices is", "sorted(page.chosen.items())", "list(page.chosen.items())"),
+        ("choices are no part of a page", "tuple(sorted(page.chosen.items())), ", ""),
+        ("the order of choices is", "tuple(sorted(page.chosen.items()))", "tuple(page.chosen.items())"),
         ("every results page is one", "page.kind, page.text,", "page.kind,"),
     ),
     *_of(

@@ -7,8 +7,7 @@ browser. A session is deterministic given (goal, seed) and the actions taken.
 from __future__ import annotations
 
 import enum
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -105,14 +104,14 @@ def kind_of(action: str, page: Page) -> str:
     return {BUY: "buy", PREVIOUS: "back", BACK: "back"}.get(target, "other")
 
 
-def state_of(page: Page) -> str:
-    """A short name of all that a page shows, what is chosen on it and was opened from it included.
+def state_of(page: Page) -> Hashable:
+    """All that a page shows, what is chosen on it and was opened from it included.
 
     The same for identical pages, whatever was done to get there. It is not the state of the session: what
-    other pages would show, and rewards earned once an episode, may differ.
+    other pages would show, and rewards earned once an episode, may differ. Nothing is computed of the text
+    here: every turn of every run has its page's, and few algorithms ask.
     """
-    shown = (page.kind, page.text, sorted(page.chosen.items()), page.opened)
-    return hashlib.blake2b(repr(shown).encode(), digest_size=8).hexdigest()
+    return (page.kind, page.text, tuple(sorted(page.chosen.items())), page.opened)
 
 
 @dataclass(frozen=True)

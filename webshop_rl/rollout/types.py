@@ -14,6 +14,7 @@ rollout.history=window:K, at every turn; after a truncation the last one may be 
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from webshop_rl.envs.types import EndReason, Goal
@@ -78,7 +79,7 @@ class Turn:
         kind: what kind of decision the policy's reply was (envs.types.KINDS); of a labelled trajectory, the
             demonstrator's.
         page_kind, asins, chosen: kind, products and chosen options of the page, as envs.types.Page has them.
-        state: name of all that the page shows (envs.types.state_of): the same for identical pages.
+        state: all that the page shows (envs.types.state_of): the same for identical pages.
     """
 
     page: str
@@ -91,7 +92,7 @@ class Turn:
     page_kind: str = ""
     asins: tuple[str, ...] = ()
     chosen: dict[str, str] = field(default_factory=dict)
-    state: str = ""
+    state: Hashable = ""
 
 
 @dataclass(frozen=True)

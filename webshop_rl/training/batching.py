@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ def group_numbers(trajectories: Sequence[Trajectory]) -> Tensor:
 
 def state_numbers(trajectories: Sequence[Trajectory]) -> Tensor:
     """[B, K] a number per goal and page that was replied to, in order of appearance; 0 at padding."""
-    numbers: dict[tuple[str, str], int] = {}
+    numbers: dict[tuple[str, Hashable], int] = {}
     found = torch.zeros(len(trajectories), batch_shape(trajectories)[1], dtype=torch.long)
     for b, trajectory in enumerate(trajectories):
         for k, turn in enumerate(trajectory.turns):
