@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from tests.support.shop5_parts import composed
 from tests.support.training_stand_ins import (
@@ -32,6 +34,10 @@ from webshop_rl.training.trainer import Trainer
 
 NUM_UPDATES = 10
 RISING = [0.02] * 40
+
+
+# Success is 1 at update 4 and 0 at update 6, and falls once more where it goes on from there.
+FALL = [0.2, 0.2, 0.2, 0.0, -0.4, -0.6, -0.5, -0.5] + [0.0] * 30
 
 
 # Best in the middle, so that the best checkpoint is neither the first nor the last.
@@ -139,3 +145,29 @@ def kept(folder: Path) -> list[int]:
 
 def updates(folder: Path) -> list[int]:
     return [int(line) for line in (folder / "updates.log").read_text().split()]
+
+
+def resumed_after_dying_anywhere(
+    root: Path, kind: type[BaseException], *, attempt: type[Attempt] = Attempt, every: int = 1, **options: Any
+) -> Iterator[tuple[Path, Attempt, Attempt]]:
+    """Let a run die at each point it may die at, resume it, and see that it is the same run.
+
+    Args:
+        kind: what it dies of.
+        every: only each so many points.
+        options: of the attempts.
+    Yields: the folder, the attempt that resumed, and one that was not disturbed.
+    """
+    calm = root / "calm"
+    points = Crashes(kind=kind)
+    undisturbed = attempt(calm, points, **options)
+    best = undisturbed.run()
+    for at in range(1, points.count + 1, every):
+        folder = root / str(at)
+        with pytest.raises(kind):
+            attempt(folder, Crashes(at, kind), **options).run()
+        again = attempt(folder, **options)
+        assert again.run() == best
+        assert history(folder) == history(calm), f"died at {at}"
+        assert not again.tracker.journal.mismatches
+        yield folder, again, undisturbed

@@ -9,8 +9,15 @@ import pytest
 import torch
 
 from tests.support.shop5_parts import composed
-from tests.support.training_attempts import RISING, Attempt, history, metric, series
-from tests.support.training_stand_ins import Crashes, Killed
+from tests.support.training_attempts import (
+    FALL,
+    RISING,
+    Attempt,
+    metric,
+    resumed_after_dying_anywhere,
+    series,
+)
+from tests.support.training_stand_ins import Killed
 from webshop_rl.errors import UserError
 from webshop_rl.preemption import Preempted
 
@@ -18,7 +25,6 @@ pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 RESET: dict[str, Any] = {"reference__reset_every": 4, "vstar": True, "path": RISING}
 # Falls at update 6 and goes back to 4, the best, whose reference policy was that of update 3.
-FALL = [0.2, 0.2, 0.2, 0.0, -0.4, -0.6, -0.5, -0.5] + [0.0] * 30
 RESTORED: dict[str, Any] = {
     "reference__reset_every": 3,
     "evaluation__every": 2,
@@ -65,18 +71,8 @@ def test_the_reference_goes_back_with_the_policy(tmp_path: Path) -> None:
 def test_resumed_after_dying_anywhere_it_is_the_same_run(
     tmp_path: Path, kind: type[BaseException], settings: dict[str, Any]
 ) -> None:
-    calm_crashes = Crashes(kind=kind)
-    undisturbed = Attempt(tmp_path / "calm", calm_crashes, **settings)
-    best = undisturbed.run()
-    assert undisturbed.reference is not None
-    for at in range(1, calm_crashes.count + 1, 3):
-        folder = tmp_path / str(at)
-        with pytest.raises(kind):
-            Attempt(folder, Crashes(at, kind), **settings).run()
-        again = Attempt(folder, **settings)
-        assert again.run() == best
-        assert history(folder) == history(tmp_path / "calm"), f"died at {at}"
-        assert not again.tracker.journal.mismatches
+    for _, again, undisturbed in resumed_after_dying_anywhere(tmp_path, kind, every=3, **settings):
+        assert undisturbed.reference is not None
         assert again.reference is not None
         assert again.reference.digest() == undisturbed.reference.digest()
         assert torch.equal(again.trainer._learner.network.weight, undisturbed.trainer._learner.network.weight)  # type: ignore[attr-defined]

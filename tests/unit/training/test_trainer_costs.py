@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.training_attempts import Attempt, metric, series
-from tests.support.training_stand_ins import Crashes, Killed
+from tests.support.training_attempts import Attempt, metric, resumed_after_dying_anywhere, series
+from tests.support.training_stand_ins import Killed
 from webshop_rl.preemption import Preempted
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
@@ -54,18 +54,9 @@ def test_fewer_adaptive_samples_take_none_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [Killed, Preempted])
 def test_what_a_run_consumed_is_exact_after_a_resume(tmp_path: Path, kind: type[BaseException]) -> None:
     options: dict[str, Any] = {"vstar": True, "vstar__adaptive": True, "per_collection": 2}
-    calm = tmp_path / "calm"
-    calm_crashes = Crashes(kind=kind)
-    Attempt(calm, calm_crashes, **options).run()
-    for at in range(1, calm_crashes.count + 1):
-        folder = tmp_path / str(at)
-        with pytest.raises(kind):
-            Attempt(folder, Crashes(at, kind), **options).run()
-        again = Attempt(folder, **options)
-        again.run()
-        assert not again.tracker.journal.mismatches
+    for folder, _, _ in resumed_after_dying_anywhere(tmp_path, kind, **options):
         for name in ("train/episodes", "train/env_steps", "train/tokens", "vstar/episodes"):
-            assert metric(folder, name) == metric(calm, name), f"{name}, died at {at}"
+            assert metric(folder, name) == metric(tmp_path / "calm", name), f"{name}, {folder.name}"
 
 
 def test_gpu_hours_are_the_time_of_training_on_each_gpu(tmp_path: Path) -> None:

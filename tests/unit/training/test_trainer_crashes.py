@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.support.training_attempts import HUMP, NUM_UPDATES, RISING, Attempt, history, kept, updates
+from tests.support.training_attempts import (
+    HUMP,
+    NUM_UPDATES,
+    RISING,
+    Attempt,
+    history,
+    kept,
+    resumed_after_dying_anywhere,
+    updates,
+)
 from tests.support.training_stand_ins import Crashes, Killed
 from webshop_rl.preemption import Preempted
 from webshop_rl.training import checkpoint as checkpoint_module
@@ -40,19 +49,9 @@ def test_a_kill_costs_no_more_than_the_interval(
 def test_resumed_after_dying_anywhere_it_is_the_same_run(
     tmp_path: Path, kind: type[BaseException], path: list[float]
 ) -> None:
-    calm = tmp_path / "calm"
-    calm_crashes = Crashes(kind=kind)
-    best = Attempt(calm, calm_crashes, path=path).run()
-    for at in range(1, calm_crashes.count + 1):
-        folder = tmp_path / str(at)
-        with pytest.raises(kind):
-            Attempt(folder, Crashes(at, kind), path=path).run()
-        again = Attempt(folder, path=path)
-        assert again.run() == best
-        assert history(folder) == history(calm), f"died at {at}"
-        assert not again.tracker.journal.mismatches
+    for folder, _, undisturbed in resumed_after_dying_anywhere(tmp_path, kind, path=path):
         assert kept(folder)[-1] == NUM_UPDATES
-        assert best in kept(folder)
+        assert undisturbed.trainer.progress.best_update in kept(folder)
         assert sorted(set(updates(folder))) == list(range(1, NUM_UPDATES + 1))
         assert len(updates(folder)) <= NUM_UPDATES + 3  # one kill times checkpoint.every
         if kind is Preempted:  # saved where it stood

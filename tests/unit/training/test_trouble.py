@@ -9,15 +9,21 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.training_attempts import Attempt, history, kept, run_config, updates
+from tests.support.training_attempts import (
+    FALL,
+    Attempt,
+    history,
+    kept,
+    resumed_after_dying_anywhere,
+    run_config,
+    updates,
+)
 from tests.support.training_stand_ins import Crashes, Killed
 from webshop_rl.preemption import Preempted
 from webshop_rl.training.checkpoint import find_checkpoints
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
-# Success is 1 at update 4 and 0 at update 6, and falls once more where it goes on from there.
-FALL = [0.2, 0.2, 0.2, 0.0, -0.4, -0.6, -0.5, -0.5] + [0.0] * 30
 FALLING: dict[str, Any] = {"path": FALL, "evaluation__every": 2, "num_updates": 12}
 # Nothing is learnt, so the check fails at updates; a validation is due at the same moment.
 STUCK: dict[str, Any] = {
@@ -124,18 +130,8 @@ def test_resumed_after_dying_anywhere_it_is_the_same_run(
     tmp_path: Path, kind: type[BaseException], on_trouble: str, per_collection: int, settings: dict[str, Any]
 ) -> None:
     options = {"health__on_trouble": on_trouble, "per_collection": per_collection, **settings}
-    calm_crashes = Crashes(kind=kind)
-    undisturbed = Attempt(tmp_path / "calm", calm_crashes, **options)
-    best = undisturbed.run()
-    assert undisturbed.trainer.ending["stopped" if on_trouble == "stop" else "restores"]
-    for at in range(1, calm_crashes.count + 1):
-        folder = tmp_path / str(at)
-        with pytest.raises(kind):
-            Attempt(folder, Crashes(at, kind), **options).run()
-        again = Attempt(folder, **options)
-        assert again.run() == best
-        assert history(folder) == history(tmp_path / "calm"), f"died at {at}"
-        assert not again.tracker.journal.mismatches
+    for _, again, undisturbed in resumed_after_dying_anywhere(tmp_path, kind, **options):
+        assert undisturbed.trainer.ending["stopped" if on_trouble == "stop" else "restores"]
         assert again.trainer.ending == undisturbed.trainer.ending
         weights = [attempt.trainer._learner.network.weight for attempt in (again, undisturbed)]  # type: ignore
         assert torch.equal(*weights)
