@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sweep_command import QUICK, Command, read
+from tests.support.sweep_command import QUICK, Command, read, sampled_once_before
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -138,14 +138,7 @@ def test_reference_returns_are_sampled_before_the_runs_begin(tmp_path: Path) -> 
     command = Command(tmp_path / "runs")
     code, output = command.run("-m", "algo=apo_pg,rloo", "seed=1,2", "sweep.vstar_job=true")
     assert code == 0, output
-    notes = {folder.name: read(folder / "note.json") for folder in (tmp_path / "runs/runs").iterdir()}
-    (sampled,) = [json.loads(line) for line in (tmp_path / "runs/sampled.jsonl").read_text().splitlines()]
-    # Once for the two that have V*, whose reference episodes are the same.
-    algos = {
-        run: read(tmp_path / "runs/runs" / run / "signature.json")["fields"]["algo.name"] for run in notes
-    }
-    assert sampled["runs"] == sorted(run for run, algo in algos.items() if algo == "apo_pg")
-    assert min(note["started"] for note in notes.values()) > sampled["ended"]
+    sampled_once_before(tmp_path / "runs")
     (log,) = (tmp_path / "runs/sweeps").glob("*/vstar.log")
     assert log.read_text() == "reference episodes played: 16\n"
 

@@ -19,7 +19,7 @@ from tests.support.slurm_commands import (
     slurm_states,
     updates,
 )
-from tests.support.sweep_command import Command, copy_checkout, read, wait_until
+from tests.support.sweep_command import Command, copy_checkout, read, sampled_once_before, wait_until
 
 
 def test_a_sweep_is_one_array_and_only_what_is_new_is_added(tmp_path: Path) -> None:
@@ -203,12 +203,5 @@ def test_the_arrays_wait_for_the_job_that_samples_reference_returns(tmp_path: Pa
     command = Command(tmp_path / "runs")
     code, output = command.run(*ON_SLURM, "algo=apo_pg,rloo", "seed=1,2", "sweep.vstar_job=true")
     assert code == 0, output
-    notes = {folder.name: read(folder / "note.json") for folder in (tmp_path / "runs/runs").iterdir()}
-    (sampled,) = [json.loads(line) for line in (tmp_path / "runs/sampled.jsonl").read_text().splitlines()]
-    # Once for the two that have V*, whose reference episodes are the same.
-    algos = {
-        run: read(tmp_path / "runs/runs" / run / "signature.json")["fields"]["algo.name"] for run in notes
-    }
-    assert sampled["runs"] == sorted(run for run, algo in algos.items() if algo == "apo_pg")
-    assert min(note["started"] for note in notes.values()) > sampled["ended"]
+    sampled_once_before(tmp_path / "runs")
     wait_until(lambda: not jobs_left())

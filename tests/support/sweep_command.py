@@ -166,3 +166,12 @@ def end(process: subprocess.Popen[str], signum: signal.Signals) -> tuple[int, st
     process.send_signal(signum)
     output, _ = process.communicate(timeout=90)
     return process.returncode, output
+
+
+def sampled_once_before(root: Path) -> None:
+    """Assert that reference returns were sampled once for the runs that have V*, before any run began."""
+    notes = {folder.name: read(folder / "note.json") for folder in (root / "runs").iterdir()}
+    (sampled,) = [json.loads(line) for line in (root / "sampled.jsonl").read_text().splitlines()]
+    algos = {run: read(root / "runs" / run / "signature.json")["fields"]["algo.name"] for run in notes}
+    assert sampled["runs"] == sorted(run for run, algo in algos.items() if algo == "apo_pg")
+    assert min(note["started"] for note in notes.values()) > sampled["ended"]
