@@ -6,7 +6,7 @@ import math
 import re
 from typing import Final
 
-from webshop_rl.envs.types import BUY, PREVIOUS, Goal, Page, ResultLine
+from webshop_rl.envs.types import BACK, BUY, PREVIOUS, Goal, Page, ResultLine
 
 _PRICE: Final = re.compile(r",? and price lower than (\d+\.?\d*) dollars")
 
@@ -40,12 +40,20 @@ class BacktrackPolicy:
 
     def act(self, goal: Goal, page: Page) -> str:
         if page.products:
-            self._product = self._next_product(page)
-            self._clicked = set()
-            return f"click[{self._product}]"
+            return f"click[{self._next_product(page)}]"
         if BUY in page.clickables:
             return self._on_item(page)
-        return f"search[{self._query}]"
+        if page.can_search:
+            return f"search[{self._query}]"
+        return f"click[{PREVIOUS if PREVIOUS in page.clickables else BACK}]"
+
+    def took(self, page: Page, action: str) -> None:
+        target = action.removeprefix("click[").removesuffix("]")
+        if target in page.products:
+            self._product = target
+            self._clicked = set()
+        if target in page.options:
+            self._clicked.add(target)
 
     def _next_product(self, page: Page) -> str:
         new = [
@@ -64,7 +72,6 @@ class BacktrackPolicy:
                 return f"click[{PREVIOUS}]"
         for option in page.options:
             if self._asked_for(option) and option not in self._clicked:
-                self._clicked.add(option)
                 return f"click[{option}]"
         return f"click[{BUY}]"
 

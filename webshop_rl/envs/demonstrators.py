@@ -116,7 +116,7 @@ class Demonstrator:
 def scripted_act(name: str) -> Callable[[Goal, Sequence[Page], Sequence[str]], str]:
     """The next action of a scripted policy, as Demonstrator.act gives it; it knows no answers.
 
-    The policy is led through the pages so far, so the actions between them must be its own.
+    The policy is led through the pages so far and reported what was done on each, whoever did it.
 
     Args:
         name: of envs.scripted.POLICIES.
@@ -125,6 +125,9 @@ def scripted_act(name: str) -> Callable[[Goal, Sequence[Page], Sequence[str]], s
     def act(goal: Goal, pages: Sequence[Page], actions: Sequence[str]) -> str:
         policy = POLICIES[name]()
         policy.reset(goal, 0)
-        return [policy.act(goal, page) for page in pages][-1]
+        for page, action in zip(pages, actions, strict=False):
+            policy.act(goal, page)
+            policy.took(page, action)
+        return policy.act(goal, pages[-1])
 
     return act

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from webshop_rl.envs.backtrack import BacktrackPolicy
-from webshop_rl.envs.types import BUY, EndReason, Goal, Page, Session, Step
+from webshop_rl.envs.types import BACK, BUY, PREVIOUS, EndReason, Goal, Page, Session, Step
 
 
 class Policy(Protocol):
@@ -25,6 +25,14 @@ class Policy(Protocol):
 
     def act(self, goal: Goal, page: Page) -> str:
         """The action on a page: "search[words]" or "click[target]"."""
+        ...
+
+    def took(self, page: Page, action: str) -> None:
+        """What was done on the page that was acted on last, by this policy or another.
+
+        Args:
+            action: as `act` gives it; "" if none was understood.
+        """
         ...
 
 
@@ -45,6 +53,9 @@ class RandomPolicy:
             actions.append(f"search[{goal.instruction}]")
         return self._rng.choice(actions)
 
+    def took(self, page: Page, action: str) -> None:
+        """Nothing to remember."""
+
 
 class FirstPolicy:
     """Search the instruction, open the first result, buy it."""
@@ -59,7 +70,12 @@ class FirstPolicy:
             return f"click[{page.products[0]}]"
         if BUY in page.clickables:
             return f"click[{BUY}]"
-        return f"search[{goal.instruction}]"
+        if page.can_search:
+            return f"search[{goal.instruction}]"
+        return f"click[{PREVIOUS if PREVIOUS in page.clickables else BACK}]"
+
+    def took(self, page: Page, action: str) -> None:
+        """Nothing to remember."""
 
 
 class RulePolicy(FirstPolicy):
@@ -77,9 +93,13 @@ class RulePolicy(FirstPolicy):
         instruction = goal.instruction.lower()
         for option in page.options:
             if option in instruction and option not in self._clicked:
-                self._clicked.add(option)
                 return f"click[{option}]"
         return super().act(goal, page)
+
+    def took(self, page: Page, action: str) -> None:
+        if page.products:
+            self._clicked = set()
+        self._clicked |= {option for option in page.options if action == f"click[{option}]"}
 
 
 POLICIES: dict[str, Callable[[], Policy]] = {
@@ -119,6 +139,7 @@ def run_episode(session: Session, policy: Policy, goal: Goal, seed: int) -> Epis
     pages, actions, steps = [page], list[str](), list[Step]()
     while not steps or not (steps[-1].terminated or steps[-1].truncated):
         actions.append(policy.act(goal, pages[-1]))
+        policy.took(pages[-1], actions[-1])
         steps.append(session.step(actions[-1]))
         pages.append(steps[-1].page)
     score = steps[-1].score

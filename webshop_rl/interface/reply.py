@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from webshop_rl.envs.words import instruction_words
 from webshop_rl.interface.codec import Codec
 from webshop_rl.interface.grammar import PageGrammar, Unspellable
 from webshop_rl.interface.masks import TokenMask, everything_but, only
@@ -80,6 +81,9 @@ class AdmissibleReply:
         return spelled
 
     def spelling(self, action: str) -> list[int]:
+        """A query is spelled without punctuation and in lower case, as the grammar has its words."""
+        if action.startswith("search["):
+            return self._grammar.spelling(f"search[{' '.join(instruction_words(action[7:-1]))}]")
         return self._grammar.spelling(_as_shown(action, self._view))
 
 

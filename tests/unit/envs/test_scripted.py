@@ -36,7 +36,11 @@ def test_rule_clicks_each_option_that_stands_in_the_instruction() -> None:
     policy = RulePolicy()
     for _ in range(2):  # a second episode starts afresh
         policy.reset(GOAL, 0)
-        assert [policy.act(GOAL, page) for page in (SEARCH, RESULTS, ITEM, ITEM, ITEM)] == [
+        said = []
+        for page in (SEARCH, RESULTS, ITEM, ITEM, ITEM):
+            said.append(policy.act(GOAL, page))
+            policy.took(page, said[-1])
+        assert said == [
             "search[Find me Navy shoes in size 8]",
             "click[p1]",
             "click[8]",
@@ -67,7 +71,11 @@ def _item(*options: str, name: str = "size") -> Page:
 def _played(goal: Goal, *pages: Page) -> list[str]:
     policy = BacktrackPolicy()
     policy.reset(goal, 0)
-    return [policy.act(goal, page) for page in pages]
+    actions = []
+    for page in pages:
+        actions.append(policy.act(goal, page))
+        policy.took(page, actions[-1])
+    return actions
 
 
 NAMED = Goal(

@@ -149,7 +149,7 @@ def test_a_run_learns_from_records_alone_and_is_named_by_their_content(tmp_path:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("algo.demonstrations=rule",), "no answer on pages that the policy reaches"),
+        ((*RECORDS, "algo.records=x.jsonl", "algo.student_share=0.5"), "no answer on pages that the policy"),
         (("algo.demonstrations=records", "algo.student_share=0"), "goes with algo.demonstrations=records"),
         (("algo.records=x.jsonl",), "goes with algo.demonstrations=records"),
         ((*RECORDS, "algo.records=no/such.jsonl"), "no such file: no/such.jsonl"),

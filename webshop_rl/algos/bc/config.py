@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from webshop_rl.algos.config import CloningConfig
+from webshop_rl.algos.config import RECORDS, CloningConfig
 from webshop_rl.config.fields import ranged
 from webshop_rl.errors import UserError
 
@@ -16,8 +16,8 @@ class BcConfig(CloningConfig):
     """Schema of conf/algo/bc.yaml.
 
     Attributes:
-        student_share: largest share of a collection's episodes that the policy plays itself, the demonstrator
-            labelling the pages it reaches (DAgger); the demonstrator plays the others.
+        student_share: largest share of a collection's episodes that the policy plays itself, the teacher
+            labelling the pages it reaches (DAgger); the teacher plays the others.
         student_from, student_until: the part of the run, in updates done over updates planned, in which that
             share rises from 0 to its largest, in a straight line.
     """
@@ -37,9 +37,9 @@ class BcConfig(CloningConfig):
                 remedy="set it to algo.student_from or above",
             )
         CloningConfig.check(group)
-        if group["student_share"] > 0 and group["demonstrations"] != "demonstrator":
+        if group["student_share"] > 0 and group["demonstrations"] == RECORDS:
             raise UserError(
-                f"{group['demonstrations']} has no answer on pages that the policy reaches",
+                "records have no answer on pages that the policy reaches",
                 where="algo.student_share",
                 remedy="algo.student_share=0, or algo.demonstrations=demonstrator",
             )
