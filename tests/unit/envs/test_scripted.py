@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from webshop_rl.envs.backtrack import BacktrackPolicy
+from webshop_rl.envs.demonstrators import scripted_act
 from webshop_rl.envs.scripted import POLICIES, FirstPolicy, RandomPolicy, RulePolicy, run_episode
 from webshop_rl.envs.types import EndReason, Goal, Page, ResultLine
 from webshop_rl.envs.webshop.shop import WebShop
@@ -153,3 +154,35 @@ def test_rule_buys_the_shoes_asked_for(shop: WebShop) -> None:
     record = run_episode(shop.session(), RulePolicy(), goal, seed=0)
     assert record.actions[-3:-1] == ["click[8]", "click[red]"]
     assert record.end is EndReason.BOUGHT
+
+
+def test_a_scripted_policy_goes_on_from_what_others_did() -> None:
+    """As a teacher it labels pages that a student reached in its own way."""
+    act = scripted_act("backtrack")
+    fits = replace(
+        _item("8", "9"), options=("8", "9", "navy"), option_groups={"size": ("8",), "color": ("navy",)}
+    )
+    poor = _item("9")
+    other = [
+        "search[shoes]",
+        "click[p3]",
+        "click[< prev]",
+    ]  # not the query nor the result that it would choose
+    assert act(NAMED, [SEARCH, PRICED, poor], other[:2]) == "click[< prev]"
+    assert act(NAMED, [SEARCH, PRICED, poor, PRICED], other) == "click[p2]"
+    chosen = [SEARCH, PRICED, fits, fits]
+    assert act(NAMED, chosen[:3], ["search[shoes]", "click[p3]"]) == "click[8]"
+    assert act(NAMED, chosen, ["search[shoes]", "click[p3]", "click[navy]"]) == "click[8]"
+    assert act(NAMED, chosen, ["search[shoes]", "click[p3]", "click[8]"]) == "click[navy]"
+    assert act(NAMED, chosen, ["search[shoes]", "click[p3]", ""]) == "click[8]"  # nothing was understood
+    features = Page("", "", False, ("back to search", "< prev"), kind="features")
+    assert (
+        act(NAMED, [*chosen[:3], features], ["search[shoes]", "click[p3]", "click[features]"])
+        == "click[< prev]"
+    )
+    rule = scripted_act("rule")
+    assert (
+        rule(GOAL, [SEARCH, RESULTS, ITEM, ITEM], ["search[shoes]", "click[p2]", "click[navy]"]) == "click[8]"
+    )
+    again = ["search[shoes]", "click[p2]", "click[8]", "click[< prev]", "click[p1]"]
+    assert rule(GOAL, [SEARCH, RESULTS, ITEM, ITEM, RESULTS, ITEM], again) == "click[8]"

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from tests.support.shop5_parts import Parts, build
-from webshop_rl.envs.demonstrators import Demonstrator
+from webshop_rl.envs.backtrack import BacktrackPolicy
+from webshop_rl.envs.demonstrators import Demonstrator, scripted_act
+from webshop_rl.envs.scripted import run_episode
 from webshop_rl.envs.types import Goal, Page
 from webshop_rl.interface.masks import only
+from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.guided import GuidedCollector, labelled
 from webshop_rl.rollout.packing import pack
 from webshop_rl.rollout.types import Label, Segment, Trajectory, Turn
@@ -122,3 +125,19 @@ def test_the_student_plays_its_share_and_learns_what_the_teacher_would_do() -> N
         assert trajectory.turns[0].kind == "query"
     assert any(len(trajectory.segments) > 1 for trajectory in found[:4])
     assert all(trajectory.success for trajectory in found[4:])
+
+
+def test_a_scripted_query_is_spelled_in_the_words_of_the_grammar() -> None:
+    """The policy copies "with color: navy" from the instruction; a reply has no colon."""
+    parts = build("env=stage3", "rollout.queries=window", "rollout.max_query_words=null")
+    goals = [goal for goal in parts.shop.goals("train") if " color: " in goal.instruction]
+    guided = GuidedCollector(parts.collector, scripted_act("backtrack"))
+    for spec in [EpisodeSpec(goal, 0, seed) for seed, goal in enumerate(goals[:4])]:
+        shown = guided.demonstrate(spec)
+        played = run_episode(parts.shop.session(), BacktrackPolicy(), spec.goal, spec.seed)
+        assert ": " in played.actions[0]
+        assert ":" not in shown.turns[0].action
+        assert [turn.action for turn in shown.turns[1:]] == played.actions[1:]
+        assert shown.score == played.score
+    driven = guided.collect([EpisodeSpec(goals[0], 0, 5)], student_share=1.0, temperature=1.0)
+    assert driven[0].segments  # on the pages of a policy with random weights there was something to learn
