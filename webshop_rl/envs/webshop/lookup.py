@@ -22,9 +22,7 @@ class ProductFinder:
 
     def __init__(self, products: Sequence[Product]) -> None:
         self._products = products
-        self._by_asin = {product.asin: product for product in products}
-        in_key_order = sorted(products, key=lambda product: product.asin)
-        self._index = SearchIndex((product.asin, product.index_text()) for product in in_key_order)
+        self._index = SearchIndex.of((product.asin, product.index_text()) for product in products)
 
     def find(
         self, keywords: list[str], rng: random.Random, *, cap: int | None = RESULT_CAP
@@ -47,8 +45,8 @@ class ProductFinder:
             return [item for item in self._products if argument in item.attributes][:cap]
         if keywords[0] == "<r>":
             return rng.sample(self._products, k=min(MAX_HITS, len(self._products)))
-        return [self._by_asin[asin] for asin, _ in self._index.search(" ".join(keywords))]
+        return [self._products[number] for number, _ in self._index.search(" ".join(keywords))]
 
     def hits(self, query: str) -> list[tuple[str, float]]:
         """ASINs and scores of a ranked search, best first, at most 50."""
-        return self._index.search(query)
+        return [(self._products[number].asin, score) for number, score in self._index.search(query)]

@@ -1,18 +1,22 @@
 """Ranked search over the catalogue: BM25 in 32-bit floats, as the original's Lucene index scores it.
 
-score(q, d) = sum over distinct tokens t of q:  w_t - w_t / (1 + f_td * c_d)
-    w_t = n_tq * ln(1 + (N - n_t + 0.5) / (n_t + 0.5)),   c_d = 1 / (k1 * (1 - b + b * |d| / avgdl))
+score(q, d) = sum over distinct tokens t of q:  w_t - w_t / s_td
+    w_t = n_tq * ln(1 + (N - n_t + 0.5) / (n_t + 0.5))
+    s_td = 1 + f_td * c_d,   c_d = 1 / (k1 * (1 - b + b * |d| / avgdl))
 
 n_tq: how often t stands in the query; f_td: in the document; n_t: documents with t; N: documents;
 |d|: tokens of d after Lucene's one-byte code; avgdl: mean exact length. k1 0.9, b 0.4. Equal scores are
 ordered by ASIN. Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond,
 2009; the arithmetic is Lucene's BM25Similarity.
+
+Among many documents most are never scored: a document that lacks the rare tokens of a query cannot reach
+the best 50 however often it has the common ones (MaxScore: Turtle and Flood, Query Evaluation: Strategies
+and Optimizations, 1995). What is left out cannot be a hit, so the hits are those of scoring everything.
 """
 
 from __future__ import annotations
 
-import math
-from array import array
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -20,89 +24,150 @@ import numpy as np
 import numpy.typing as npt
 
 from webshop_rl.envs.webshop.analysis import tokens
+from webshop_rl.envs.webshop.postings import Postings, PostingsBuilder, Term
 
-K1 = 0.9
-B = 0.4
 MAX_HITS = 50
+# A query with fewer postings than this is scored in full: below it, finding out what to leave out costs more.
+FEW_POSTINGS = 60_000
+# Documents that are scored first, so that the score of the last hit is known from below.
+NUM_SEEDS = 4
+# Postings of the rarest tokens among which these are looked for.
+SEED_POSTINGS = 20_000
+# Sums of 32-bit parts in 64 bits, rounded to 32, are within this of the exact sum.
+ROUNDING = 1e-6
 
-Hits = list[tuple[str, float]]
-
-
-def coded_length(length: int) -> int:
-    """A document length after Lucene's one-byte code: exact to 39, then four significant bits.
-
-    Codes 0-23 stand for themselves; from 24 on, the rest is stored as a float with a 3-bit mantissa.
-    """
-    free = 24
-    if length < free:
-        return length
-    rest = length - free
-    bits = rest.bit_length()
-    if bits < 4:
-        return length
-    shift = bits - 4
-    return free + ((rest >> shift) << shift)
+Numbers = npt.NDArray[np.int32]
+Scores = npt.NDArray[np.float64]
 
 
 class SearchIndex:
-    """An inverted index of documents; immutable after construction.
+    """An inverted index of documents, numbered as they came; immutable.
 
     Args:
-        documents: (key, text) pairs in rising order of their keys; read once.
-    Raises: ValueError if the keys do not rise.
+        postings: which documents have which token.
+        ranks: place of each document in the order of their keys, which settles equal scores.
     """
 
-    def __init__(self, documents: Iterable[tuple[str, str]]) -> None:
-        self._keys: list[str] = []
-        lengths = array("q")
-        # Per token, document number and count in turn: flat, for there may be a million documents.
-        postings: dict[str, array[int]] = {}
-        for number, (key, text) in enumerate(documents):
-            if self._keys and key <= self._keys[-1]:
-                raise ValueError(f"{key!r} does not come after {self._keys[-1]!r}")
-            self._keys.append(key)
-            found = tokens(text)
-            lengths.append(len(found))
-            for token, count in Counter(found).items():
-                postings.setdefault(token, array("i")).extend((number, count))
-        exact = np.array(lengths, dtype=np.int64)
-        # As in Lucene, a document without tokens does not count in N and the mean length.
-        total = int(np.count_nonzero(exact))
-        inverse = _length_factors(exact, np.float32(exact.sum() / max(1, total)))
-        self._documents: dict[str, npt.NDArray[np.int32]] = {}
-        self._saturation: dict[str, npt.NDArray[np.float32]] = {}
-        self._idf: dict[str, np.float32] = {}
-        for token, entries in postings.items():
-            table = np.array(entries, dtype=np.int32).reshape(-1, 2)
-            numbers = np.ascontiguousarray(table[:, 0])
-            self._documents[token] = numbers
-            self._saturation[token] = np.float32(1) + table[:, 1].astype(np.float32) * inverse[numbers]
-            self._idf[token] = np.float32(math.log(1 + (total - len(numbers) + 0.5) / (len(numbers) + 0.5)))
+    def __init__(self, postings: Postings, ranks: Numbers) -> None:
+        self._postings = postings
+        self._ranks = ranks
 
-    def search(self, query: str, limit: int = MAX_HITS) -> Hits:
-        """The best documents that share a token with the query, best first: (key, score).
+    @classmethod
+    def of(cls, documents: Iterable[tuple[str, str]]) -> SearchIndex:
+        """The index of (key, text) pairs, read once.
+
+        Raises: ValueError if two have the same key.
+        """
+        keys: list[str] = []
+        builder = PostingsBuilder()
+        for key, text in documents:
+            keys.append(key)
+            builder.add(tokens(text))
+        return cls(builder.postings(), ranks_of(keys))
+
+    def search(self, query: str, limit: int = MAX_HITS) -> list[tuple[int, float]]:
+        """The best documents that share a token with the query, best first: (number, score).
 
         An empty query, or one of stop words and punctuation only, has no hits.
         """
         return self.search_tokens(tokens(query), limit)
 
-    def search_tokens(self, query_tokens: Sequence[str], limit: int = MAX_HITS) -> Hits:
+    def search_tokens(self, query_tokens: Sequence[str], limit: int = MAX_HITS) -> list[tuple[int, float]]:
         """As search, for a query that is already analysed."""
-        # Lucene adds the 32-bit parts of a document in 64 bits and rounds the sum.
-        scores = np.zeros(len(self._keys), dtype=np.float64)
-        for token, count in Counter(query_tokens).items():
-            numbers = self._documents.get(token)
-            if numbers is not None:
-                weight = np.float32(count) * self._idf[token]
-                scores[numbers] += weight - weight / self._saturation[token]
+        terms = [
+            term
+            for token, count in Counter(query_tokens).items()
+            if (term := self._postings.term(token, count)) is not None
+        ]
+        if not terms:
+            return []
+        candidates, scores = self._all_scores(terms) if _are_few(terms) else self._best_scores(terms, limit)
         rounded = scores.astype(np.float32)
-        matching = np.flatnonzero(rounded)
-        best = matching[np.argsort(-rounded[matching], kind="stable")][:limit]
-        return [(self._keys[number], float(rounded[number])) for number in best]
+        if len(rounded) > limit:
+            least = np.partition(rounded, len(rounded) - limit)[len(rounded) - limit]
+            kept = rounded >= least
+            candidates, rounded = candidates[kept], rounded[kept]
+        best = np.lexsort((self._ranks[candidates], -rounded))[:limit]
+        return [
+            (number, score)
+            for number, score in zip(candidates[best].tolist(), rounded[best].tolist(), strict=True)
+            if score
+        ]
+
+    def _all_scores(self, terms: Sequence[Term]) -> tuple[Numbers, Scores]:
+        """Every document with one of the terms, and its score."""
+        scores = self._sums(terms)
+        found = np.flatnonzero(scores).astype(np.int32)
+        return found, scores[found]
+
+    def _sums(self, terms: Sequence[Term]) -> Scores:
+        """The sum of the terms' parts for each document of the index, 0 where it has none of them.
+
+        Lucene adds the 32-bit parts of a document in 64 bits, term by term, as bincount does.
+        """
+        documents = np.concatenate([term.documents for term in terms])
+        parts = np.concatenate([term.parts() for term in terms])
+        sums = np.bincount(documents, parts, minlength=len(self._ranks))
+        return sums.astype(np.float64, copy=False)
+
+    def _best_scores(self, terms: Sequence[Term], limit: int) -> tuple[Numbers, Scores]:
+        """Documents among which the best `limit` are, and their scores."""
+        by_bound = sorted(terms, key=lambda term: -term.bound)
+        least = self._least_hit(by_bound, limit)
+        if not least:
+            return self._all_scores(terms)
+        # rest[k]: what the terms from place k on can add at most.
+        bounds = np.array([term.bound for term in by_bound])
+        rest = np.append(np.cumsum(bounds[::-1])[::-1], 0.0) * (1 + ROUNDING)
+        needed = next(place for place in range(1, len(rest)) if rest[place] < least)
+        sums = self._sums(by_bound[:needed])
+        documents = np.flatnonzero(sums >= least - rest[needed]).astype(np.int32)
+        reached = sums[documents]
+        for place in range(needed, len(by_bound)):
+            reached = reached + by_bound[place].parts_of(documents)
+            kept = reached + rest[place + 1] >= least
+            documents, reached = documents[kept], reached[kept]
+        return documents, _exact(terms, documents)
+
+    def _least_hit(self, by_bound: Sequence[Term], limit: int) -> float:
+        """A score that the best `limit` documents reach, from some with the rarest terms; 0 if too few."""
+        first = [by_bound[0]]
+        postings = len(first[0].documents)
+        for term in by_bound[1:]:
+            postings += len(term.documents)
+            if postings > SEED_POSTINGS:
+                break
+            first.append(term)
+        documents, places = np.unique(np.concatenate([term.documents for term in first]), return_inverse=True)
+        sums = np.bincount(places, np.concatenate([term.parts() for term in first]))
+        if len(documents) < limit:
+            return 0.0
+        seeds = documents[np.argsort(-sums)[: NUM_SEEDS * limit]]
+        scores = _exact(by_bound, np.sort(seeds))
+        return float(np.partition(scores, len(scores) - limit)[len(scores) - limit]) * (1 - ROUNDING)
 
 
-def _length_factors(exact: npt.NDArray[np.int64], average: np.float32) -> npt.NDArray[np.float32]:
-    """c_d of the module's formula for each document, in 32-bit steps."""
-    k1, b, one = np.float32(K1), np.float32(B), np.float32(1)
-    coded = np.array([coded_length(int(length)) for length in exact], dtype=np.float32)
-    return (one / (k1 * ((one - b) + b * coded / average))).astype(np.float32)
+def ranks_of(keys: Sequence[str]) -> Numbers:
+    """The place of each key in their order.
+
+    Raises: ValueError if two are the same.
+    """
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    for first, second in itertools.pairwise(order):
+        if keys[first] == keys[second]:
+            raise ValueError(f"{keys[first]!r} is there twice")
+    ranks = np.empty(len(keys), dtype=np.int32)
+    ranks[order] = np.arange(len(keys), dtype=np.int32)
+    return ranks
+
+
+def _are_few(terms: Sequence[Term]) -> bool:
+    return sum(len(term.documents) for term in terms) < FEW_POSTINGS
+
+
+def _exact(terms: Sequence[Term], documents: Numbers) -> Scores:
+    """The scores of some documents, in rising order: the terms' parts added as _sums adds them."""
+    scores = np.zeros(len(documents))
+    for term in terms:
+        scores += term.parts_of(documents)
+    return scores

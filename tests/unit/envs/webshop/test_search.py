@@ -1,14 +1,19 @@
-"""BM25 by hand on three documents, and Lucene's code for lengths."""
+"""BM25 by hand on three documents, Lucene's code for lengths, and hits found without scoring everything."""
 
 from __future__ import annotations
 
 import math
+import random
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from webshop_rl.envs.webshop.search import SearchIndex, coded_length
+from webshop_rl.envs.webshop import search
+from webshop_rl.envs.webshop.postings import PostingsBuilder, Term, coded_length
+from webshop_rl.envs.webshop.search import SearchIndex, ranks_of
 from webshop_rl.envs.webshop.shop import WebShop
 from webshop_rl.envs.words import instruction_words
 
@@ -26,37 +31,82 @@ def test_coded_length(length: int, coded: int) -> None:
 
 
 def test_scores_by_hand() -> None:
-    index = SearchIndex(DOCUMENTS)
+    index = SearchIndex.of(DOCUMENTS)
     # Lengths 3, 2, 4 ("with" is a stop word), mean 3; N = 3; "red" is in two documents.
     idf = math.log(1 + (3 - 2 + 0.5) / (2 + 0.5))
-    factor = {"a": 1 / (0.9 * (0.6 + 0.4 * 3 / 3)), "b": 1 / (0.9 * (0.6 + 0.4 * 2 / 3))}
-    expected = {"a": idf - idf / (1 + 2 * factor["a"]), "b": idf - idf / (1 + 1 * factor["b"])}
+    factor = [1 / (0.9 * (0.6 + 0.4 * 3 / 3)), 1 / (0.9 * (0.6 + 0.4 * 2 / 3))]
+    expected = [idf - idf / (1 + 2 * factor[0]), idf - idf / (1 + 1 * factor[1])]
     hits = index.search("red")
-    assert [key for key, _ in hits] == ["a", "b"]
-    for key, score in hits:
-        assert score == pytest.approx(expected[key], rel=1e-6)
+    assert [number for number, _ in hits] == [0, 1]
+    for number, score in hits:
+        assert score == pytest.approx(expected[number], rel=1e-6)
         assert score == float(np.float32(score))
     # A word that stands twice in the query counts twice.
-    assert index.search("red red")[0][1] == pytest.approx(2 * expected["a"], rel=1e-6)
+    assert index.search("red red")[0][1] == pytest.approx(2 * expected[0], rel=1e-6)
 
 
 def test_no_token_no_hit() -> None:
-    index = SearchIndex(DOCUMENTS)
+    index = SearchIndex.of(DOCUMENTS)
     for query in ("", "!!!", "with the", "unknown"):
         assert index.search(query) == []
 
 
-def test_equal_scores_in_key_order_and_at_most_the_limit() -> None:
-    index = SearchIndex((f"k{number:03d}", "same text") for number in range(60))
+def test_equal_scores_in_the_order_of_keys_and_at_most_the_limit() -> None:
+    keys = [f"k{number:03d}" for number in range(60)]
+    random.Random(0).shuffle(keys)
+    index = SearchIndex.of((key, "same text") for key in keys)
     hits = index.search("text")
-    assert [key for key, _ in hits] == [f"k{number:03d}" for number in range(50)]
+    assert [keys[number] for number, _ in hits] == [f"k{number:03d}" for number in range(50)]
     assert len({score for _, score in hits}) == 1
     assert len(index.search("text", limit=7)) == 7
 
 
-def test_keys_must_rise() -> None:
-    with pytest.raises(ValueError, match="does not come after"):
-        SearchIndex([("b", "x"), ("a", "y")])
+def test_a_key_stands_for_one_document() -> None:
+    with pytest.raises(ValueError, match="'b' is there twice"):
+        SearchIndex.of([("b", "x"), ("a", "y"), ("b", "z")])
+
+
+def _documents(number: int, rng: random.Random) -> list[list[str]]:
+    """Texts of words as unequally frequent as those of a language, some documents alike."""
+    words = [f"w{place}" for place in range(400)]
+    weights = [1 / (place + 1) for place in range(400)]
+    texts = [rng.choices(words, weights, k=rng.randint(1, 60)) for _ in range(number)]
+    return [*texts, *texts[: number // 10]]
+
+
+def _plain_scores(postings: Sequence[Term], number: int) -> np.ndarray:
+    """Every document's score, term by term, as the formula says."""
+    scores = np.zeros(number)
+    for term in postings:
+        scores[term.documents] += term.weight - term.weight / term.saturation
+    return scores.astype(np.float32)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 50])
+def test_the_hits_are_those_of_scoring_everything(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(limit)
+    documents = _documents(3000, rng)
+    builder = PostingsBuilder()
+    for document in documents:
+        builder.add(document)
+    postings = builder.postings()
+    keys = [f"k{number}" for number in rng.sample(range(10**6), len(documents))]
+    index = SearchIndex(postings, ranks_of(keys))
+    monkeypatch.setattr(search, "FEW_POSTINGS", 0)
+    scored: list[int] = []
+    monkeypatch.setattr(search, "SEED_POSTINGS", 200)
+    exact = search._exact
+    monkeypatch.setattr(search, "_exact", lambda t, d: (scored.append(len(d)), exact(t, d))[1])
+    for _ in range(150):
+        query = rng.choice(documents)[:12] + rng.choices([f"w{n}" for n in range(420)], k=rng.randint(0, 9))
+        counts = Counter(query).items()
+        terms = [term for token, count in counts if (term := postings.term(token, count))]
+        scores = _plain_scores(terms, len(documents))
+        order = sorted(np.flatnonzero(scores), key=lambda number: (-scores[number], keys[number]))
+        expected = [(int(number), float(scores[number])) for number in order[:limit]]
+        assert index.search_tokens(query, limit) == expected
+    # The last scoring of each query is of what was left: a small part of the documents.
+    assert sum(scored) / len(scored) < len(documents) / 8
 
 
 @pytest.mark.parametrize("kind", ["synthetic", "human"])
