@@ -83,7 +83,7 @@ $(NOUNS): constraints-nouns.txt $(STAMP)
 ui: $(STAMP)  ## every run in the browser: an MLflow server for runs/, on loopback (ARGS="--port 5001")
 	$(BIN)/webshop-rl ui $(ARGS)
 
-report: $(STAMP)  ## compare a sweep's runs on one HTML page (ARGS="SWEEP"; without: the newest are listed)
+report: $(STAMP)  ## compare a sweep's runs on one HTML page (ARGS="SWEEP"; without: the newest)
 	$(BIN)/webshop-rl report $(ARGS)
 
 status: $(STAMP)  ## what is running, and what was launched last (ARGS="SWEEP")

@@ -9,6 +9,8 @@ from webshop_rl.config.walk import facts_of, seed_keys
 
 from .load import Run
 
+_SWEEP = "sweep"  # in an arm's settings, beside keys of the configuration
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -53,9 +55,9 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
     for configuration, members in zip(configurations, groups.values(), strict=True):
         settings = {key: configuration.get(key, "") for key in keys}
         label = " ".join(f"{short(key)}={value or 'unset'}" for key, value in settings.items())
-        ordered = sorted(members, key=lambda run: [_natural(run.params.get(k, "")) for k in seed_keys()])
+        ordered = sorted(members, key=lambda run: [natural(run.params.get(k, "")) for k in seed_keys()])
         arms.append(Arm(label or _plain_label(configuration), settings, ordered))
-    return sorted(arms, key=lambda arm: [_natural(value) for value in arm.settings.values()])
+    return sorted(arms, key=lambda arm: [natural(value) for value in arm.settings.values()])
 
 
 def telling_keys(configurations: Sequence[Mapping[str, str]]) -> list[str]:
@@ -133,7 +135,9 @@ def _shared_references(arms: Sequence[Arm]) -> list[str]:
 
 
 def _configuration(run: Run) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((k, v) for k, v in run.params.items() if k not in seed_keys()))
+    """What makes an arm: all keys but seeds, and the sweep where a report has several."""
+    keys = ((k, v) for k, v in run.params.items() if k not in seed_keys())
+    return tuple(sorted((*keys, (_SWEEP, run.sweep)) if run.sweep else keys))
 
 
 def _reference(run: Run) -> tuple[tuple[str, str], ...]:
@@ -147,13 +151,15 @@ def _plain_label(configuration: Mapping[str, str]) -> str:
 
 
 def _familiarity(key: str) -> tuple[int, str]:
-    """Group names first, then top-level keys, then the rest."""
+    """Group names first, then top-level keys, then the rest; the sweep only where nothing else differs."""
+    if key == _SWEEP:
+        return (3, key)
     if key.endswith(".name"):
         return (0, key)
     return (1 if "." not in key else 2, key)
 
 
-def _natural(value: str) -> tuple[int, float, str]:
+def natural(value: str) -> tuple[int, float, str]:
     """Sorts numbers as numbers, before words."""
     try:
         return (0, float(value), value)
@@ -162,4 +168,4 @@ def _natural(value: str) -> tuple[int, float, str]:
 
 
 def _listed(values: Iterable[str]) -> str:
-    return ", ".join(sorted(values, key=_natural))
+    return ", ".join(sorted(values, key=natural))

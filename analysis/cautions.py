@@ -86,7 +86,8 @@ def _lost(sweep: Sweep, arms: Sequence[Arm]) -> list[Caution]:
 
 
 def _retry(sweep: Sweep) -> str:
-    return f"webshop-rl status {sweep.name} shows why; launch the sweep again to retry them."
+    status = f"webshop-rl status {sweep.name}" if sweep.parent_id else "webshop-rl status"
+    return f"{status} shows why; launch the sweep again to retry them."
 
 
 def _seeds(arms: Sequence[Arm]) -> list[Caution]:

@@ -157,10 +157,10 @@ def compare(arms: Sequence[Arm], metric: str, read_goals: ReadGoals) -> list[Com
         metric: of METRICS, by which arms are ranked and compared.
         read_goals: scores by goal of a run's evaluation ("test", "untrained", "baseline/rule", ...).
     """
-    groups: dict[tuple[str, ...], list[Arm]] = {}
+    groups: dict[object, list[Arm]] = {}
     for arm in arms:
         if arm.finished:
-            groups.setdefault(_test_key(arm), []).append(arm)
+            groups.setdefault(tested_on(arm.finished[0]), []).append(arm)
     return [_compare_group(members, metric, read_goals) for members in groups.values()]
 
 
@@ -239,6 +239,8 @@ def _yardsticks(arms: Sequence[Arm], read_goals: ReadGoals) -> list[Yardstick]:
     return found
 
 
-def _test_key(arm: Arm) -> tuple[str, ...]:
+def tested_on(run: Run) -> tuple[tuple[str, str], ...]:
+    """What decides which episodes a run was tested on, by name; equal where they were the same."""
     keys = ("env.name", "env.split", "evaluation.test_episodes", "evaluation.seed")
-    return (arm.finished[0].tags.get("split_digest", ""), *(arm.param(key) for key in keys))
+    params = [(key, run.params.get(key, "")) for key in keys]
+    return (*params, ("split digest", run.tags.get("split_digest", "")))

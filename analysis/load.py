@@ -40,6 +40,7 @@ class Run:
         adopted: whether another sweep, or a single launch, trained it.
         started: milliseconds since 1970.
         record: the mlflow Run it was read from.
+        sweep: by which its arm is kept apart where a report is about several sweeps, else "".
     """
 
     run_id: str
@@ -51,6 +52,7 @@ class Run:
     adopted: bool
     started: int
     record: Any
+    sweep: str = ""
 
     @property
     def seed(self) -> str:
@@ -133,10 +135,7 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None, *, root: Path |
         shared = [run for run in shared if _root(run) in roots]
     runs = {r.info.run_id: _run(r, adopted=True) for r in shared}
     runs |= {r.info.run_id: _run(r, adopted=False) for r in own}
-    ordered = sorted(runs.values(), key=lambda run: (run.started, run.run_id))
-    newest = {run.signature: run for run in ordered}
-    chosen = [run for run in ordered if newest[run.signature] is run]
-    replaced = [run for run in ordered if newest[run.signature] is not run]
+    chosen, replaced = _newest(runs.values())
     if plan is None:
         unrecorded, absent = _unrecorded(parent.data.tags, chosen), Missing()
     else:
@@ -169,16 +168,30 @@ def load_run(client: MlflowClient, uri: str, name: str) -> Sweep:
         signature = re.sub(r"-r\d+$", "", name)
         with told_in_one_line(uri):
             experiments = [e.experiment_id for e in client.search_experiments()]
-            records = _search(client, experiments, f"tags.signature LIKE '{signature}%'")
-        # Evaluations have a run's signature, too; their folders lie elsewhere.
-        runs = [_run(r, adopted=False) for r in records]
-        found = [r for r in runs if r.tags.get("folder", "").rstrip("/").endswith(f"/runs/{r.folder_name}")]
+            found = _trained(_search(client, experiments, f"tags.signature LIKE '{signature}%'"))
         exact = [run for run in found if run.folder_name == name]
         found = exact or [run for run in found if run.folder_name.startswith(name)]
     if len(found) != 1:
         what = f"{len(found)} runs are called" if found else "no run"
         raise UserError(f"{what} {name!r}", where=uri, remedy="--run with the name of its folder")
     return Sweep(f"run-{found[0].folder_name}", uri, found[0].status, found, [], {})
+
+
+def load_trained(client: MlflowClient, uri: str) -> Sweep:
+    """Every training run of a tracker, of whatever sweep, as if it were one sweep.
+
+    Args:
+        client: from tracker.open_tracker.
+        uri: its address.
+    Raises: UserError if there is none.
+    """
+    with told_in_one_line(uri):
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        runs = _trained(_search(client, experiments, "tags.signature LIKE '%'"))
+    if not runs:
+        raise UserError("contains no run", where=uri, remedy="webshop-rl train makes one")
+    chosen, replaced = _newest(runs)
+    return Sweep("runs", uri, "FINISHED", chosen, replaced, {})
 
 
 def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
@@ -238,6 +251,20 @@ def _search(client: MlflowClient, experiments: list[str], condition: str) -> lis
         if not token:
             break
     return found
+
+
+def _trained(records: Iterable[Any]) -> list[Run]:
+    """Training runs: evaluations have a signature, too; their folders lie elsewhere."""
+    runs = [_run(record, adopted=False) for record in records]
+    return [r for r in runs if r.tags.get("folder", "").rstrip("/").endswith(f"/runs/{r.folder_name}")]
+
+
+def _newest(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+    """(of each signature the newest, the others), in order of their start."""
+    ordered = sorted(runs, key=lambda run: (run.started, run.run_id))
+    newest = {run.signature: run for run in ordered}
+    chosen = [run for run in ordered if newest[run.signature] is run]
+    return chosen, [run for run in ordered if newest[run.signature] is not run]
 
 
 def _choose(parents: Iterable[Any], uri: str, name: str | None) -> Any:

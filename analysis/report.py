@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import re
 import subprocess
 import sys
@@ -36,13 +37,13 @@ _EXTRA = ("jinja2", "matplotlib", "pandas")  # of the optional dependencies "ana
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if the report is written, 2 on bad input, reported in one line."""
     options = _parser().parse_args(arguments)
-    given = [name for name in (options.name, options.sweep, options.run) if name is not None]
-    if len(given) > 1:
-        raise UserError("one sweep or one run at a time", where=" ".join(given), remedy="a command for each")
+    named = ([options.name] if options.name else []) + options.sweep
+    sweeps = [name for names in named for name in names.split(",") if name]
+    if options.run is not None and (sweeps or options.runs is not None):
+        raise UserError("is one run, alone", where=f"--run {options.run}", remedy="--runs selects several")
     place = (options.root, options.tracking_uri, options.out)
-    name, single = next(iter(given), None), options.run is not None
     with installed("report"):
-        print(write_report(name, *place, options.metric, options.x, single=single))
+        print(write_report(sweeps, options.runs, options.run, *place, options.metric, options.x))
     return 0
 
 
@@ -85,25 +86,26 @@ def attach(client: MlflowClient, sweep: Sweep, verdict: str, page: Path) -> None
 
 
 def write_report(
-    name: str | None,
+    sweeps: Sequence[str],
+    query: str | None,
+    run: str | None,
     root: Path,
     uri: str | None,
     out: Path | None,
     metric: str,
     x: str = "updates",
-    *,
-    single: bool = False,
 ) -> str:
-    """Write the report of a sweep and print its first screen; returns where the page is.
+    """Write the report of sweeps or runs and print its first screen; returns where the page is.
 
     Args:
-        name: of the sweep, or the id of its parent run.
+        sweeps: names, or ids of parent runs; none for the newest, or with a query for all.
+        query: which of their runs, see selection.
+        run: the name of a run, which is reported alone.
         root: folder of the runs, with mlflow.db.
         uri: tracker to read instead.
         out: folder to write to; None for <root>/reports/<sweep>.
         metric: "test/score" or "test/success", by which arms are compared.
         x: what learning curves are drawn against, a key of axes.AXES.
-        single: the name is that of one run, and the report is of that alone.
     Raises: UserError if there is no such sweep, run or tracker, or out cannot be written.
     """
     # Imported late: --help must answer without loading mlflow, scipy and matplotlib.
@@ -112,8 +114,9 @@ def write_report(
     from .arms import arms_of
     from .building import NUM_CURVES, build_report, write_files
     from .comparison import compare
-    from .load import load_curves, load_run, load_sweep
+    from .load import load_curves, load_run
     from .readers import episode_reader, goal_reader
+    from .selection import load_chosen
     from .survey import survey
     from .tracker import open_tracker, tracker_uri
 
@@ -121,25 +124,23 @@ def write_report(
     address = tracker_uri(root, uri)
     own = root if uri is None else None
     client = open_tracker(address)
-    if single and name:
-        sweep = load_run(client, address, name)
+    if run is None:
+        sweep = load_chosen(client, address, sweeps, query, root=own)
     else:
-        sweep = load_sweep(client, address, name, root=own)
+        sweep = load_run(client, address, run)
     if not sweep.runs and not sweep.to_come:
         raise UserError(
             "contains no run", where=f"sweep {sweep.name}", remedy="webshop-rl status says what became of it"
         )
-    folder = writable_folder(
-        out or Root(root).reports / re.sub(r"[^A-Za-z0-9_.-]", "_", sweep.name).lstrip(".")
-    )
+    folder = writable_folder(out or Root(root).reports / _folder_name(sweep.name, query))
     arms = arms_of(sweep.runs)
     curves = load_curves(client, address, sweep.runs, (*NUM_CURVES, *AXES[x].metrics))
     comparisons = compare(arms, metric, goal_reader(client, address, metric, own))
     played = survey(arms, episode_reader(client, address, own))
-    title = f"Run {name}" if single else f"Sweep {sweep.name}"
+    title = _title(sweep, sweeps, query, run)
     report = build_report(title, sweep, arms, comparisons, curves, played, axis=x, folder=folder)
     page = write_files(report, arms, comparisons, curves, folder)
-    if writable:
+    if writable and sweep.parent_id:
         attach(client, sweep, f"{report.headline} {report.verdict}", page)
     console = Console(highlight=False)
     console.print(report.headline, markup=False)
@@ -148,6 +149,23 @@ def write_report(
     for caution in report.cautions[:NUM_SAID]:
         console.print(f"caution: {caution}", markup=False)
     return str(page)
+
+
+def _title(sweep: Sweep, sweeps: Sequence[str], query: str | None, run: str | None) -> str:
+    if run is not None:
+        return f"Run {run}"
+    if query is not None and not sweeps:
+        return f"Runs with {query}"
+    which = f"Sweep{'s' if len(sweeps) > 1 else ''} {sweep.name.replace('+', ', ')}"
+    return which if query is None else f"{which}: runs with {query}"
+
+
+def _folder_name(name: str, query: str | None) -> str:
+    """Of a report: the sweep's name, or words of the query with a digest of it, for its signs are lost."""
+    if query is not None:
+        digest = hashlib.sha256(query.encode()).hexdigest()[:6]
+        name = f"{name}-{query[:60]}-{digest}"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".")
 
 
 def writable_folder(path: Path) -> Path:
@@ -165,10 +183,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{invocation()} report",
         description="Compare a sweep's runs: a verdict, tables with intervals, learning curves, failures.",
-        epilog="Without a sweep the newest sweeps are listed. How the numbers are made: docs/analysis.md.",
+        epilog="Without a sweep the newest is reported. How the numbers are made: docs/analysis.md.",
     )
     parser.add_argument("name", nargs="?", metavar="SWEEP", help="the sweep, as printed when it was launched")
-    parser.add_argument("--sweep", metavar="SWEEP", help="the same")
+    parser.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="SWEEP",
+        help="the same; several (--sweep A --sweep B, or A,B) are reported side by side",
+    )
+    parser.add_argument(
+        "--runs",
+        metavar="QUERY",
+        help="the runs that fit, of the sweep or of all: 'algo=ppo,apo_pg lr<=1e-5 test/success>0.2'",
+    )
     parser.add_argument(
         "--run", metavar="RUN", help="one run alone: the name of its folder, or its first letters"
     )

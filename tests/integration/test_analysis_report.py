@@ -117,6 +117,39 @@ def test_one_run_alone(root, tmp_path, capsys):
     assert "no run 'x'" in failing(capsys, "--run", "x", "--root", str(root))
 
 
+def test_runs_by_a_query_over_all_sweeps_and_over_one(root, tmp_path, capsys):
+    """All runs of apo_pg with split product, of four sweeps: six seeds of one arm, one of another."""
+    out = tmp_path / "all"
+    query = "algo=apo_pg env.split=product"
+    assert main(["--runs", query, "--root", str(root), "--out", str(out)]) == 0
+    runs = pd.read_csv(out / "runs.csv")
+    assert sorted(runs["seed"]) == [0, 0, 1, 2, 3, 4, 9]
+    assert sorted(runs["arm"].value_counts()) == [1, 6]
+    assert f"<h1>Runs with {query}</h1>" in (out / "report.html").read_text()
+    # Of a sweep, into a folder of its own; the report stored with the sweep's parent run stays.
+    assert main(["study", "--runs", "seed<2", "--root", str(root)]) == 0
+    (page,) = (root / "reports").glob("study-seed_2-*/report.html")
+    assert len(pd.read_csv(page.with_name("runs.csv"))) == 6
+    capsys.readouterr()
+    assert "no run has 'lrr' (did you mean lr?)" in failing(capsys, "--runs", "lrr=1", "--root", str(root))
+    assert "--run x: is one run" in failing(capsys, "--run", "x", "--runs", "lr=1", "--root", str(root))
+
+
+def test_several_sweeps_side_by_side(root, tmp_path, capsys):
+    out = tmp_path / "both"
+    assert main(["--sweep", "study,lone", "--sweep", "older", "--root", str(root), "--out", str(out)]) == 0
+    runs = pd.read_csv(out / "runs.csv")
+    # The run of older that study adopted counts once, in study, which is named first.
+    assert len(runs) == 13 + 2 + 1
+    assert runs["run"].is_unique
+    assert {arm for arm in runs["arm"] if "apo_sft" in arm} == {
+        f"algo=apo_sft lr=5e-06 sweep={name}" for name in ("study", "lone")
+    }
+    assert "<h1>Sweeps study, lone, older</h1>" in (out / "report.html").read_text()
+    line = failing(capsys, "--sweep", "study,five", "--root", str(root))
+    assert "sweeps study and five: were tested on different episodes: env.split product and none" in line
+
+
 def test_the_verdict_claims_what_the_seeds_allow(report):
     said = report("study").said
     said_in_one = " ".join(said.split())
