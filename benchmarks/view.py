@@ -59,6 +59,9 @@ class _OnlyTarget:
     def score(self, product: Product, goal: WebshopGoal, options: Mapping[str, str]) -> Score:
         return self._shop.score(product, goal, options)
 
+    def options_share(self, goal: WebshopGoal, options: Mapping[str, str]) -> float:
+        return self._shop.options_share(goal, options)
+
 
 def target_page(shop: WebShop, goal: Goal) -> Page:
     """The page of the product that a goal was made from."""

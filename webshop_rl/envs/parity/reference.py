@@ -63,7 +63,7 @@ class RecordedBrowser(Browser):
         names = {"results": "search_results", "item": "item_page", "sub": "item_sub_page", "end": "done"}
         if kind == "search":
             return kind
-        address = f"{names[kind]} {self._address()}"
+        address = f"{names[kind]} {self._address(self._options)()}"
         return next(routed for routed, name in names.items() if name in address)
 
     def _recorded_purchase(self, product: Product, options: dict[str, str]) -> float:

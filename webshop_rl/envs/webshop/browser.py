@@ -7,10 +7,12 @@ purchase is a page like the others, and a session above it stops there.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from webshop_rl.envs.webshop import pages
 from webshop_rl.envs.webshop.pages import Node, Role
@@ -29,7 +31,7 @@ class View:
 
     Attributes:
         kind: "search", "results", "item", "sub" or "end".
-        nodes: its visible texts.
+        write: gives its visible texts.
         clickables: target to option name (None for buttons and products), in the original's order.
         products: the clickables that open a product, in order.
         shown: the products on a page of results; the one that any other page is about.
@@ -37,11 +39,16 @@ class View:
     """
 
     kind: str
-    nodes: list[Node]
+    write: Callable[[], list[Node]]
     clickables: dict[str, str | None] = field(default_factory=dict)
     products: tuple[str, ...] = ()
     shown: tuple[Product, ...] = ()
     chosen: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """Its visible texts, written when they are first asked for."""
+        return self.write()
 
     @property
     def has_search_bar(self) -> bool:
@@ -80,6 +87,7 @@ class Browser:
         self._product: Product | None = None
         self._options: dict[str, str] = {}
         self._opened: set[str] = set()
+        self._item_clickables: dict[str, dict[str, str | None]] = {}
         self.view = self._search_page()
 
     def act(self, action: str) -> bool:
@@ -128,8 +136,7 @@ class Browser:
         self._product = None
         self._options = {}
         self._opened = set()
-        nodes = pages.search_page(self._instruction)
-        return View("search", nodes, _buttons(nodes))
+        return _view("search", pages.search_page(self._instruction))
 
     def _results_page(self, page: int) -> View:
         self._page = page
@@ -139,43 +146,55 @@ class Browser:
         shown = tuple(found[(page - 1) * RESULTS_PER_PAGE : page * RESULTS_PER_PAGE])
         nodes = pages.results_page(self._instruction, shown, page=page, total=len(found), opened=self._opened)
         links = tuple(item.asin.lower() for item in shown)
-        return View("results", nodes, _buttons(nodes) | dict.fromkeys(links), links, shown)
+        clickables = _buttons(nodes) | dict.fromkeys(links)
+        return View("results", lambda: nodes, clickables, links, shown)
 
     def _item_page(self) -> View:
         product = self._shown_product()
-        address = self._address()
-        clicked = {
-            value for values in product.options.values() for value in values if f'"{value}"' in address
-        }
-        nodes = pages.item_page(
-            self._instruction, product, clicked=clicked, show_attributes=self._show_attributes
-        )
-        options: dict[str, str | None] = {
-            value: name for name, values in product.options.items() for value in values
-        }
-        return View("item", nodes, _buttons(nodes) | options, shown=(product,), chosen=dict(self._options))
+        address = self._address(chosen := dict(self._options))
+
+        def write() -> list[Node]:
+            values = itertools.chain.from_iterable(product.options.values())
+            quoted = address()
+            clicked = {value for value in values if f'"{value}"' in quoted}
+            return pages.item_page(
+                self._instruction, product, clicked=clicked, show_attributes=self._show_attributes
+            )
+
+        return View("item", write, self._clickables(product), shown=(product,), chosen=chosen)
+
+    def _clickables(self, product: Product) -> dict[str, str | None]:
+        """Those of a product's page, the same whatever is chosen on it."""
+        known = self._item_clickables.get(product.asin)
+        if known is None:
+            nodes = pages.item_buttons(show_attributes=self._show_attributes)
+            known = _buttons(nodes) | {v: name for name, values in product.options.items() for v in values}
+            self._item_clickables[product.asin] = known
+        return known
 
     def _sub_page(self, name: str) -> View:
         nodes = pages.sub_page(self._instruction, self._shown_product(), name)
-        return View("sub", nodes, _buttons(nodes), shown=(self._shown_product(),))
+        return _view("sub", nodes, self._shown_product())
 
     def _end_page(self) -> View:
         product, options = self._shown_product(), dict(self._options)
         score = self._purchase(product, options)
-        return View("end", pages.end_page(product.asin, options, score), shown=(product,))
+        return View("end", lambda: pages.end_page(product.asin, options, score), shown=(product,))
 
     def _shown_product(self) -> Product:
         if self._product is None:
             raise RuntimeError("no product is shown on this page")
         return self._product
 
-    def _address(self) -> str:
-        """The part of the original's page address in which it looks for chosen option values, quoted.
+    def _address(self, options: Mapping[str, str]) -> Callable[[], str]:
+        """Gives the part of the original's page address in which it looks for chosen option values, quoted.
 
         It holds the search words and the chosen names and values as JSON, so a value with a quotation
         mark or a letter beyond ASCII never looks chosen, and one quoted in the query does.
         """
-        return f"{'+'.join(self._keywords)}/{self._page}/{json.dumps(self._options)}"
+        keywords = self._keywords
+        page = self._page
+        return lambda: f"{'+'.join(keywords)}/{page}/{json.dumps(options)}"
 
 
 _SUB_PAGES = {name.lower(): name for name in pages.SUB_PAGES}
@@ -183,3 +202,7 @@ _SUB_PAGES = {name.lower(): name for name in pages.SUB_PAGES}
 
 def _buttons(nodes: Sequence[Node]) -> dict[str, str | None]:
     return {node.text.lower(): None for node in nodes if node.role is Role.BUTTON}
+
+
+def _view(kind: str, nodes: list[Node], *shown: Product) -> View:
+    return View(kind, lambda: nodes, _buttons(nodes), shown=shown)

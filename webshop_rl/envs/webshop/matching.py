@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from rapidfuzz.fuzz import token_set_ratio
 from rapidfuzz.utils import default_process
 
@@ -21,6 +23,7 @@ COLOURS = tuple(_COLOURS.split())
 _LATIN_1_REMOVED = dict.fromkeys(range(128, 256))
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def normalise_colour(value: str) -> str:
     """The first known colour that stands anywhere in value, even inside a word; else value itself."""
     for colour in COLOURS:
@@ -39,5 +42,6 @@ def similar(first: str, second: str) -> bool:
     return round(ratio) > MATCH_ABOVE
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _prepared(text: str) -> str:
     return default_process(text.translate(_LATIN_1_REMOVED))

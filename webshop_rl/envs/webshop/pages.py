@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from webshop_rl.envs.webshop.product import Product
 
@@ -21,6 +21,7 @@ BACK_TO_SEARCH = "Back to Search"
 NEXT_PAGE = "Next >"
 PREVIOUS_PAGE = "< Prev"
 BUY_NOW = "Buy Now"
+_SEPARATOR = " [SEP] "
 SUB_PAGES = ("Description", "Features", "Reviews", "Attributes")
 
 
@@ -34,8 +35,7 @@ class Role(enum.Enum):
     PRODUCT = "product"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A visible text, white space included, and what it is; clicked ones are marked in text_rich."""
 
     text: str
@@ -75,7 +75,7 @@ def results_page(
     nodes.append(Node(NEXT_PAGE, Role.BUTTON))
     for product in products:
         nodes += [
-            Node(product.asin, Role.PRODUCT, clicked=product.asin in opened),
+            Node(product.asin, Role.PRODUCT, product.asin in opened),
             Node(product.title),
             Node(product.price_tag),
         ]
@@ -91,14 +91,19 @@ def item_page(instruction: str, product: Product, *, clicked: Set[str], show_att
         clicked: option values that are shown as clicked.
         show_attributes: whether the sub-page "Attributes" is offered (the original's show_attrs).
     """
-    nodes = [*_head(instruction), Node(PREVIOUS_PAGE, Role.BUTTON)]
+    buttons = item_buttons(show_attributes=show_attributes)
+    nodes = [*_head(instruction), buttons[1]]
     for name, values in product.options.items():
         nodes.append(Node(name))
-        nodes += [Node(value, Role.OPTION, clicked=value in clicked) for value in values]
+        nodes += [Node(value, Role.OPTION, value in clicked) for value in values]
     nodes += [Node(product.title), Node(f"Price: {product.price_tag}"), Node(f"Rating: {RATING}")]
+    return _nodes(*nodes, *buttons[2:])
+
+
+def item_buttons(*, show_attributes: bool) -> list[Node]:
+    """The buttons of a product's page, in order: two before its options, the others at the end."""
     shown = SUB_PAGES if show_attributes else SUB_PAGES[:-1]
-    nodes += [Node(name, Role.BUTTON) for name in (*shown, BUY_NOW)]
-    return _nodes(*nodes)
+    return [Node(name, Role.BUTTON) for name in (BACK_TO_SEARCH, PREVIOUS_PAGE, *shown, BUY_NOW)]
 
 
 def sub_page(instruction: str, product: Product, name: str) -> list[Node]:
@@ -131,13 +136,22 @@ def end_page(asin: str, options: Mapping[str, str], score: float) -> list[Node]:
 def render(nodes: Sequence[Node], mode: str) -> str:
     """Print nodes as the original prints the page in mode "text" or "text_rich"."""
     if mode == "text":
-        return " [SEP] ".join(node.text.strip() for node in nodes)
+        return _SEPARATOR.join([node.text.strip() for node in nodes])
     clicked = "".join(
         f"You have clicked {node.text}.\n"
         for node in reversed(nodes)
         if node.role is Role.OPTION and node.clicked
     )
     return clicked + "".join(f"{_rich(node)}\n" for node in nodes)
+
+
+def with_and_without_instruction(nodes: Sequence[Node], mode: str) -> tuple[str, str]:
+    """The page printed whole, and as a transcript needs it that opens with the instruction."""
+    if mode == "text":
+        texts = [node.text.strip() for node in nodes]
+        kept = [text for text, node in zip(texts, nodes, strict=True) if node.role is not Role.INSTRUCTION]
+        return _SEPARATOR.join(texts), _SEPARATOR.join(kept)
+    return render(nodes, mode), render(without_instruction(nodes), mode)
 
 
 def without_instruction(nodes: Sequence[Node]) -> list[Node]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,32 +25,54 @@ class Vocabulary(Protocol):
     def get(self, token: str, /) -> int | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A token of a query.
+class Terms:
+    """The distinct tokens of a query that some document has, in some order.
+
+    Args:
+        postings: of the index.
+        numbers: of the tokens.
+        weights: w_t of search.py's formula.
 
     Attributes:
-        documents: that have it, in rising order.
-        saturation: s_td of search.py's formula, for each of them.
-        weight: w_t.
-        bound: what it adds to a score at most.
+        bounds: what each adds to a score at most.
+        sizes: the number of documents with each.
     """
 
-    documents: npt.NDArray[np.int32]
-    saturation: npt.NDArray[np.float32]
-    weight: np.float32
-    bound: float
+    def __init__(
+        self, postings: Postings, numbers: npt.NDArray[np.intp], weights: npt.NDArray[np.float32]
+    ) -> None:
+        self._postings = postings
+        self._numbers = numbers
+        self._weights = weights
+        self.bounds = weights - weights / postings.peaks[numbers]
+        starts = postings.starts[numbers]
+        ends = postings.starts[numbers + 1]
+        self.sizes = ends - starts
+        self._extents = list(zip(starts.tolist(), ends.tolist(), strict=True))
 
-    def parts(self) -> npt.NDArray[np.float32]:
-        """What it adds to the score of each of its documents."""
-        return self.weight - self.weight / self.saturation
+    def __len__(self) -> int:
+        return len(self._extents)
 
-    def parts_of(self, documents: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-        """What it adds to the scores of some documents, in rising order: 0 where a document lacks it."""
-        places = np.searchsorted(self.documents, documents)
-        np.minimum(places, len(self.documents) - 1, out=places)
-        parts = self.weight - self.weight / self.saturation[places]
-        parts[self.documents[places] != documents] = 0
+    def chosen(self, places: Sequence[int] | npt.NDArray[np.intp]) -> Terms:
+        """Some of them, in another order."""
+        return Terms(self._postings, self._numbers[places], self._weights[places])
+
+    def entries(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Term after term, the documents that have it, in rising order, and what it adds to their scores."""
+        documents = np.concatenate([self._postings.documents[start:end] for start, end in self._extents])
+        saturation = np.concatenate([self._postings.saturation[start:end] for start, end in self._extents])
+        weights = np.repeat(self._weights, self.sizes)
+        return documents, weights - weights / saturation
+
+    def parts_of(self, place: int, documents: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """What one term adds to the scores of some documents, in rising order: 0 where one lacks it."""
+        start, end = self._extents[place]
+        own = self._postings.documents[start:end]
+        found = np.searchsorted(own, documents)
+        np.minimum(found, len(own) - 1, out=found)
+        weight = self._weights[place]
+        parts: npt.NDArray[np.float32] = weight - weight / self._postings.saturation[start:end][found]
+        parts[own[found] != documents] = 0
         return parts
 
 
@@ -74,15 +96,18 @@ class Postings:
     idf: npt.NDArray[np.float32]
     peaks: npt.NDArray[np.float32]
 
-    def term(self, token: str, count: int) -> Term | None:
-        """A token that stands in the query `count` times; None if no document has it."""
-        number = self.vocabulary.get(token)
-        if number is None:
+    def terms(self, tokens: Iterable[str]) -> Terms | None:
+        """The tokens of a query, in the order in which they first occur; None if no document has any."""
+        counts: dict[int, int] = {}
+        for token, count in Counter(tokens).items():
+            number = self.vocabulary.get(token)
+            if number is not None:
+                counts[number] = count
+        if not counts:
             return None
-        start, end = self.starts[number], self.starts[number + 1]
-        weight = np.float32(count) * self.idf[number]
-        bound = float(weight - weight / self.peaks[number])
-        return Term(self.documents[start:end], self.saturation[start:end], weight, bound)
+        numbers = np.array(list(counts), dtype=np.intp)
+        weights = np.array(list(counts.values()), dtype=np.float32) * self.idf[numbers]
+        return Terms(self, numbers, weights)
 
 
 class PostingsBuilder:

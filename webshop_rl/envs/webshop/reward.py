@@ -18,6 +18,7 @@ section 3.2; the order of tests is the original code's.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from webshop_rl.envs.webshop.product import Product
 
 SAME_TITLE_ABOVE = 0.2
 NO_NOUNS_TITLE_SCORE = 0.2
+_COLOUR_PLACES: dict[str, int] = {colour: place for place, colour in enumerate(COLOURS)}
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,7 @@ def score_purchase(
     type_match = match_type(bought, target, goal, fidelity=fidelity)
     attributes = count_attributes(bought, goal)
     wanted = len(goal.options)
-    matched = (
-        _count_options_original(options, goal)
-        if fidelity == "original"
-        else _count_options_fixed(options, goal)
-    )
+    matched = count_options(options, goal, fidelity=fidelity)
     r_price = price <= goal.price_upper
     whole = len(goal.attributes) + wanted + 1
     return Score(
@@ -117,8 +115,7 @@ def score_purchase(
 
 def match_type(bought: Product, target: Product, goal: WebshopGoal, *, fidelity: str) -> TypeMatch:
     """Compare the kinds of product by query, category levels and title nouns."""
-    query_match = bought.query == goal.query
-    category_match = len(_levels(bought.product_category) & _levels(goal.product_category)) >= 2
+    query_match, category_match = same_kind(bought, goal)
     if target.nouns:
         title_score = len(set(bought.nouns) & set(target.nouns)) / len(target.nouns)
     else:
@@ -133,6 +130,13 @@ def match_type(bought: Product, target: Product, goal: WebshopGoal, *, fidelity:
     return TypeMatch(r_type, query_match, category_match, title_score)
 
 
+def same_kind(bought: Product, goal: WebshopGoal) -> tuple[bool, bool]:
+    """Whether the same search query leads to both; whether two levels of their categories are the same."""
+    category_match = len(_levels(bought.product_category) & _levels(goal.product_category)) >= 2
+    return bought.query == goal.query, category_match
+
+
+@functools.lru_cache(maxsize=4096)
 def _levels(category: str) -> set[str]:
     return {level.strip() for level in category.split("\u203a")}
 
@@ -141,9 +145,16 @@ def count_attributes(bought: Product, goal: WebshopGoal) -> int:
     """How many attributes of the goal the product has: in its attribute list or anywhere in its texts."""
     texts = (bought.title.lower(), " ".join(bought.bullets).lower(), bought.description.lower())
     return sum(
-        any(similar(had, wanted) for had in bought.attributes) or any(wanted in text for text in texts)
+        any(wanted in text for text in texts) or any(similar(had, wanted) for had in bought.attributes)
         for wanted in goal.attributes
     )
+
+
+def count_options(options: Mapping[str, str], goal: WebshopGoal, *, fidelity: str) -> int:
+    """How many of the goal's options are among those chosen."""
+    if fidelity == "original":
+        return _count_options_original(options, goal)
+    return _count_options_fixed(options, goal)
 
 
 def _count_options_original(options: Mapping[str, str], goal: WebshopGoal) -> int:
@@ -160,7 +171,8 @@ def _wanted_text(option: tuple[str | None, str]) -> str:
     name, value = option
     if name is None:
         return normalise_colour(value)
-    return next((colour for colour in COLOURS if colour in option), str(option))
+    colours = [member for member in option if member is not None and member in _COLOUR_PLACES]
+    return min(colours, key=_COLOUR_PLACES.__getitem__) if colours else str(option)
 
 
 def _count_options_fixed(options: Mapping[str, str], goal: WebshopGoal) -> int:

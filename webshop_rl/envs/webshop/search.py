@@ -17,14 +17,13 @@ and Optimizations, 1995). What is left out cannot be a hit, so the hits are thos
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from webshop_rl.envs.webshop.analysis import tokens
-from webshop_rl.envs.webshop.postings import Postings, PostingsBuilder, Term
+from webshop_rl.envs.webshop.postings import Postings, PostingsBuilder, Terms
 
 MAX_HITS = 50
 # A query with fewer postings than this is scored in full: below it, finding out what to leave out costs more.
@@ -36,7 +35,7 @@ SEED_POSTINGS = 20_000
 # Sums of 32-bit parts in 64 bits, rounded to 32, are within this of the exact sum.
 ROUNDING = 1e-6
 
-Numbers = npt.NDArray[np.int32]
+Numbers = npt.NDArray[np.int32] | npt.NDArray[np.intp]
 Scores = npt.NDArray[np.float64]
 
 
@@ -74,14 +73,11 @@ class SearchIndex:
 
     def search_tokens(self, query_tokens: Sequence[str], limit: int = MAX_HITS) -> list[tuple[int, float]]:
         """As search, for a query that is already analysed."""
-        terms = [
-            term
-            for token, count in Counter(query_tokens).items()
-            if (term := self._postings.term(token, count)) is not None
-        ]
-        if not terms:
+        terms = self._postings.terms(query_tokens)
+        if terms is None:
             return []
-        candidates, scores = self._all_scores(terms) if _are_few(terms) else self._best_scores(terms, limit)
+        few = terms.sizes.sum() < FEW_POSTINGS
+        candidates, scores = self._all_scores(terms) if few else self._best_scores(terms, limit)
         rounded = scores.astype(np.float32)
         if len(rounded) > limit:
             least = np.partition(rounded, len(rounded) - limit)[len(rounded) - limit]
@@ -94,57 +90,58 @@ class SearchIndex:
             if score
         ]
 
-    def _all_scores(self, terms: Sequence[Term]) -> tuple[Numbers, Scores]:
+    def _all_scores(self, terms: Terms) -> tuple[Numbers, Scores]:
         """Every document with one of the terms, and its score."""
         scores = self._sums(terms)
-        found = np.flatnonzero(scores).astype(np.int32)
+        found = np.flatnonzero(scores)
         return found, scores[found]
 
-    def _sums(self, terms: Sequence[Term]) -> Scores:
+    def _sums(self, terms: Terms) -> Scores:
         """The sum of the terms' parts for each document of the index, 0 where it has none of them.
 
         Lucene adds the 32-bit parts of a document in 64 bits, term by term, as bincount does.
         """
-        documents = np.concatenate([term.documents for term in terms])
-        parts = np.concatenate([term.parts() for term in terms])
+        documents, parts = terms.entries()
         sums = np.bincount(documents, parts, minlength=len(self._ranks))
         return sums.astype(np.float64, copy=False)
 
-    def _best_scores(self, terms: Sequence[Term], limit: int) -> tuple[Numbers, Scores]:
+    def _best_scores(self, terms: Terms, limit: int) -> tuple[Numbers, Scores]:
         """Documents among which the best `limit` are, and their scores."""
-        by_bound = sorted(terms, key=lambda term: -term.bound)
+        by_bound = terms.chosen(np.argsort(-terms.bounds, kind="stable"))
         least = self._least_hit(by_bound, limit)
         if not least:
             return self._all_scores(terms)
         # rest[k]: what the terms from place k on can add at most.
-        bounds = np.array([term.bound for term in by_bound])
+        bounds = by_bound.bounds.astype(np.float64)
         rest = np.append(np.cumsum(bounds[::-1])[::-1], 0.0) * (1 + ROUNDING)
         needed = next(place for place in range(1, len(rest)) if rest[place] < least)
-        sums = self._sums(by_bound[:needed])
+        sums = self._sums(by_bound.chosen(range(needed)))
         documents = np.flatnonzero(sums >= least - rest[needed]).astype(np.int32)
         reached = sums[documents]
         for place in range(needed, len(by_bound)):
-            reached = reached + by_bound[place].parts_of(documents)
+            reached = reached + by_bound.parts_of(place, documents)
             kept = reached + rest[place + 1] >= least
             documents, reached = documents[kept], reached[kept]
         return documents, _exact(terms, documents)
 
-    def _least_hit(self, by_bound: Sequence[Term], limit: int) -> float:
+    def _least_hit(self, by_bound: Terms, limit: int) -> float:
         """A score that the best `limit` documents reach, from some with the rarest terms; 0 if too few."""
-        first = [by_bound[0]]
-        postings = len(first[0].documents)
-        for term in by_bound[1:]:
-            postings += len(term.documents)
-            if postings > SEED_POSTINGS:
-                break
-            first.append(term)
-        documents, places = np.unique(np.concatenate([term.documents for term in first]), return_inverse=True)
-        sums = np.bincount(places, np.concatenate([term.parts() for term in first]))
+        num_first = max(1, int(np.searchsorted(np.cumsum(by_bound.sizes), SEED_POSTINGS)))
+        entries, parts = by_bound.chosen(range(num_first)).entries()
+        documents, places = np.unique(entries, return_inverse=True)
         if len(documents) < limit:
             return 0.0
-        seeds = documents[np.argsort(-sums)[: NUM_SEEDS * limit]]
+        seeds = documents[np.argsort(-np.bincount(places, parts))[: NUM_SEEDS * limit]]
         scores = _exact(by_bound, np.sort(seeds))
         return float(np.partition(scores, len(scores) - limit)[len(scores) - limit]) * (1 - ROUNDING)
+
+
+def _exact(terms: Terms, documents: npt.NDArray[np.int32]) -> Scores:
+    """The scores of some documents, in rising order: the terms' parts added as _sums adds them."""
+    scores = np.zeros(len(documents))
+    for place in range(len(terms)):
+        scores += terms.parts_of(place, documents)
+    return scores
 
 
 def ranks_of(keys: Sequence[str]) -> Numbers:
@@ -159,15 +156,3 @@ def ranks_of(keys: Sequence[str]) -> Numbers:
     ranks = np.empty(len(keys), dtype=np.int32)
     ranks[order] = np.arange(len(keys), dtype=np.int32)
     return ranks
-
-
-def _are_few(terms: Sequence[Term]) -> bool:
-    return sum(len(term.documents) for term in terms) < FEW_POSTINGS
-
-
-def _exact(terms: Sequence[Term], documents: Numbers) -> Scores:
-    """The scores of some documents, in rising order: the terms' parts added as _sums adds them."""
-    scores = np.zeros(len(documents))
-    for term in terms:
-        scores += term.parts_of(documents)
-    return scores

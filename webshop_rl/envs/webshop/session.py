@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from webshop_rl.envs.types import Goal, Page, ResultLine, Step
 from webshop_rl.envs.webshop import pages
-from webshop_rl.envs.webshop.browser import Browser, View, parse_action
+from webshop_rl.envs.webshop.browser import Browser, View
 from webshop_rl.envs.webshop.goals import WebshopGoal
 from webshop_rl.envs.webshop.pages import Role
 from webshop_rl.envs.webshop.product import Product
-from webshop_rl.envs.webshop.reward import Score
+from webshop_rl.envs.webshop.reward import Score, same_kind
+
+_SEARCH = pages.SEARCH.lower()
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Store(Protocol):
     def lookup(self, keywords: list[str], rng: random.Random) -> Sequence[Product]: ...
 
     def score(self, product: Product, goal: WebshopGoal, options: Mapping[str, str]) -> Score: ...
+
+    def options_share(self, goal: WebshopGoal, options: Mapping[str, str]) -> float: ...
 
 
 class WebshopSession:
@@ -65,13 +69,14 @@ class WebshopSession:
         self._credited: set[str] = set()
         self._found = False  # the results last shown contain the target
         self._progress: dict[str, float] = {}
+        self._items: dict[str, Page] = {}  # the pages of products that were open, by ASIN
         self._browser = Browser(
             self._wanted.instruction,
             lookup=lambda keywords: self._store.lookup(keywords, rng),
             purchase=self._buy,
             show_attributes=self._rules.show_attributes,
         )
-        self._page = _page(self._browser.view, self._rules.mode)
+        self._page = self._show(self._browser.view)
         return self._page
 
     def step(self, action: str) -> Step:
@@ -87,7 +92,7 @@ class WebshopSession:
         applied = self._browser.act(action)
         if not applied:
             return self._step(applied=False)
-        self._page = _page(self._browser.view, self._rules.mode)
+        self._page = self._show(self._browser.view)
         self._progress = self._rate(self._browser.view)
         parts: dict[str, float] = {}
         reward = 0.0
@@ -99,6 +104,16 @@ class WebshopSession:
             parts = self._shaping(self._browser.view)
             reward = sum(parts.values())
         return self._step(applied=True, reward=reward, parts=parts)
+
+    def _show(self, view: View) -> Page:
+        """A view as a page: that of a product shows in mode "text" the same whatever is chosen on it."""
+        if view.kind != "item" or self._rules.mode != "text":
+            return _page(view, self._rules.mode)
+        asin = view.shown[0].asin
+        if asin in self._items:
+            return replace(self._items[asin], chosen=view.chosen)
+        self._items[asin] = _page(view, self._rules.mode)
+        return self._items[asin]
 
     def _buy(self, product: Product, options: dict[str, str]) -> float:
         self._purchase = self._store.score(product, self._wanted, options)
@@ -130,15 +145,12 @@ class WebshopSession:
         if view.kind != "item":
             return {}
         product = view.shown[0]
-        score = self._store.score(product, self._wanted, view.chosen)
-        same_kind = score.type_match.query_match or score.type_match.category_match
         is_target = product.asin == self._wanted.asin
-        chosen = 1.0 if score.r_option is None else score.r_option
         return {
             "search": float(self._found),
-            "category": float(same_kind),
+            "category": float(any(same_kind(product, self._wanted))),
             "product": float(is_target),
-            "options": chosen * is_target,
+            "options": self._store.options_share(self._wanted, view.chosen) if is_target else 0.0,
         }
 
     def _shaping(self, view: View) -> dict[str, float]:
@@ -156,22 +168,24 @@ class WebshopSession:
 
 def _can_be_clicked(target: str) -> bool:
     """Not the search button, which does nothing without words, nor a value no action can name."""
-    return target != pages.SEARCH.lower() and parse_action(f"click[{target}]") == ("click", target)
+    nameable = bool(target) and "[" not in target and "\n" not in target and target == target.lower()
+    return nameable and target != _SEARCH
 
 
 def _page(view: View, mode: str) -> Page:
-    clickables = tuple(name for name in view.clickables if _can_be_clicked(name))
+    clickables = tuple([name for name in view.clickables if _can_be_clicked(name)])
     item = view.shown[0] if view.kind == "item" else None
+    text, body = pages.with_and_without_instruction(view.nodes, mode)
     return Page(
-        text=pages.render(view.nodes, mode),
-        body=pages.render(pages.without_instruction(view.nodes), mode),
+        text=text,
+        body=body,
         can_search=view.has_search_bar,
         clickables=clickables,
         products=view.products,
-        options=tuple(name for name in clickables if view.clickables[name] is not None),
+        options=tuple([name for name in clickables if view.clickables[name] is not None]),
         kind=view.kind,
         results=tuple(_result_line(product) for product in view.shown) if view.products else (),
-        opened=tuple(node.text.lower() for node in view.nodes if node.role is Role.PRODUCT and node.clicked),
+        opened=_opened(view) if view.products else (),
         title=item.title if item else "",
         price=item.price_tag if item else "",
         option_groups=_option_groups(view, clickables),
@@ -180,14 +194,19 @@ def _page(view: View, mode: str) -> Page:
     )
 
 
+def _opened(view: View) -> tuple[str, ...]:
+    """The products on a page of results that were opened before."""
+    return tuple(node.text.lower() for node in view.nodes if node.role is Role.PRODUCT and node.clicked)
+
+
 def _result_line(product: Product) -> ResultLine:
     return ResultLine(product.asin.lower(), product.title, product.price_tag)
 
 
 def _option_groups(view: View, clickables: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Values by the option that a click on them sets: a value of two options sets the last of them."""
-    groups: dict[str, tuple[str, ...]] = {}
+    groups: dict[str, list[str]] = {}
     for value in clickables:
         if (name := view.clickables[value]) is not None:
-            groups[name] = (*groups.get(name, ()), value)
-    return groups
+            groups.setdefault(name, []).append(value)
+    return {name: tuple(values) for name, values in groups.items()}

@@ -15,7 +15,7 @@ from webshop_rl.envs.webshop.generated import generated_goals
 from webshop_rl.envs.webshop.goals import SAMPLING_SEED, WebshopGoal, choose_goal, make_goals, sample_prices
 from webshop_rl.envs.webshop.lookup import RESULT_CAP, ProductFinder
 from webshop_rl.envs.webshop.product import Product
-from webshop_rl.envs.webshop.reward import Score, score_purchase
+from webshop_rl.envs.webshop.reward import Score, count_options, score_purchase
 from webshop_rl.envs.webshop.session import Rules, WebshopSession
 from webshop_rl.errors import UserError
 
@@ -141,6 +141,11 @@ class WebShop:
             options=options,
             fidelity=self.fidelity,
         )
+
+    def options_share(self, goal: WebshopGoal, options: Mapping[str, str]) -> float:
+        """The share of the goal's options among those chosen; 1 where it asks for none."""
+        wanted = len(goal.options)
+        return count_options(options, goal, fidelity=self.fidelity) / wanted if wanted else 1.0
 
     def answers(self) -> WebshopAnswers:
         """What a demonstrator may know: of training goals, and of no others."""

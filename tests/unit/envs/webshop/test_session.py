@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from webshop_rl.envs.types import Goal
+from webshop_rl.envs.webshop.browser import parse_action
+from webshop_rl.envs.webshop.session import _can_be_clicked
 from webshop_rl.envs.webshop.shop import WebShop
 from webshop_rl.errors import UserError
 
@@ -63,6 +65,41 @@ def test_pages_as_an_agent_sees_them(data_dir: str) -> None:
     page = session.step("click[buy now]").page
     assert (page.kind, page.clickables, page.can_search) == ("end", (), False)
     assert page.text == page.body
+
+
+@pytest.mark.parametrize("mode", ["text", "text_rich"])
+def test_a_page_that_comes_again_shows_what_is_chosen_now(mode: str, data_dir: str) -> None:
+    shop = _shop(data_dir, mode=mode)
+    session = shop.session()
+    session.reset_to(_goal(shop), seed=0)
+    seen = [session.step("search[shoes]").page]
+    for action in ("b000000001", "red", "< prev", "b000000002", "< prev", "b000000001", "navy wash"):
+        seen.append(session.step(f"click[{action}]").page)
+    assert [page.title for page in seen[1:]] == [
+        *["Red Running Shoes"] * 2,
+        "",
+        "Blue Running Shoes",
+        "",
+        *["Red Running Shoes"] * 2,
+    ]
+    assert [page.chosen for page in seen] == [
+        *({}, {}, {"color": "red"}),
+        *({}, {}, {}),
+        *({}, {"color": "navy wash"}),
+    ]
+    # Mode "text" shows no choice; the other marks it.
+    assert (seen[1].text == seen[2].text == seen[7].text) == (mode == "text")
+    assert ("clicked navy wash" in seen[7].text) == (mode == "text_rich")
+    assert seen[1].text == seen[6].text
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["red", "9 | 10", "a]b", "]", "a[b", "a\nb", "a\rb", "a\u2028b", "", " ", "İ", "search", "x search"],
+)
+def test_what_can_be_clicked_is_what_an_action_can_name(value: str) -> None:
+    can = parse_action(f"click[{value}]") == ("click", value) and value != "search"
+    assert _can_be_clicked(value) == can
 
 
 def test_score_reward(data_dir: str) -> None:
