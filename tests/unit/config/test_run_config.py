@@ -24,6 +24,7 @@ from webshop_rl.errors import UserError
 CHOSEN = {  # what the user must choose
     "model/pretrained": ("model.path=somebody/model",),
     "experiment/webshop_rl": ("init_from=somewhere",),
+    "experiment/methods_webshop": ("init_from=somewhere",),
 }
 FILES = sorted(str(p.relative_to(CONF).with_suffix("")) for p in CONF.glob("*/*.yaml"))
 
@@ -55,6 +56,27 @@ def test_every_file_composes_and_is_in_range(file: str, data: Path, monkeypatch:
     if group not in ("experiment", "debug", "system"):
         assert OmegaConf.is_config(cfg[group])
         assert OmegaConf.get_type(cfg[group]) is not dict  # it has a schema
+
+
+def _swept() -> list[tuple[str, str]]:
+    """(experiment, override) of every file of a group that an experiment sweeps over."""
+    found = []
+    for path in sorted((CONF / "experiment").glob("*.yaml")):
+        params = yaml.safe_load(path.read_text()).get("hydra", {}).get("sweeper", {}).get("params", {})
+        groups = {key: str(values).split(",") for key, values in params.items() if (CONF / key).is_dir()}
+        found += [(path.stem, f"{key}={value.strip()}") for key, values in groups.items() for value in values]
+    return found
+
+
+@pytest.mark.parametrize(("experiment", "override"), _swept())
+def test_every_arm_of_an_experiment_composes(
+    experiment: str, override: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBSHOP_DATA_DIR", str(data))
+    cfg = composed(f"experiment={experiment}", override, *CHOSEN.get(f"experiment/{experiment}", ()))
+    validate(cfg)
+    group, _, option = override.partition("=")
+    assert group == "system" or cfg[group].name == option
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if not f.startswith(("experiment", "debug", "system"))])
