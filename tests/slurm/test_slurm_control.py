@@ -66,6 +66,25 @@ def test_ctrl_c_cancels_or_leaves(tmp_path: Path, policy: str) -> None:
         wait_until(lambda: set(slurm_states(command).values()) == {"CANCELLED"})
 
 
+def test_a_cancelled_sweep_leaves_no_job_that_samples_reference_returns(tmp_path: Path) -> None:
+    """By `status cancel` and by Ctrl-C, while all its jobs wait."""
+    later = "hardware.slurm.sbatch.begin=now+1hour"
+    words = (*ON_SLURM, "algo=apo_pg", "seed=1,2", "sweep.vstar_job=true", later)
+    command = Command(tmp_path / "runs")
+    code, output = command.run(*words, "sweep.wait=false")
+    assert code == 0, output
+    assert len(jobs_left().splitlines()) == 3
+    code, output = command.status("cancel", sweep_of(command))
+    assert code == 0, output
+    assert "cancelled 3 jobs" in output
+    wait_until(lambda: not jobs_left())
+
+    launcher = command.start(*words, "sweep.on_interrupt=cancel")
+    wait_until(lambda: len(jobs_left().splitlines()) == 3 and len(job_ids(command)) == 2)
+    end(launcher, signal.SIGINT)
+    wait_until(lambda: not jobs_left())
+
+
 def test_on_a_terminal_ctrl_c_asks(tmp_path: Path) -> None:
     command = Command(tmp_path / "runs", s1="hold")
     ours, theirs = pty.openpty()

@@ -86,8 +86,12 @@ def estimate(config: Mapping[str, Any]) -> Estimate:
     return Estimate(memory / _GB, disk / _GB)
 
 
-def print_plan(console: Console, sweep: Sweep, entries: Sequence[Entry]) -> None:
-    """The runs with what would become of each, then the cost of those that would be started."""
+def print_plan(console: Console, sweep: Sweep, entries: Sequence[Entry], *, num_sampled: int = 0) -> None:
+    """The runs with what would become of each, then the cost of those that would be started.
+
+    Args:
+        num_sampled: runs whose reference returns a task of its own would sample first.
+    """
     table = Table(box=None)
     for column in ("run", "overrides", "would", "GPU memory", "disk"):
         table.add_column(column)
@@ -105,21 +109,33 @@ def print_plan(console: Console, sweep: Sweep, entries: Sequence[Entry]) -> None
     if len(entries) > _SHOWN:
         console.print(f"... and {len(entries) - _SHOWN} more")
     cost = _slurm_cost if sweep.executor == "slurm" else _local_cost
-    asked = cost(starting, sweep.config.hardware, sweep.config.sweep.pack) if starting else []
+    options = sweep.config.hardware, sweep.config.sweep.pack
+    asked = cost(starting, *options, num_sampled) if starting else []
     lines = [*asked, f"disk while running: up to {_gb(disk)}"] if starting else []
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     console.print("nothing was started (sweep.dry_run)", highlight=False)
 
 
-def _slurm_cost(runs: Sequence[RunFolder], hardware: HardwareConfig, pack: int) -> list[str]:
+def _slurm_cost(
+    runs: Sequence[RunFolder], hardware: HardwareConfig, pack: int, num_sampled: int
+) -> list[str]:
     slurm = hardware.slurm
     arrays = split(runs, hardware, pack=pack, largest=max_array_size())
     jobs = sum(len(array.jobs) for array in arrays)
-    hours = jobs * minutes(slurm.time) / 60
+    limit_hours = minutes(slurm.time) / 60
     gpus = slurm.nodes * slurm.gpus
     tasks = slurm.nodes * slurm.tasks_per_node
-    cpus = (slurm.cpus or (hardware.threads or 1) * pack) * tasks
+    task_cpus = slurm.cpus or (hardware.threads or 1) * pack
+    cpus = task_cpus * tasks
+    gpu_hours = limit_hours * gpus * jobs
+    core_hours = limit_hours * cpus * jobs
+    first = []
+    if num_sampled:
+        own = f"1 node, 1 process, {counted(task_cpus, 'core')}"
+        first = [f"before them 1 job of {own}: {_task(num_sampled)}"]
+        gpu_hours += limit_hours * slurm.gpus
+        core_hours += limit_hours * task_cpus
     at_once = sum(array.parallelism for array in arrays)
     each = (
         f"{counted(slurm.nodes, 'node')}, {counted(tasks, 'process', 'processes')}, "
@@ -127,8 +143,9 @@ def _slurm_cost(runs: Sequence[RunFolder], hardware: HardwareConfig, pack: int) 
     )
     return [
         f"{counted(jobs, 'job')} in {counted(len(arrays), 'array')}, at most {at_once} at once; each {each}",
+        *first,
         f"asked of Slurm: {', '.join(_request(slurm))}",
-        f"at most {hours * gpus:.1f} GPU-hours and {hours * cpus:.1f} core-hours (all to their time limit)",
+        f"at most {gpu_hours:.1f} GPU-hours and {core_hours:.1f} core-hours (all to their time limit)",
     ]
 
 
@@ -142,12 +159,20 @@ def _request(slurm: SlurmConfig) -> Iterator[str]:
     yield from (f"--{name}={value}" for name, value in slurm.sbatch.items())
 
 
-def _local_cost(runs: Sequence[RunFolder], hardware: HardwareConfig, pack: int) -> list[str]:
+def _task(num_sampled: int) -> str:
+    """What the task before the runs does (sweep.vstar_job)."""
+    return f"V*'s reference returns of {counted(num_sampled, 'run')}"
+
+
+def _local_cost(
+    runs: Sequence[RunFolder], hardware: HardwareConfig, pack: int, num_sampled: int
+) -> list[str]:
     slots = local_slots(hardware, len(runs), pack=pack)
     gpus = len({slot.gpu for slot in slots if slot.gpu})
     return [
         f"{counted(len(runs), 'process', 'processes')} here, {len(slots)} at once, "
-        f"{counted(slots[0].threads, 'thread')} each, on {counted(gpus, 'GPU')}"
+        f"{counted(slots[0].threads, 'thread')} each, on {counted(gpus, 'GPU')}",
+        *([f"before them 1 process: {_task(num_sampled)}"] if num_sampled else []),
     ]
 
 

@@ -74,7 +74,7 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
     if options.dry_run:  # decides nothing, so that it locks nothing and leaves nothing
         entries = _plan(sweep, composed, StopRequests())
         _announce(console, sweep, entries, len(composed), began)
-        print_plan(console, sweep, entries)
+        print_plan(console, sweep, entries, num_sampled=len(_sampled_first(sweep, entries)))
         return _in_order(composed, entries, [Outcome(entry.folder, RunStatus()) for entry in entries])
     with StopRequests() as stop, alive_as_launcher(sweep.root) as launcher:
         with planning(sweep.root):
@@ -128,6 +128,13 @@ def _plan(sweep: Sweep, composed: Sequence[ComposedRun], stop: StopRequests) -> 
     return entries
 
 
+def _sampled_first(sweep: Sweep, entries: Sequence[Entry]) -> list[RunFolder]:
+    """The runs to start whose reference returns a task of its own samples before (sweep.vstar_job)."""
+    if not sweep.config.sweep.vstar_job:
+        return []
+    return [e.folder for e in entries if e.planned.executes and uses_vstar(e.composed.fields)]
+
+
 def _withdraw_lost(root: Root, folders: Sequence[RunFolder]) -> None:
     """Cancel the jobs of launchers that ended while they submitted these runs: none is submitted twice."""
     lost = {name for folder in folders if (name := lost_launcher(folder))}
@@ -144,8 +151,7 @@ def _enqueue(
     for entry in chosen:
         prepare(entry, sweep=sweep.name, code=sweep.code)
     runs = [entry.folder for entry in chosen]
-    wait = sweep.config.sweep.vstar_job
-    sampled = [entry.folder for entry in chosen if wait and uses_vstar(entry.composed.fields)]
+    sampled = _sampled_first(sweep, entries)
     code = snapshot(sweep.root, sweep.source)
     if sweep.executor == "slurm":
         others = [entry.folder for entry in entries if entry.planned.action == Action.LEAVE]

@@ -35,6 +35,7 @@ from webshop_rl.launching.reconcile import observe
 from webshop_rl.launching.recording import replay_sweep
 from webshop_rl.launching.slurm.commands import JobsWatch, cancel, jobs_of
 from webshop_rl.launching.slurm.jobs import job_id_of
+from webshop_rl.launching.slurm.submit import withdraw
 from webshop_rl.launching.sweep import Manifest, list_sweeps, listed_run, read_manifest, single_runs, sweep_of
 from webshop_rl.launching.views import RunView, SweepTable, print_log, render, summary, view_run
 from webshop_rl.storage.files import read_json
@@ -119,6 +120,9 @@ def _cancel(root: Root, options: argparse.Namespace) -> int:
             processes.add(status.pid)
     if jobs:
         cancel(jobs)
+    if manifest.name and slurm.reachable and any(map(job_id_of, folders)):
+        # That no run is noted for: the one that samples reference returns (sweep.vstar_job).
+        jobs |= withdraw(root.sweep(manifest.name).all_jobs(), {job_id_of(run) for run in root.all_runs()})
     for pid in processes:
         os.kill(pid, signal.SIGTERM)
     if elsewhere:

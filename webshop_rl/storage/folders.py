@@ -119,6 +119,10 @@ class SweepFolder:
         """What submitit writes for the jobs of one launcher."""
         return self.path / "jobs" / launcher
 
+    def all_jobs(self) -> list[Path]:
+        """The folders of jobs of all launchers."""
+        return sorted((self.path / "jobs").glob("*"))
+
 
 @dataclass(frozen=True)
 class RunFolder:

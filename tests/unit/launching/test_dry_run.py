@@ -42,6 +42,16 @@ def test_what_the_cluster_decides_is_called_so(tmp_path: Path) -> None:
     assert "asked of Slurm: partition (the default), memory (the default)" in shown
 
 
+def test_it_shows_the_task_that_samples_reference_returns(tmp_path: Path) -> None:
+    words = ("-m", "algo=apo_pg,rloo", "seed=0,1", "sweep.vstar_job=true")
+    here = dry_run(tmp_path / "runs", *words)
+    assert "before them 1 process: V*'s reference returns of 2 runs" in here
+    there = dry_run(tmp_path / "runs", *words, "hardware=slurm_cpu", "hardware.slurm.tasks_per_node=3")
+    assert "before them 1 job of 1 node, 1 process, 2 cores: V*'s reference returns of 2 runs" in there
+    # Four runs of 3 processes of 2 cores for 4 hours, 96 core-hours, and 2 cores for 4 hours.
+    assert "at most 0.0 GPU-hours and 104.0 core-hours (all to their time limit)" in there
+
+
 @pytest.mark.parametrize("words", [[], ["-m", "seed=0,1"], ["-m", "seed=0,1", "hardware=slurm_cpu"]])
 @pytest.mark.parametrize("tracking", ["journal", "mlflow"])
 def test_it_leaves_nothing(tmp_path: Path, words: list[str], tracking: str) -> None:

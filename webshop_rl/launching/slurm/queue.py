@@ -17,7 +17,7 @@ from webshop_rl.launching.reconcile import crash_cause, observe, record_crash, s
 from webshop_rl.launching.slurm.commands import JobsWatch, cancel, max_array_size, release, requeue
 from webshop_rl.launching.slurm.job import SlurmRun, SlurmStage1
 from webshop_rl.launching.slurm.jobs import job_id_of, minutes, note_job, submitted_job
-from webshop_rl.launching.slurm.submit import command, sbatch_parameters, submit, waiting_for
+from webshop_rl.launching.slurm.submit import command, sbatch_parameters, submit, waiting_for, withdraw
 from webshop_rl.launching.sweep import Sweep
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import GOING, RunStatus, State, read_status
@@ -216,6 +216,7 @@ class SlurmQueue:
         """Cancel the jobs of this launch; if the controller is away, again later."""
         with contextlib.suppress(UserError):
             cancel(self._own[run] for run in self._runs if run in self._own)
+            withdraw([self._folder], self._own.values())  # the one that samples reference returns
             self._to_cancel = False
 
     def kill(self) -> None:

@@ -177,13 +177,17 @@ def answering_controller(stop: StopRequests, problem: str = "") -> Jobs:
         time.sleep(_AGAIN_S)
 
 
-def withdraw(folders: Collection[Path], noted: Collection[str]) -> None:
+def withdraw(folders: Collection[Path], noted: Collection[str]) -> set[str]:
     """Cancel jobs that were submitted from these folders and that are noted for no run.
 
-    A launcher that is killed while it submits leaves such jobs, and so does an answer of sbatch that is lost.
+    A launcher that is killed while it submits leaves such jobs, and so does an answer of sbatch that is lost;
+    the job that samples reference returns before the runs is one, too.
+    Returns: their ids.
     Raises: UserError if the controller does not answer.
     """
-    cancel(set(jobs_of_scripts_in(folders)) - set(noted))
+    found = set(jobs_of_scripts_in(folders)) - set(noted)
+    cancel(found)
+    return found
 
 
 @contextlib.contextmanager
