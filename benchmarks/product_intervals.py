@@ -20,7 +20,7 @@ from rich.table import Table
 
 from webshop_rl.envs.types import Goal
 from webshop_rl.envs.webshop.shop import WebShop
-from webshop_rl.evaluation.episodes import by_product
+from webshop_rl.evaluation.episodes import turns_of_products
 from webshop_rl.statistics import effective_products, over_products
 
 Choose = Callable[[Sequence[Goal], int], list[str]]
@@ -40,7 +40,7 @@ def even_spread(goals: Sequence[Goal], num: int) -> list[str]:
 
 def in_turn(goals: Sequence[Goal], num: int) -> list[str]:
     """Products of goals drawn product by product."""
-    drawn = by_product(goals, seed=1000)
+    drawn = list(turns_of_products(goals, seed=1000))
     return [drawn[i % len(drawn)].asin for i in range(num)]
 
 

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
+from webshop_rl.envs.goal_lists import Places, at, homes_of, names
 from webshop_rl.envs.types import SPLITS, Goal
 from webshop_rl.errors import UserError
 
@@ -34,19 +36,37 @@ ALL = "all"
 G = TypeVar("G", bound=Goal)
 
 
-@dataclass(frozen=True)
 class Split:
     """An assignment of goals to splits.
 
-    Attributes:
+    Args:
         protocol: the rule that made it.
-        members: goal ids of each split, in the order of the goals.
-        digest: hex digest of protocol and assignment.
+        goals: in their fixed order.
+        places: those of each split's goals, rising.
+        digest: of the assignment, where it is known already.
     """
 
-    protocol: str
-    members: Mapping[str, Sequence[str]]
-    digest: str
+    def __init__(
+        self, protocol: str, goals: Sequence[Goal], places: Mapping[str, Places], digest: str | None = None
+    ) -> None:
+        self.protocol = protocol
+        self.places = places
+        self._goals = goals
+        self._digest = digest
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of protocol and assignment."""
+        if self._digest is None:
+            digest = hashlib.sha256(self.protocol.encode())
+            ids = [goal_id for goal_id, _ in names(self._goals)]
+            for split in SPLITS:
+                for place in self.places[split].tolist():
+                    digest.update(f"\n{split} {ids[place]}".encode())
+            for goal_id, asin in names(self._goals):
+                digest.update(f"\n{goal_id} {asin}".encode())
+            self._digest = digest.hexdigest()
+        return self._digest
 
     def select(self, goals: Sequence[G], split: str) -> Sequence[G]:
         """The goals of a split, or of "all", in their order.
@@ -55,18 +75,18 @@ class Split:
         """
         if split == ALL:
             return goals
-        if split not in self.members:
+        if split not in self.places:
             raise UserError(
                 f"no split {split!r}", where="split", remedy=f"one of {', '.join((*SPLITS, ALL))}"
             )
-        chosen = set(self.members[split])
-        if not chosen:
+        places = self.places[split]
+        if not len(places):
             raise UserError(
                 f"the {split} split of {len(goals)} goals contains none under env.split={self.protocol}",
                 where="env.split",
                 remedy="use more products or other goals, another env.split, or the split 'all'",
             )
-        return [goal for goal in goals if goal.id in chosen]
+        return at(goals, places)
 
 
 def product_split(asin: str) -> str:
@@ -112,12 +132,15 @@ def assign(
     protocol: str,
     leaders: Mapping[str, str] | None = None,
     split_of: Callable[[Goal], str] | None = None,
+    *,
+    digest: str | None = None,
 ) -> Split:
     """Assign goals, in their fixed order, to splits.
 
     Args:
         leaders: which product decides the split of each (twin_leaders); itself where it is not named.
         split_of: the split of a goal under "instruction".
+        digest: of the assignment, where it is known already.
     Raises: UserError if the protocol is unknown, or it is "instruction" without a rule.
     """
     if protocol not in PROTOCOLS:
@@ -126,19 +149,16 @@ def assign(
         )
     if protocol == "instruction" and split_of is None:
         raise UserError("this shop holds out no way of asking", where="env.split", remedy="env.split=product")
-    members: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for index, goal in enumerate(goals):
-        if protocol == "none":
-            homes: Sequence[str] = SPLITS
-        elif protocol == "published":
-            homes = (published_split(index),)
-        elif protocol == "instruction" and split_of is not None:
-            homes = (split_of(goal),)
-        else:
-            homes = (product_split((leaders or {}).get(goal.asin, goal.asin)),)
-        for home in homes:
-            members[home].append(goal.id)
-    lines = [protocol]
-    lines += [f"{split} {goal_id}" for split in SPLITS for goal_id in members[split]]
-    lines += [f"{goal.id} {goal.asin}" for goal in goals]
-    return Split(protocol, members, hashlib.sha256("\n".join(lines).encode()).hexdigest())
+    if protocol == "none":
+        every = np.arange(len(goals))
+        return Split(protocol, goals, dict.fromkeys(SPLITS, every), digest)
+    if protocol == "published":
+        homes = [published_split(index) for index in range(min(len(goals), PUBLISHED_VAL_END + 1))]
+        numbers = np.full(len(goals), SPLITS.index("train"), dtype=np.uint8)
+        numbers[: len(homes)] = [SPLITS.index(home) for home in homes]
+    elif protocol == "instruction" and split_of is not None:
+        numbers = np.array([SPLITS.index(split_of(goal)) for goal in goals], dtype=np.uint8)
+    else:
+        numbers = homes_of(goals, lambda asin: SPLITS.index(product_split((leaders or {}).get(asin, asin))))
+    places = {split: np.flatnonzero(numbers == number) for number, split in enumerate(SPLITS)}
+    return Split(protocol, goals, places, digest)

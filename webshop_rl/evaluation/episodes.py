@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from webshop_rl.envs.goal_lists import by_product, by_stage, shares
 from webshop_rl.envs.types import Goal, Shop
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
 from webshop_rl.statistics import effective_products
@@ -23,14 +25,13 @@ def evaluation_specs(goals: Sequence[Goal], num_episodes: int | None, seed: int)
         num_episodes: how many episodes; None plays every goal once.
         seed: of the choice of goals and of the shop's randomness; not of the policy's.
     """
-    stages = dict.fromkeys(goal.stage for goal in goals)
-    by_stage = [[goal for goal in goals if goal.stage == stage] for stage in stages]
-    return [spec for own in by_stage for spec in _stage_specs(own, num_episodes, seed)]
+    return [spec for own in by_stage(goals).values() for spec in _stage_specs(own, num_episodes, seed)]
 
 
 def _stage_specs(goals: Sequence[Goal], num_episodes: int | None, seed: int) -> list[EpisodeSpec]:
-    drawn = by_product(goals, seed)
-    chosen = [drawn[i % len(drawn)] for i in range(len(drawn) if num_episodes is None else num_episodes)]
+    number = len(goals) if num_episodes is None else num_episodes
+    drawn = list(itertools.islice(turns_of_products(goals, seed), number))
+    chosen = itertools.islice(itertools.cycle(drawn), number)
     seen: dict[str, int] = {}
     specs = []
     for goal in chosen:
@@ -39,7 +40,7 @@ def _stage_specs(goals: Sequence[Goal], num_episodes: int | None, seed: int) -> 
     return specs
 
 
-def by_product(goals: Sequence[Goal], seed: int) -> list[Goal]:
+def turns_of_products(goals: Sequence[Goal], seed: int) -> Iterator[Goal]:
     """The goals in turn of their products: one of each, then a second of each that has two, and so on.
 
     So however many are taken from the front, no product has another one before every product that has
@@ -48,14 +49,19 @@ def by_product(goals: Sequence[Goal], seed: int) -> list[Goal]:
     Args:
         seed: of the order of the products, and of the goals of each.
     """
-    members: dict[str, list[Goal]] = {}
-    for goal in goals:
-        members.setdefault(goal.asin, []).append(goal)
+    products = by_product(goals)
     rng = np.random.default_rng(seed)
-    products = [list(members.values())[i] for i in rng.permutation(len(members))]
-    shuffled = [[product[i] for i in rng.permutation(len(product))] for product in products]
-    rounds = max(map(len, shuffled), default=0)
-    return [product[place] for place in range(rounds) for product in shuffled if place < len(product)]
+    left: list[tuple[Sequence[Goal], list[int]]] = []
+    for number in rng.permutation(len(products)).tolist():
+        own = products[number]
+        order = rng.permutation(len(own)).tolist()
+        yield own[order[0]]
+        left.append((own, order))
+    for place in itertools.count(1):
+        left = [(own, order) for own, order in left if place < len(own)]
+        if not left:
+            return
+        yield from (own[order[place]] for own, order in left)
 
 
 def describe_episodes(shop: Shop, split: str, records: Sequence[Mapping[str, Any]]) -> str:
@@ -66,9 +72,9 @@ def describe_episodes(shop: Shop, split: str, records: Sequence[Mapping[str, Any
         records: recorded episodes of goals of the split.
     """
     train, goals = shop.goals("train"), shop.goals(split)
-    if {goal.id for goal in train} & {goal.id for goal in goals}:
+    if shares(train, goals, by="id"):
         seen = "these are training goals"
-    elif {goal.asin for goal in train} & {goal.asin for goal in goals}:
+    elif shares(train, goals, by="asin"):
         seen = "held-out goals of products seen in training"
     else:
         seen = "held-out products"

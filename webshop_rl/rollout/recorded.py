@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from webshop_rl.envs.goal_lists import by_id
 from webshop_rl.envs.types import EndReason, Goal, Page
 from webshop_rl.errors import UserError
 from webshop_rl.interface.grammar import Unspellable
@@ -64,7 +65,7 @@ def recorded_collector(
         min_score: episodes below are left out.
     Raises: UserError if no record can be learnt from.
     """
-    known = {goal.id: goal for goal in goals}
+    known = by_id(goals)
     episodes: dict[str, list[Trajectory]] = {}
     rejected: list[str] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

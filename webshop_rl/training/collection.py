@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from webshop_rl.envs.goal_lists import by_product
 from webshop_rl.envs.types import Goal
 from webshop_rl.evaluation.records import episode_record, summarise
 from webshop_rl.interface.codec import Codec
@@ -35,22 +36,23 @@ def goals_of(
 
 def goals_at(goals: Sequence[Goal], places: range, seed: int, *, by: str = "goal") -> list[Goal]:
     """The goals at places of the endless sequence of permutations that goals_of draws from."""
-    members: dict[str, list[Goal]] = {}
-    for goal in goals:
-        members.setdefault(goal.asin if by == "product" else goal.id, []).append(goal)
-    units = list(members.values())
+    units: Sequence[Sequence[Goal]] | None = by_product(goals) if by == "product" else None
+    num_units = len(goals) if units is None else len(units)
     orders: dict[int, np.ndarray] = {}  # of each pass that the places touch: mostly one
     chosen = []
     for place in places:
-        passes, index = divmod(place, len(units))
+        passes, index = divmod(place, num_units)
         if passes not in orders:
-            orders[passes] = np.random.default_rng([seed, passes]).permutation(len(units))
+            orders[passes] = np.random.default_rng([seed, passes]).permutation(num_units)
         number = int(orders[passes][index])
+        if units is None:
+            chosen.append(goals[number])
+            continue
         own = units[number]
         # Its goals in turn, in a new order each time that all had theirs.
         rounds, turn = divmod(passes, len(own))
         order = np.random.default_rng([seed, rounds, number]).permutation(len(own)) if len(own) > 1 else [0]
-        chosen.append(own[order[turn]])
+        chosen.append(own[int(order[turn])])
     return chosen
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from webshop_rl.config.schema import RolloutConfig, RunConfig, VstarConfig
+from webshop_rl.envs.goal_lists import by_id
 from webshop_rl.envs.types import Goal
 from webshop_rl.errors import UserError
 from webshop_rl.rollout.collector import Collector
@@ -122,7 +123,7 @@ class VstarSource:
         self._initial = self._store
         self._collector = collector
         self._reference = reference
-        self._goals = {goal.id: goal for goal in goals}
+        self._goals = by_id(goals)
         self._vstar = vstar
         self._rollout = rollout
         self.num_played = 0

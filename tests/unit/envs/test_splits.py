@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from webshop_rl.envs.splits import assign, product_split, published_split, twin_leaders
+from webshop_rl.envs.splits import Split, assign, product_split, published_split, twin_leaders
 from webshop_rl.envs.types import SPLITS, Goal
 from webshop_rl.envs.webshop.shop import WebShop
 from webshop_rl.errors import UserError
@@ -51,10 +51,15 @@ def test_twins_follow_their_smallest_asin() -> None:
     # Alone E would be tested (see above); with D it trains, and nothing else moves.
     goals = [Goal(asin, asin, "") for asin in ("D", "E", "F", "B4", "G")]
     alone, together = assign(goals, "product"), assign(goals, "product", expected)
-    assert alone.members == {"train": ["D", "F", "G"], "val": ["B4"], "test": ["E"]}
-    assert together.members == {"train": ["D", "E", "F", "G"], "val": ["B4"], "test": []}
+    # Places: D 0, E 1, F 2, B4 3, G 4.
+    assert _places(alone) == {"train": [0, 2, 4], "val": [3], "test": [1]}
+    assert _places(together) == {"train": [0, 1, 2, 4], "val": [3], "test": []}
     assert alone.digest != together.digest
     assert assign(goals, "published", expected).digest == assign(goals, "published").digest
+
+
+def _places(split: Split) -> dict[str, list[int]]:
+    return {name: places.tolist() for name, places in split.places.items()}
 
 
 def test_splits_do_not_depend_on_the_hash_seed() -> None:

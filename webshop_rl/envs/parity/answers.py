@@ -13,7 +13,8 @@ from webshop_rl.envs.parity.differences import first_difference, shown
 from webshop_rl.envs.parity.reference import RecordedBrowser, Reference
 from webshop_rl.envs.webshop.analysis import tokens
 from webshop_rl.envs.webshop.browser import View
-from webshop_rl.envs.webshop.goals import NO_PRICE_LIMIT, WebshopGoal
+from webshop_rl.envs.webshop.goal_table import NO_PRICE_LIMIT
+from webshop_rl.envs.webshop.goals import WebshopGoal
 from webshop_rl.envs.webshop.pages import render
 from webshop_rl.envs.webshop.product import Product
 

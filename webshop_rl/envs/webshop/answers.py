@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from webshop_rl.envs.goal_lists import by_id, by_product
 from webshop_rl.envs.types import Goal, ResultLine
 from webshop_rl.envs.webshop.goals import WebshopGoal
 from webshop_rl.envs.webshop.product import Product
@@ -48,10 +49,9 @@ class WebshopAnswers:
 
     def __init__(self, shop: Knowing) -> None:
         self._shop = shop
-        self._goals = {goal.id: goal for goal in shop.goals("train")}
-        self._by_asin: dict[str, list[WebshopGoal]] = {}
-        for goal in self._goals.values():
-            self._by_asin.setdefault(goal.asin, []).append(goal)
+        goals = shop.goals("train")
+        self._goals = by_id(goals)
+        self._by_asin = {own[0].asin: own for own in by_product(goals)}
         self._windows: dict[str, Window] = {}
         self._score = functools.lru_cache(WORTH_KEPT)(self._compute_score)
 

@@ -14,7 +14,8 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from webshop_rl.envs.webshop.goals import WebshopGoal, price_limit
+from webshop_rl.envs.webshop.goal_table import price_limit
+from webshop_rl.envs.webshop.goals import WebshopGoal
 from webshop_rl.envs.webshop.product import Product
 
 KIND = "generated"

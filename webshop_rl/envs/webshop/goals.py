@@ -1,26 +1,19 @@
-"""Goals: what the shopper asks for, sampled and ordered exactly as the original does.
-
-The original draws the prices of range products, then one price limit per instruction, from Python's
-global generator, and shuffles the goals after `random.seed(233)`. Here a private generator seeded with
-0 stands in for the global one, so the draws are those of the original after `random.seed(0)`.
-"""
+"""Goals: what the shopper asks for, each made when it is asked for, in the original's order."""
 
 from __future__ import annotations
 
-import bisect
-import itertools
 import random
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
 
 from webshop_rl.envs.types import Goal
+from webshop_rl.envs.webshop.goal_table import Floats, GoalTable, Integers, limit_text, tabulate
 from webshop_rl.envs.webshop.product import Product
-
-SAMPLING_SEED = 0
-ORDER_SEED = 233
-PRICE_STEPS = tuple(10.0 * step for step in range(1, 100))
-NO_PRICE_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -49,125 +42,210 @@ class WebshopGoal(Goal):
     name: str
 
 
-def sample_prices(products: Iterable[Product], rng: random.Random, *, fidelity: str) -> dict[str, float]:
-    """The price at which each product is sold, dollars, by ASIN.
-
-    "original": a product whose price is a range is sold at a hidden uniform sample from it. "fixed": at
-    the upper end, which the page shows. The sample is drawn in both, so that the draws after it agree.
-    """
-    prices: dict[str, float] = {}
-    for product in products:
-        if len(product.pricing) == 1:
-            prices[product.asin] = product.pricing[0]
-        else:
-            sample = rng.uniform(*product.pricing)
-            prices[product.asin] = sample if fidelity == "original" else max(product.pricing)
-    return prices
-
-
 def make_goals(
     products: Sequence[Product], prices: Mapping[str, float], rng: random.Random, *, kind: str
-) -> list[WebshopGoal]:
+) -> WebshopGoals:
     """All goals of a kind, in the original's shuffled order.
 
     Args:
-        products: in catalogue order.
+        products: in catalogue order; one may stand there several times, with other instructions.
         prices: by ASIN, as sample_prices gives them.
         rng: the generator that sample_prices has used; the price limits are drawn from it.
         kind: "synthetic" (every combination of options of a product with an instruction) or "human".
     """
-    drafts = _human(products, prices, rng) if kind == "human" else _synthetic(products, prices, rng)
-    weights = [1.0] * len(drafts) if kind == "human" else _rarity(drafts)
-    order = list(range(len(drafts)))
-    # The original reseeds and shuffles the list itself; the permutation depends on its length only.
-    random.Random(ORDER_SEED).shuffle(order)
-    return [drafts[place].goal(kind, index, weights[place]) for index, place in enumerate(order)]
+    return WebshopGoals(products, tabulate(products, prices, rng, kind=kind))
 
 
-def choose_goal(goals: Sequence[WebshopGoal], rng: random.Random, *, fidelity: str) -> WebshopGoal:
+class WebshopGoals(Sequence[WebshopGoal]):
+    """Goals in a fixed order, each made when it is asked for; implements envs.goal_lists.GoalCollection.
+
+    Args:
+        products: in catalogue order.
+        table: what the goals are made of.
+        places: of those goals that belong here, in the table's order, rising; None for all.
+    """
+
+    def __init__(self, products: Sequence[Product], table: GoalTable, places: Integers | None = None) -> None:
+        self._products = products
+        self.table = table
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self.table.order if self._places is None else self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> WebshopGoal: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> WebshopGoals: ...
+
+    def __getitem__(self, place: int | slice) -> WebshopGoal | WebshopGoals:
+        if isinstance(place, slice):
+            return self.at(np.arange(len(self))[place])
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"{len(self)} goals, no place {place}")
+        place %= len(self)
+        return self._goal(place if self._places is None else int(self._places[place]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def at(self, places: Integers) -> WebshopGoals:
+        """Those at some of their places."""
+        return WebshopGoals(
+            self._products, self.table, places if self._places is None else self._places[places]
+        )
+
+    def by_product(self) -> Sequence[Sequence[WebshopGoal]]:
+        """The goals of each product, in their order; products in the order of their first goals."""
+        return self._grouped
+
+    def by_id(self) -> Mapping[str, WebshopGoal]:
+        """The goal of each id."""
+        return _ById(self)
+
+    def of_id(self, goal_id: str) -> WebshopGoal | None:
+        """The goal with an id; None if it is not one of these."""
+        kind, _, number = goal_id.rpartition("/")
+        if kind != self.table.kind or not number.isdecimal() or number != str(int(number)):
+            return None
+        index = int(number)
+        if index >= len(self.table.order):
+            return None
+        if self._places is not None:
+            place = int(np.searchsorted(self._places, index))
+            if place == len(self._places) or self._places[place] != index:
+                return None
+        return self._goal(index)
+
+    def homes(self, home_of: Callable[[str], int]) -> npt.NDArray[np.uint8]:
+        """For each goal what a function says of its ASIN, asked once a product."""
+        firsts, places = np.unique(self.table.firsts, return_inverse=True)
+        found = np.array([home_of(self._products[first].asin) for first in firsts.tolist()], dtype=np.uint8)
+        return self._own(found[places][self.table.instructions])
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Id and ASIN of each goal."""
+        asins = {first: self._products[first].asin for first in np.unique(self.table.firsts).tolist()}
+        firsts = self._own(self.table.firsts[self.table.instructions])
+        indices = self._own(np.arange(len(self.table.order)))
+        for index, first in zip(indices.tolist(), firsts.tolist(), strict=True):
+            yield f"{self.table.kind}/{index}", asins[first]
+
+    @cached_property
+    def _grouped(self) -> _ByProduct:
+        return _ByProduct(self, self._own(self.table.firsts[self.table.instructions]))
+
+    @cached_property
+    def weight_sums(self) -> Floats:
+        """[number of goals]: the sum of the weights up to each goal."""
+        return np.cumsum(self._own(self.table.weights[self.table.instructions]))
+
+    def _own(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return column if self._places is None else column[self._places]
+
+    def _goal(self, index: int) -> WebshopGoal:
+        """The goal at a place of the table's order."""
+        table = self.table
+        number = int(table.instructions[index])
+        product = self._products[int(table.products[number])]
+        limit = float(table.limits[number])
+        options: tuple[tuple[str | None, str], ...]
+        if table.kind == "human":
+            wish = product.human_instructions[int(table.wishes[number])]
+            text, attributes = wish.text.strip("."), wish.attributes
+            options = tuple((None, value) for value in wish.options)
+        else:
+            options = _combination(product.options, int(table.order[index] - table.starts[number]))
+            said = ", and ".join(f"{name}: {value}" for name, value in options)
+            text = f"{product.instruction}{f' with {said}' if said else ''}"
+            attributes = product.instruction_attributes
+        return WebshopGoal(
+            id=f"{table.kind}/{index}",
+            asin=product.asin,
+            instruction=text + limit_text(limit),
+            kind=table.kind,
+            index=index,
+            attributes=attributes,
+            options=options,
+            price_upper=limit,
+            weight=float(table.weights[number]),
+            query=product.query,
+            category=product.category,
+            product_category=product.product_category,
+            name=product.title,
+        )
+
+
+class _ByProduct(Sequence[Sequence[WebshopGoal]]):
+    """Goals by product.
+
+    Args:
+        goals: of all products.
+        products: a number of each goal's product.
+    """
+
+    def __init__(self, goals: WebshopGoals, products: Integers) -> None:
+        self._goals = goals
+        _, firsts, groups, sizes = np.unique(
+            products, return_index=True, return_inverse=True, return_counts=True
+        )
+        self._order = np.argsort(groups, kind="stable")
+        self._extents = np.concatenate([[0], np.cumsum(sizes)])
+        self._products = np.argsort(firsts)
+
+    def __len__(self) -> int:
+        return len(self._products)
+
+    @overload
+    def __getitem__(self, place: int) -> WebshopGoals: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[WebshopGoals]: ...
+
+    def __getitem__(self, place: int | slice) -> WebshopGoals | Sequence[WebshopGoals]:
+        if isinstance(place, slice):
+            return [self[own] for own in range(*place.indices(len(self)))]
+        group = self._products[place]
+        return self._goals.at(self._order[self._extents[group] : self._extents[group + 1]])
+
+
+class _ById(Mapping[str, WebshopGoal]):
+    def __init__(self, goals: WebshopGoals) -> None:
+        self._goals = goals
+
+    def __getitem__(self, goal_id: str) -> WebshopGoal:
+        goal = self._goals.of_id(goal_id)
+        if goal is None:
+            raise KeyError(goal_id)
+        return goal
+
+    def __iter__(self) -> Iterator[str]:
+        return (goal.id for goal in self._goals)
+
+    def __len__(self) -> int:
+        return len(self._goals)
+
+
+def choose_goal(goals: WebshopGoals, rng: random.Random, *, fidelity: str) -> WebshopGoal:
     """A random goal by weight.
 
     "fixed" draws each goal in proportion to its weight. "original" keeps a slip of one place: goal 0 is
     never drawn, goal i has the weight of goal i - 1, and the last has those of the last two.
     """
-    sums = list(itertools.accumulate(goal.weight for goal in goals))
-    position = rng.uniform(0, sums[-1])
-    place = bisect.bisect(sums, position)
+    sums = goals.weight_sums
+    place = int(np.searchsorted(sums, rng.uniform(0, float(sums[-1])), side="right"))
     if fidelity == "original":
         place += 1
     return goals[min(place, len(goals) - 1)]
 
 
-@dataclass(frozen=True)
-class _Draft:
-    product: Product
-    instruction: str
-    attributes: tuple[str, ...]
-    options: tuple[tuple[str | None, str], ...]
-    price_upper: float
-
-    def goal(self, kind: str, index: int, weight: float) -> WebshopGoal:
-        return WebshopGoal(
-            id=f"{kind}/{index}",
-            asin=self.product.asin,
-            instruction=self.instruction,
-            kind=kind,
-            index=index,
-            attributes=self.attributes,
-            options=self.options,
-            price_upper=self.price_upper,
-            weight=weight,
-            query=self.product.query,
-            category=self.product.category,
-            product_category=self.product.product_category,
-            name=self.product.title,
-        )
-
-
-def _synthetic(products: Sequence[Product], prices: Mapping[str, float], rng: random.Random) -> list[_Draft]:
-    drafts = []
-    for product in products:
-        if product.instruction is None:
-            continue
-        limit, limit_text = price_limit(prices[product.asin], rng)
-        names = sorted(product.options)
-        for values in itertools.product(*(product.options[name] for name in names)):
-            options = tuple(zip(names, values, strict=True))
-            wish = ", and ".join(f"{name}: {value}" for name, value in options)
-            text = product.instruction + (f" with {wish}" if wish else "") + limit_text
-            drafts.append(_Draft(product, text, product.instruction_attributes, options, limit))
-    return drafts
-
-
-def _human(products: Sequence[Product], prices: Mapping[str, float], rng: random.Random) -> list[_Draft]:
-    drafts = []
-    for product in products:
-        for wish in product.human_instructions:
-            if not wish.attributes:
-                continue
-            limit, limit_text = price_limit(prices[product.asin], rng)
-            text = wish.text.strip(".") + limit_text
-            options = tuple((None, value) for value in wish.options)
-            drafts.append(_Draft(product, text, wish.attributes, options, limit))
-    return drafts
-
-
-def price_limit(price: float, rng: random.Random) -> tuple[float, str]:
-    """The larger of two samples from the next four tens above the price, and how it is said.
-
-    Above 980 dollars fewer than two tens are left: no limit, and nothing is said.
-    """
-    candidates = [step for step in PRICE_STEPS if step > price][:4]
-    if len(candidates) < 2:
-        return NO_PRICE_LIMIT, ""
-    limit = max(rng.sample(candidates, 2))
-    return limit, f", and price lower than {limit:.2f} dollars"
-
-
-def _rarity(drafts: Sequence[_Draft]) -> list[float]:
-    """The mean over a goal's attributes of 1 / (number of goals with that attribute)."""
-    counts = Counter(attribute for draft in drafts for attribute in draft.attributes)
-    return [
-        sum(1.0 / counts[attribute] for attribute in draft.attributes) / len(draft.attributes)
-        for draft in drafts
-    ]
+def _combination(options: Mapping[str, Sequence[str]], place: int) -> tuple[tuple[str, str], ...]:
+    """A value of each option, by name, as itertools.product has them at a place: the last changes fastest."""
+    chosen = []
+    for name in sorted(options, reverse=True):
+        place, value = divmod(place, len(options[name]))
+        chosen.append((name, options[name][value]))
+    return tuple(reversed(chosen))

@@ -12,8 +12,8 @@ Under `fidelity: original` this is the original's reward, its oddities included.
 4. Type credit is cut (to 0.5, 0.1 below a title score of 0.1, 0 at 0) only where neither query nor
    category matches. (In the original a dissimilar title alone cuts it.)
 
-Numbers 3 and 5 are in goals.py (choose_goal, sample_prices). Source: WebShop, arXiv:2207.01206,
-section 3.2; the order of tests is the original code's.
+Numbers 3 and 5 are in goals.py (choose_goal) and goal_table.py (sample_prices). Source: WebShop,
+arXiv:2207.01206, section 3.2; the order of tests is the original code's.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from webshop_rl.envs.webshop import files, pages
 from webshop_rl.envs.webshop.answers import WebshopAnswers
 from webshop_rl.envs.webshop.catalogue import Catalogue, load_products
 from webshop_rl.envs.webshop.generated import generated_goals
-from webshop_rl.envs.webshop.goals import SAMPLING_SEED, WebshopGoal, choose_goal, make_goals, sample_prices
+from webshop_rl.envs.webshop.goal_table import SAMPLING_SEED, sample_prices
+from webshop_rl.envs.webshop.goals import WebshopGoal, choose_goal, make_goals
 from webshop_rl.envs.webshop.lookup import RESULT_CAP, ProductFinder
 from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.reward import Score, count_options, score_purchase
@@ -60,6 +61,7 @@ class WebShop:
         self.remarks: Sequence[str] = catalogue.remarks
         rng = random.Random(SAMPLING_SEED)
         self.prices = sample_prices(self.products, rng, fidelity=fidelity)
+        self._asked = catalogue.asked
         self._goals = make_goals(catalogue.asked, self.prices, rng, kind=goals)
         if not self._goals:
             raise UserError(
@@ -74,11 +76,11 @@ class WebShop:
         if train_goals == "generated":
             training = self._training_products(split, catalogue.leaders)
             self._generated = generated_goals(self.products, self.prices, training)
-        self._by_id: Mapping[str, WebshopGoal] = {goal.id: goal for goal in (*self._goals, *self._generated)}
+        self._generated_by_id = {goal.id: goal for goal in self._generated}
 
     def _training_products(self, split: str, leaders: Mapping[str, str]) -> set[str]:
         """The products that no goal is of, and that would be training products if there were one."""
-        without = {product.asin for product in self.products} - {goal.asin for goal in self._goals}
+        without = {product.asin for product in self.products} - {asin for _, asin in self._goals.names()}
         if split != "product":
             return without
         return {asin for asin in without if splits.product_split(leaders.get(asin, asin)) == "train"}
@@ -101,7 +103,7 @@ class WebShop:
 
         Raises: UserError if the goal is not of this shop.
         """
-        known = self._by_id.get(goal.id)
+        known = self._goals.of_id(goal.id) or self._generated_by_id.get(goal.id)
         if known is None or known.instruction != goal.instruction:
             raise UserError(f"no goal {goal.id!r} in this shop", where="env", remedy="take it from goals()")
         return known
@@ -156,7 +158,11 @@ class WebShop:
         digest = hashlib.sha256()
         for product in self.products:
             digest.update(repr(product).encode())
-        for goal in (*self._goals, *self._generated):
+        if self._asked is not self.products:
+            for product in self._asked:
+                digest.update(repr(product).encode())
+        digest.update(self._goals.table.digest().encode())
+        for goal in self._generated:
             digest.update(repr(goal).encode())
         digest.update(repr((self.fidelity, self._rules, sorted(self.prices.items()))).encode())
         return digest.hexdigest()

@@ -6,10 +6,13 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from webshop_rl.envs.goal_lists import at, by_id, by_product, homes_of, names
 from webshop_rl.envs.webshop.catalogue import load_products
-from webshop_rl.envs.webshop.goals import choose_goal, make_goals, sample_prices
+from webshop_rl.envs.webshop.goal_table import sample_prices
+from webshop_rl.envs.webshop.goals import choose_goal, make_goals
 from webshop_rl.envs.webshop.product import Product
 
 
@@ -101,3 +104,28 @@ def test_random_choice(products: list[Product]) -> None:
         for index, weight in enumerate(weights):
             assert counts[index] / draws == pytest.approx(weight / total, abs=0.015)
         assert (counts[0] == 0) == (fidelity == "original")
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(1, 6, 2), slice(2, 3)])
+def test_goals_made_on_demand_are_those_of_a_list(part: slice, products: list[Product]) -> None:
+    rng = random.Random(0)
+    goals = make_goals(products, sample_prices(products, rng, fidelity="original"), rng, kind="synthetic")
+    lazy, listed = goals[part], list(goals)[part]
+    assert list(lazy) == listed
+    assert [list(own) for own in by_product(lazy)] == by_product(listed)
+    assert by_id(lazy) == by_id(listed)
+    assert list(names(lazy)) == list(names(listed))
+    assert list(at(lazy, np.array([0]))) == at(listed, np.array([0]))
+    assert (
+        homes_of(lazy, lambda asin: ord(asin[-1])).tolist() == homes_of(listed, lambda a: ord(a[-1])).tolist()
+    )
+    for goal_id in (
+        "synthetic/7",
+        "synthetic/-1",
+        "synthetic/01",
+        "human/0",
+        "synthetic/x",
+        "0",
+        *by_id(goals),
+    ):
+        assert by_id(lazy).get(goal_id) == by_id(listed).get(goal_id)
