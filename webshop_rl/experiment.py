@@ -48,6 +48,7 @@ from webshop_rl.training.trainer import Trainer
 from webshop_rl.training.vstar import Provenance, VstarSource, samples_needed
 
 _REJECTED_SHOWN: Final = 20
+_FIRST_PARAMS: Final = ("algo.name", "model.name", "env.name", "lr", "seed", "num_updates")
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _open(run_dir: Path, cfg: RunConfig, shop: Shop, ranks: Ranks) -> Tracker:
         run_dir,
         Destination(cfg.tracking, run.root.path, cfg.experiment_name),
         run_name=run_name(cfg, identity.get("label", "")),
-        params=identity.get("fields", {}),
+        params=run_params(identity.get("fields", {})),
         tags=run_tags(run_dir, cfg, shop, identity),
         sweep=identity.get("sweep"),
         rank=ranks.rank,
@@ -155,6 +156,16 @@ def run_name(cfg: RunConfig, label: str) -> str:
     label = label or f"lr={cfg.lr:g} seed={cfg.seed}"
     named = {word.partition("=")[2] for word in label.split()}
     return " ".join([label, *(n for n in (cfg.algo.name, cfg.model.name, cfg.env.name) if n not in named)])
+
+
+def run_params(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What MLflow shows as a run's params: first what runs are usually told apart by; no class to be made.
+
+    Args:
+        fields: what determines the run, as launching.prepare writes it.
+    """
+    shown = {key: value for key, value in fields.items() if not key.endswith("_target_")}
+    return {key: shown[key] for key in _FIRST_PARAMS if key in shown} | shown
 
 
 def run_tags(folder: Path, cfg: RunConfig, shop: Shop, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -375,7 +386,8 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     _record_shorter(parts)
     evaluate = parts.evaluator.evaluate
     # Before a checkpoint is loaded the policy is the untrained one.
-    untrained = evaluate(_network(parts, "untrained", "untrained policy"), 0)
+    untrained_policy = _network(parts, "untrained", "untrained policy")
+    parts.evaluator.play(untrained_policy)
     if parts.trainer.resume():
         parts.display.say(f"resuming at update {parts.trainer.progress.update}")
     best = parts.trainer.run()
@@ -383,6 +395,8 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     parts.learner.restore(best)
     last = parts.trainer.progress.update
     trained = evaluate(_network(parts, "test", "trained policy"), last, traces=True)
+    # MLflow's pages show metrics in the order in which they were logged: the test comes first.
+    untrained = evaluate(untrained_policy, 0)
     scripted = [evaluate(policy, last) for policy in scripted_policies(parts.shop)]
     if parts.ranks.is_main:
         _tidy(parts.folder, best, parts.cfg.checkpoint.keep_optimiser_gb)

@@ -55,6 +55,7 @@ def test_a_run_leaves_everything_in_its_folder_and_in_mlflow(tmp_path: Path) -> 
     assert len((folder / "episodes" / "test.jsonl").read_text().splitlines()) == 12
     table = json.loads((folder / "tables" / "test.json").read_text())
     assert len(table["data"]) == 5
+    assert table["columns"][:3] == ["goal", "score", "success"]
     kept = [p.name for p in (folder / "checkpoints").iterdir()]
     assert f"update_{result['best_update']:06d}" in kept
     assert "update_000002" in kept
@@ -65,6 +66,8 @@ def test_a_run_leaves_everything_in_its_folder_and_in_mlflow(tmp_path: Path) -> 
     database = sqlite3.connect(root / "mlflow.db")
     ((run, status),) = database.execute("select run_uuid, status from runs").fetchall()
     params = dict(database.execute("select key, value from params where run_uuid = ?", [run]).fetchall())
+    # MLflow's pages show metrics in this order.
+    logged = [key for (key,) in database.execute("select key from latest_metrics where run_uuid = ?", [run])]
     tags = dict(database.execute("select key, value from tags where run_uuid = ?", [run]).fetchall())
     steps: dict[str, set[int]] = {}
     for key, step in database.execute("select key, step from metrics where run_uuid = ?", [run]):
@@ -75,6 +78,13 @@ def test_a_run_leaves_everything_in_its_folder_and_in_mlflow(tmp_path: Path) -> 
     assert {"signature", "code_digest", "split_digest", "data_digest", "seed"} <= tags.keys()
     assert tags["signature"] == folder.name
     assert "root" not in params
+    assert list(params)[:3] == ["algo.name", "model.name", "env.name"]
+    assert [key for key in params if key.endswith("_target_")] == []
+    places = [
+        logged.index(key) for key in ("test/score", "test/success", "untrained/score", "baseline/rule/score")
+    ]
+    assert places == sorted(places)
+    assert "" not in tags.values()
     assert (steps["test/success"], steps["untrained/success"], steps["val/success"]) == ({2}, {0}, {0, 1, 2})
     assert steps["optim/loss"] == {1, 2}
 

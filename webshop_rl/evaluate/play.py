@@ -27,7 +27,7 @@ from webshop_rl.evaluation.intervals import compare
 from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
 from webshop_rl.evaluation.records import Record, read_records
 from webshop_rl.evaluation.tables import Result, result_markdown
-from webshop_rl.experiment import run_tags
+from webshop_rl.experiment import run_params, run_tags
 from webshop_rl.launching.prepare import git_state
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
@@ -98,7 +98,8 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
         "split": request.split,
     }
     run_name = f"evaluate {label} on {cfg.env.name} {request.split}"
-    with open_tracker(place.path, destination, run_name=run_name, params=fields, tags=tags) as tracker:
+    params = run_params(fields)
+    with open_tracker(place.path, destination, run_name=run_name, params=params, tags=tags) as tracker:
         replace_file(place.config, OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))), durable=False)
         tracker.artifact(place.config)
 

@@ -52,8 +52,20 @@ class Evaluator:
     folder: Path
     ranks: Ranks
 
+    def play(self, policy: Policy) -> list[Record]:
+        """Play a policy, or read back what was played before; nothing goes to the tracker.
+
+        Every rank calls it.
+        """
+        path = RunFolder(self.folder).episodes(policy.name)
+        records = self.ranks.agree(read_records(path))
+        if records is None:
+            trajectories = policy.play(self.specs)
+            records = self.ranks.agree(write_records(path, trajectories) if self.ranks.is_main else [])
+        return records
+
     def evaluate(self, policy: Policy, step: int, *, traces: bool = False) -> Evaluation:
-        """Play a policy, or read back what an attempt before played; metrics, table and JSONL.
+        """Play a policy, or read back what was played before; metrics, table and JSONL.
 
         Every rank calls it.
 
@@ -62,10 +74,7 @@ class Evaluator:
             traces: whether the tracker shows the episodes too.
         """
         path = RunFolder(self.folder).episodes(policy.name)
-        records = self.ranks.agree(read_records(path))
-        if records is None:
-            trajectories = policy.play(self.specs)
-            records = self.ranks.agree(write_records(path, trajectories) if self.ranks.is_main else [])
+        records = self.play(policy)
         means = summarise_evaluation(records)
         metrics = {f"{policy.name}/{name}": value for name, value in means.items()}
         for stage, own in by_stage(records).items():

@@ -36,8 +36,8 @@ def summarise(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Means over recorded episodes, by the ends of their metric names (tracking.names)."""
     turns = [turn for record in records for turn in record["turns"]]
     return {
-        "success": _mean([r["success"] for r in records]),
         "score": _mean([r["score"] for r in records]),
+        "success": _mean([r["success"] for r in records]),
         "return_mean": _mean([r["return"] for r in records]),
         "episode_turns": _mean([len(r["turns"]) for r in records]),
         "invalid_frac": _mean([not turn["valid"] for turn in turns]),
@@ -74,14 +74,14 @@ def table_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "goal": goal,
-            "asin": group[0]["asin"],
+            "score": _mean([r["score"] for r in group]),
+            "success": _mean([r["success"] for r in group]),
             "instruction": group[0]["instruction"],
             "episodes": len(group),
-            "success": _mean([r["success"] for r in group]),
-            "score": _mean([r["score"] for r in group]),
             "return": _mean([r["return"] for r in group]),
             "turns": _mean([len(r["turns"]) for r in group]),
             "truncated": _mean([r["end"] != EndReason.BOUGHT for r in group]),
+            "asin": group[0]["asin"],
         }
         for goal, group in by_goal.items()
     ]

@@ -113,8 +113,8 @@ class Journal:
             self._append({"kind": "params", "ts_ms": self._now(), "params": fresh})
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """What may change between attempts; only changes are appended."""
-        fresh = {k: v for k, v in values.items() if self._last["tags"].get(k) != v}
+        """What may change between attempts; only changes are appended, and "" is the same as no tag."""
+        fresh = {k: v for k, v in values.items() if self._last["tags"].get(k, "") != v}
         if fresh:
             self._append({"kind": "tags", "ts_ms": self._now(), "tags": fresh})
 

@@ -187,9 +187,9 @@ def is_wall_clock(name: str) -> bool:
 
 
 def of_final_test(name: str) -> bool:
-    """Whether a metric is of the one test at a run's end: of the chosen policy or a scripted one."""
+    """Whether a metric is recorded at a run's end: of the chosen policy, the untrained or a scripted one."""
     end = name.rpartition("/")[2] if name.startswith("stage/") else name
-    return end.startswith(("test/", "test_", "baseline/", "baseline_"))
+    return end.startswith(("test/", "test_", "untrained/", "untrained_", "baseline/", "baseline_"))
 
 
 def describe(name: str) -> Metric:

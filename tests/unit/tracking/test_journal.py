@@ -125,6 +125,16 @@ def test_the_same_run_keeps_its_uid_and_an_unchanged_tag_is_not_repeated(tmp_pat
         Journal(tmp_path).params({"lr": "2"})
 
 
+def test_an_empty_tag_is_recorded_only_where_it_clears_one(tmp_path):
+    journal = Journal(tmp_path)
+    journal.tags({"error": "", "seed": "0"})
+    journal.tags({"error": "it broke"})
+    journal.tags({"error": ""})
+    journal.close()
+    expected = [{"seed": "0"}, {"error": "it broke"}, {"error": ""}]
+    assert [row["tags"] for row in rows.read_rows(journal.path)] == expected
+
+
 def test_full_disk_leaves_whole_rows_and_loses_none(tmp_path, monkeypatch):
     journal = Journal(tmp_path)
     journal.metrics(1, {"train/score": 0.1})
