@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from webshop_rl.evaluation.reasons import Reason
+
 from .arms import Arm, short
 from .comparison import METRICS, Comparison
 from .cost import mean_cost
 from .drawing import COLOURS, DASHES, HATCHES, INK, WIDE, wrapped
-from .reasons import Reason
 
 MAX_ARMS = 24  # lines in a figure of arms; a larger sweep shows the leading ones, which its caption says
 _MARKERS = "osD^vPX*<>"

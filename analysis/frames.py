@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from webshop_rl.config.walk import seed_keys
+from webshop_rl.evaluation.reasons import Reason
 from webshop_rl.statistics import Estimate
 from webshop_rl.tracking.names import CONSUMED
 
 from .arms import Arm
 from .comparison import METRICS, Comparison
 from .cost import cost_row
-from .reasons import Reason
 from .verdict import finding
 
 

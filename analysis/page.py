@@ -13,9 +13,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from webshop_rl.evaluation.reasons import Reason
+
 from .cautions import Caution
 from .drawing import Picture
-from .reasons import Reason
 from .sides import Episodes
 from .survey import Played
 from .tables import Table, right_aligned

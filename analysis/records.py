@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from webshop_rl.evaluation.reasons import names
 from webshop_rl.storage.folders import Root, RunFolder
 
 from .tracker import read_artifact
@@ -100,8 +101,3 @@ def _completed_turns(record: Record) -> Iterator[Record]:
         )
         listed = bool({"search", "shaping_search"} & turn["parts"].keys())
         before = kind
-
-
-def names(value: str, text: str) -> bool:
-    """Whether a text has a value as a word, or words, of its own."""
-    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.IGNORECASE) is not None

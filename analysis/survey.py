@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from webshop_rl.evaluation.reasons import Reason, reason
+
 from .arms import Arm
 from .load import Run
-from .reasons import Reason, reason
 from .records import Record
 
 SAMPLES = 2  # episodes of each arm and reason that are kept whole

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from webshop_rl.evaluation.reasons import Reason
 from webshop_rl.statistics import Estimate, interval, mean, over_seeds
 
 from .arms import Arm
 from .comparison import YARDSTICKS, ArmResult, Comparison, Pair, Yardstick
 from .cost import COST_COLUMNS
 from .load import Run, Sweep
-from .reasons import Reason
 from .survey import usual_reason
 from .verdict import PERCENT, finding
 

@@ -243,14 +243,18 @@ def test_tables_artifacts_and_traces_are_where_mlflow_shows_them(root):
     from mlflow import MlflowClient
 
     episode = {"goal": "red shoes", "score": 1.0, "end": "bought"}
-    turns = [{"page": "p0", "reply": "search[red]", "action": "search[red]", "reward": 0.3}] * 2
+    turn = {"page": "p0", "reply": "search[red]", "action": "search[red]", "reward": 0.3}
+    turns = [{**turn, "parts": {"search": 0.3}}] * 2
+    feedback = {"score": 0.5, "success": False, "reason": "loop", "search": 0.6}
     with open_tracker(
         root / "runs" / "a", settings(root, traces=2), run_name="a", params={}, tags={}
     ) as tracker:
         (tracker.folder / "config.yaml").write_text("lr: 1")
         tracker.artifact(tracker.folder / "config.yaml")
         tracker.table("test", [{"goal": "a", "score": 1.0}, {"goal": "b", "score": 0.5}])
-        tracker.traces("test", [{**episode, "turns": turns}] * 3)
+        tracker.traces(
+            "test", [{**episode, "turns": turns, "feedback": feedback, "place": i} for i in range(3)]
+        )
     client = MlflowClient(default_uri(root))
     assert {f.path for f in client.list_artifacts(tracker.run_id)} == {"config.yaml", "tables"}
     table = client.load_table(experiment_id="1", artifact_file="tables/test.json")
@@ -261,7 +265,13 @@ def test_tables_artifacts_and_traces_are_where_mlflow_shows_them(root):
     assert len(traces) == 2
     spans = sorted(traces[0].data.spans, key=lambda span: span.name)
     assert [span.name for span in spans] == ["episode", "turn 1", "turn 2"]
-    assert spans[1].outputs == {"reply": "search[red]", "action": "search[red]", "reward": 0.3}
+    assert spans[1].outputs == {k: v for k, v in turns[0].items() if k != "page"}
+    for trace in traces:
+        said = {each.name: (each.value, each.source.source_type) for each in trace.info.assessments}
+        assert said == {name: (value, "CODE") for name, value in feedback.items()}
+    # Newest first is the order in which MLflow lists them, and the order in which they were given.
+    newest = sorted(traces, key=lambda trace: -trace.info.request_time)
+    assert [trace.data.spans[0].attributes["place"] for trace in newest] == [0, 1]
 
 
 def test_a_trace_cut_off_while_it_was_sent_is_sent_once(root, monkeypatch):
@@ -270,7 +280,13 @@ def test_a_trace_cut_off_while_it_was_sent_is_sent_once(root, monkeypatch):
     import webshop_rl.tracking.traces as traces_module
 
     episodes = [
-        {"goal": f"g{i}", "instruction": "buy", "score": i, "turns": [{"page": "a [SEP] b"}] * 2}
+        {
+            "goal": f"g{i}",
+            "instruction": "buy",
+            "score": i,
+            "feedback": {"score": i},
+            "turns": [{"page": "a [SEP] b"}] * 2,
+        }
         for i in range(2)
     ]
     with open_tracker(
@@ -309,6 +325,7 @@ def test_a_trace_cut_off_while_it_was_sent_is_sent_once(root, monkeypatch):
     assert {trace.data.spans[0].inputs["instruction"] for trace in found} == {"buy"}
     assert sorted(trace.info.tags["success"] for trace in found) == ["no", "yes"]
     assert {trace.info.execution_duration for trace in found} == {0}
+    assert sorted(each.value for trace in found for each in trace.info.assessments) == [0, 1]
     assert [span.name for span in found[0].data.spans[1:]] == ["turn 1", "turn 2"]
     assert found[0].data.spans[1].inputs["page"] == "a\nb"
 

@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
-from analysis.reasons import Reason
 from webshop_rl.envs.shop5.catalogue import PRODUCTS
 from webshop_rl.envs.types import Goal, Page
 from webshop_rl.envs.webshop.shop import WebShop
+from webshop_rl.evaluation.reasons import Reason
 
 Script = Generator[str, Page, None]
 BUY = "click[buy now]"

@@ -15,6 +15,7 @@ from webshop_rl.evaluation.records import (
     summarise,
     summarise_evaluation,
     table_rows,
+    worth_reading,
     write_records,
 )
 from webshop_rl.rollout.episode import EpisodeSpec
@@ -85,6 +86,6 @@ class Evaluator:
             self.tracker.artifact(path, path.parent.name)
             self.tracker.table(path.stem, table_rows(records))
             if traces:
-                self.tracker.traces(path.stem, records)
+                self.tracker.traces(path.stem, worth_reading(records))
         self.tracker.flush()
         return Evaluation(policy.name, policy.label, records)

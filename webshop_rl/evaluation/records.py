@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from webshop_rl.envs.types import EndReason
+from webshop_rl.evaluation.reasons import Reason, reason
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.statistics import effective_products
 from webshop_rl.storage.files import replace_file
@@ -85,6 +87,33 @@ def table_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for goal, group in by_goal.items()
     ]
+
+
+def worth_reading(records: Sequence[Mapping[str, Any]]) -> list[Record]:
+    """The episodes in the order in which they are worth reading, each with what there is to say of it.
+
+    Failures come first, and of these one of each reason before a second of any; `feedback` has the score,
+    whether it succeeded, the reason if it failed, and the reward by part.
+    """
+    ranked: list[tuple[bool, int, Record]] = []
+    seen: Counter[Reason | None] = Counter()
+    for record in records:
+        why = reason(record)
+        said = {"score": record["score"], "success": record["success"]}
+        feedback = said | ({"reason": str(why)} if why else {}) | _reward_by_part(record)
+        ranked.append((why is None, seen[why], {**record, "feedback": feedback}))
+        seen[why] += 1
+    return [record for _, _, record in sorted(ranked, key=lambda place: place[:2])]
+
+
+def _reward_by_part(record: Mapping[str, Any]) -> dict[str, float]:
+    """Sums over the turns; of a score its factors alone (r_type, r_att, ...), not their weights."""
+    parts = [(name, value) for turn in record["turns"] for name, value in turn["parts"].items()]
+    factors = [part for part in parts if part[0].startswith("r_")]
+    sums: Counter[str] = Counter()
+    for name, value in factors or parts:
+        sums[name] += value
+    return {name: float(value) for name, value in sums.items()}
 
 
 def episode_record(trajectory: Trajectory) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""Recorded episodes as MLflow traces: one trace an episode, one span a turn.
+"""Recorded episodes as MLflow traces: one trace an episode, one span a turn, its score as feedback.
 
+The first episode of a file is the newest of the traces, so that it is the first that MLflow lists.
 MLflow stores each span as it ends and names the trace only when its root ends, so a kill among them
 leaves a nameless piece. The id of the trace under way is therefore noted first, in
 `<file>.sending`; the next replay removes the piece and sends the episode again. Episodes that
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 TRACE_TAG = "webshop_rl.trace"
 SCORE_TAG = "score"
 SUCCESS_TAG = "success"
+_SOURCE = "webshop_rl.evaluation"
+_SHOWN_ELSEWHERE = ("goal", "instruction", "turns", "feedback")
 # Episodes are recorded without times: a nanosecond a turn keeps their order and shows a duration of 0 ms.
 _TURN_NS = 1
+_MS_NS = 1_000_000
 # Between the parts of a page, as shops print it.
 _SEPARATOR = re.compile(r"\s*\[SEP\]\s*")
 
@@ -36,7 +40,8 @@ def send_traces(
 
     Args:
         client: of the tracker at uri.
-        path: JSON list of {"goal", "score", "turns": [{"page", "reply", "action", "reward"}], ...}.
+        path: JSON list of {"goal", "score", "feedback": {name: value}, "turns": [{"page", "reply", "action",
+            "reward", "parts"}], ...}.
         ts_ms: when they were recorded, milliseconds since 1970.
     Raises: RuntimeError if a trace did not arrive; MLflow's exporter only logs that.
     """
@@ -50,7 +55,7 @@ def send_traces(
     for index, episode in enumerate(json.loads(path.read_text(encoding="utf-8"))):
         mark = f"{run_id}/{path.stem}/{index}"
         if not _arrived(client, experiment_id, mark):
-            _send(episode, note, experiment_id, run_id, mark, start_ns=ts_ms * 1_000_000)
+            _send(episode, note, experiment_id, run_id, mark, start_ns=(ts_ms - index) * _MS_NS)
             if not _arrived(client, experiment_id, mark):
                 raise RuntimeError(f"trace {mark} did not arrive")
     note.unlink(missing_ok=True)
@@ -60,14 +65,17 @@ def _send(
     episode: Mapping[str, Any], note: Path, experiment_id: str, run_id: str, mark: str, *, start_ns: int
 ) -> None:
     import mlflow
+    from mlflow.entities import AssessmentSource
+    from mlflow.tracing.provider import safe_set_span_in_context
 
     turns, score = episode.get("turns", []), episode.get("score")
+    feedback = episode.get("feedback", {})
     won = "yes" if score == 1 else "no"
     root = mlflow.start_span_no_context(
         "episode",
         span_type="AGENT",
         inputs={key: episode[key] for key in ("instruction", "goal") if key in episode},
-        attributes={k: v for k, v in episode.items() if k not in ("goal", "instruction", "turns")},
+        attributes={k: v for k, v in episode.items() if k not in _SHOWN_ELSEWHERE},
         # MLflow's own state is OK for every episode that was played to its end, won or lost.
         tags={TRACE_TAG: mark} | ({} if score is None else {SCORE_TAG: f"{score:g}", SUCCESS_TAG: won}),
         metadata={"mlflow.sourceRun": run_id},
@@ -84,9 +92,15 @@ def _send(
             inputs={"page": _SEPARATOR.sub("\n", turn.get("page", ""))},
             start_time_ns=began,
         )
-        span.set_outputs({k: turn.get(k) for k in ("reply", "action", "reward")})
+        span.set_outputs({k: turn[k] for k in ("reply", "action", "reward", "parts") if k in turn})
         span.end(end_time_ns=began + _TURN_NS)
-    root.set_outputs({"score": score, "success": won})
+    root.set_outputs({"score": score, "success": won} | {k: v for k, v in feedback.items() if k == "reason"})
+    # Feedback to the active trace is stored together with it, so a kill leaves neither without the other.
+    with safe_set_span_in_context(root):
+        for name, value in feedback.items():
+            mlflow.log_feedback(
+                trace_id=root.trace_id, name=name, value=value, source=AssessmentSource("CODE", _SOURCE)
+            )
     root.end(end_time_ns=start_ns + max(1, len(turns)) * _TURN_NS)
 
 

@@ -155,7 +155,8 @@ class JournalTracker(Tracker):
 
         Args:
             name: file name without its ending; with the run and the index it identifies a trace.
-            episodes: each {"goal": str, "score": float, "turns": [{"page", "reply", "action", "reward"}]};
+            episodes: in the order in which they are worth reading; each {"goal": str, "score": float,
+                "feedback": {name: value}, "turns": [{"page", "reply", "action", "reward", "parts"}]};
                 further keys are kept as attributes.
         """
         chosen = [dict(episode) for episode in islice(episodes, self.destination.config.traces)]

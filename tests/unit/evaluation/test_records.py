@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from webshop_rl.evaluation.records import (
     summarise,
     summarise_evaluation,
     table_rows,
+    worth_reading,
     write_records,
 )
 from webshop_rl.rollout.types import Segment, Trajectory, Turn
@@ -104,3 +106,38 @@ def test_records_are_lines_of_json_and_come_back_the_same(tmp_path: Path) -> Non
         "parts": {"buy": 0.5}, "kind": "other", "page_kind": "", "asins": [], "chosen": {},
     }  # fmt: skip
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def _bought(goal: str, asin: str, *, listed: bool, score: float = 0.0) -> dict[str, Any]:
+    """An episode that buys a product after a page of results with or without the right one."""
+    lists = {"page_kind": "results", "asins": ["right"] if listed else [], "parts": {"search": 0.25}}
+    buys = {"page_kind": "item", "asins": [asin], "parts": {"r_type": 0.5, "w_att": 0.2, "r_att": True}}
+    turns = [{"action": "click[1]", "valid": True, "chosen": {}, **turn} for turn in (lists, buys)]
+    record = {"goal": goal, "asin": "right", "bought": asin, "end": "bought", "instruction": "i want"}
+    return {**record, "score": score, "success": score == 1, "turns": turns}
+
+
+def test_failures_are_read_first_and_one_of_each_reason_before_a_second_of_any() -> None:
+    played = [
+        _bought("won", "right", listed=True, score=1.0),
+        _bought("missed", "other", listed=True),
+        _bought("missed too", "other", listed=True),
+        _bought("never listed", "other", listed=False),
+    ]
+    ordered = worth_reading(played)
+    assert [record["goal"] for record in ordered] == ["missed", "never listed", "missed too", "won"]
+    # Of a score the factors are shown, not their weights, and not what shaping paid.
+    assert ordered[0]["feedback"] == {
+        "score": 0.0,
+        "success": False,
+        "reason": "wrong product, right one listed",
+        "r_type": 0.5,
+        "r_att": 1.0,
+    }
+    assert "reason" not in ordered[3]["feedback"]
+
+
+def test_where_the_score_has_no_factors_the_parts_of_the_reward_are_summed() -> None:
+    episode = episode_record(played(0, [0.25, 0.5], score=1.0))
+    (record,) = worth_reading([episode])
+    assert record["feedback"] == {"score": 1.0, "success": True, "buy": 0.75}

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from analysis.reasons import Reason, count_reasons, reason
 from analysis.records import completed
 from tests.support.faulty_policies import FAULTS, IN_SHOP5, Known, NotPossible, Scripted
 from webshop_rl.envs.scripted import POLICIES, run_episode
 from webshop_rl.envs.shop5.shop import Shop5
 from webshop_rl.envs.webshop.shop import WebShop
 from webshop_rl.evaluation.policies import scripted_trajectory
+from webshop_rl.evaluation.reasons import Reason, count_reasons, reason
 from webshop_rl.evaluation.records import episode_record
 from webshop_rl.rollout.episode import EpisodeSpec
 

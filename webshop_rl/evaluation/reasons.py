@@ -17,6 +17,8 @@ reason. The rules in their order:
     10. OUT_OF_STEPS   the limit of steps, or of the context, came first
     else UNEXPLAINED: all that was asked for was bought, and the shop's score is not full
 
+Imports nothing but the standard library: the analysis reads this module too.
+
 Another product that the shop gives full marks for kind and attributes is as good as the right one: rules 2
 and 3 pass it by, for what it lost is its price or its options.
 """
@@ -24,10 +26,12 @@ and 3 pass it by, for what it lost is its price or its options.
 from __future__ import annotations
 
 import enum
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from .records import Record, names
+Record = Mapping[str, Any]
 
 _SHARE = 0.5  # of an episode's turns, from which invalid replies or repetitions are the reason
 
@@ -51,7 +55,7 @@ def reason(record: Record) -> Reason | None:
     """The reason of an episode, None if it succeeded.
 
     Args:
-        record: from records.completed.
+        record: as evaluation.records.episode_record makes it; analysis.records completes older ones.
     """
     if record["success"]:
         return None
@@ -107,3 +111,8 @@ def _as_asked(record: Record, chosen: Sequence[str]) -> bool:
     parts = record["turns"][-1]["parts"]
     wanted = round(parts["w_option"] / parts["w_price"])  # weights of a score are shares of one whole
     return len(chosen) >= wanted and all(names(value, record["instruction"]) for value in chosen)
+
+
+def names(value: str, text: str) -> bool:
+    """Whether a text has a value as a word, or words, of its own."""
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.IGNORECASE) is not None
