@@ -6,8 +6,7 @@ import contextlib
 import functools
 import json
 import os
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,12 +33,12 @@ from webshop_rl.rollout.episode import EpisodeSpec, Teacher
 from webshop_rl.rollout.guided import Demonstrations, GuidedCollector
 from webshop_rl.rollout.recorded import RecordedCollector, recorded_collector
 from webshop_rl.rollout.types import Trajectory
+from webshop_rl.run_record import SPLITS, TESTED, goals_of, name_of, open_record, shop_name
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import RunFolder
-from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.names import of_final_test
 from webshop_rl.tracking.rows import read_rows
-from webshop_rl.tracking.tracker import Tracker, open_tracker, user_name
+from webshop_rl.tracking.tracker import Tracker
 from webshop_rl.training.checkpoint import Checkpoint, drop_optimiser, find_checkpoints, sweep_away
 from webshop_rl.training.display import RunDisplay
 from webshop_rl.training.learner import Learner
@@ -48,7 +47,6 @@ from webshop_rl.training.trainer import Trainer
 from webshop_rl.training.vstar import Provenance, VstarSource, samples_needed
 
 _REJECTED_SHOWN: Final = 20
-_FIRST_PARAMS: Final = ("algo.name", "model.name", "env.name", "lr", "seed", "num_updates")
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def run_experiment(run_dir: Path) -> float:
     display = RunDisplay(run_dir.name, cfg.planned_updates, silent=not ranks.is_main)
     with contextlib.closing(ranks), StopRequest() as stop:
         shop = build_shop(cfg.env, cfg.curriculum)
-        tracker = _open(run_dir, cfg, shop, ranks)
+        tracker = open_record(run_dir, cfg, shop, ranks.rank)
         try:
             with display:
                 for remark in shop.remarks:
@@ -131,70 +129,6 @@ def sample_reference(run_dirs: Sequence[Path], stop: StopRequest) -> int:
     for number in sorted(set(needed.values()), reverse=True):
         vstar.of([goal for goal in goals if needed.get(goal.id) == number], number)
     return vstar.num_played
-
-
-def _open(run_dir: Path, cfg: RunConfig, shop: Shop, ranks: Ranks) -> Tracker:
-    run = RunFolder(run_dir)
-    identity = read_json(run.signature) or {}
-    return open_tracker(
-        run_dir,
-        Destination(cfg.tracking, run.root.path, cfg.experiment_name),
-        run_name=run_name(cfg, identity.get("label", "")),
-        params=run_params(identity.get("fields", {})),
-        tags=run_tags(run_dir, cfg, shop, identity),
-        sweep=identity.get("sweep"),
-        rank=ranks.rank,
-    )
-
-
-def run_name(cfg: RunConfig, label: str) -> str:
-    """What MLflow calls a run: first what tells it from others, then what it is.
-
-    Args:
-        label: what tells it from the others of its sweep; "" for learning rate and seed.
-    """
-    label = label or f"lr={cfg.lr:g} seed={cfg.seed}"
-    named = {word.partition("=")[2] for word in label.split()}
-    return " ".join([label, *(n for n in (cfg.algo.name, cfg.model.name, cfg.env.name) if n not in named)])
-
-
-def run_params(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What MLflow shows as a run's params: first what runs are usually told apart by; no class to be made.
-
-    Args:
-        fields: what determines the run, as launching.prepare writes it.
-    """
-    shown = {key: value for key, value in fields.items() if not key.endswith("_target_")}
-    return {key: shown[key] for key in _FIRST_PARAMS if key in shown} | shown
-
-
-def run_tags(folder: Path, cfg: RunConfig, shop: Shop, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What MLflow shows of a run besides its params.
-
-    Args:
-        folder: of the run.
-        identity: as launching.prepare writes it.
-    """
-    git = identity.get("git") or {}
-    return {
-        "signature": identity.get("signature", folder.name),
-        "sweep": identity.get("sweep") or "",
-        "code_digest": identity.get("code_digest", ""),
-        "git_commit": git.get("commit", "") if isinstance(git, dict) else str(git),
-        "git_dirty": git.get("dirty", "") if isinstance(git, dict) else "",
-        "seed": cfg.seed,
-        "curriculum": cfg.curriculum.name,
-        "planned_updates": cfg.planned_updates,
-        "split_digest": shop.split_digest(),
-        "data_digest": shop.digest(),
-        "shop_remarks": "; ".join(shop.remarks),
-        "host": platform.node(),
-        "folder": str(folder.resolve()),
-        # Under these names MLflow's pages show them.
-        "mlflow.user": user_name(),
-        "mlflow.source.type": "LOCAL",
-        "mlflow.source.name": "launch.py",
-    }
 
 
 def _build(
@@ -352,7 +286,7 @@ def _vstar(
         before=None if before is None else Provenance(**before),
         configuration=identity.get("acting", ""),
         names={
-            "shop": cfg.curriculum.name if cfg.curriculum.stages else cfg.env.name,
+            "shop": shop_name(cfg),
             "model": cfg.model.name,
             "stages": [stage["name"] for stage in cfg.curriculum.stages],
         },
@@ -383,6 +317,9 @@ def _record_provenance(
 def _execute(parts: RunParts) -> dict[str, Any]:
     """Untrained test, training, the one test, baselines; everything but the first can be resumed into."""
     parts.tracker.artifact(RunFolder(parts.folder).config)
+    datasets = {split: goals_of(split, parts.shop, parts.cfg) for split in SPLITS}
+    for dataset in datasets.values():
+        parts.tracker.dataset(dataset)
     _record_shorter(parts)
     evaluate = parts.evaluator.evaluate
     # Before a checkpoint is loaded the policy is the untrained one.
@@ -395,6 +332,8 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     parts.learner.restore(best)
     last = parts.trainer.progress.update
     trained = evaluate(_network(parts, "test", "trained policy"), last, traces=True)
+    name = name_of(parts.folder, parts.cfg)
+    parts.tracker.model(name, best.path, step=best.update, metrics=TESTED, tested_on=datasets["test"])
     # MLflow's pages show metrics in the order in which they were logged: the test comes first.
     untrained = evaluate(untrained_policy, 0)
     scripted = [evaluate(policy, last) for policy in scripted_policies(parts.shop)]
@@ -449,8 +388,7 @@ def _result(parts: RunParts, evaluations: Sequence[Evaluation], best: Checkpoint
     progress = parts.trainer.progress
     label = f"{cfg.algo.name}, {cfg.model.name}, lr {cfg.lr:g}, seed {cfg.seed}"
     played = describe_episodes(parts.shop, "test", evaluations[0].records)
-    where = cfg.curriculum.name if cfg.curriculum.stages else cfg.env.name
-    title = f"{label}: {where}, {played}; trained policy of update {best.update}, best on validation"
+    title = f"{label}: {shop_name(cfg)}, {played}; trained policy of update {best.update}, best on validation"
     result = compare(title, evaluations)
     return {
         **({"vstar": asdict(parts.vstar)} if parts.vstar else {}),

@@ -72,8 +72,15 @@ def test_a_run_leaves_everything_in_its_folder_and_in_mlflow(tmp_path: Path) -> 
     steps: dict[str, set[int]] = {}
     for key, step in database.execute("select key, step from metrics where run_uuid = ?", [run]):
         steps.setdefault(key, set()).add(step)
+    goals = database.execute("select name, dataset_profile from datasets").fetchall()
+    ((checkpoint,),) = database.execute(
+        "select tag_value from logged_model_tags where tag_key = 'checkpoint'"
+    ).fetchall()
     database.close()
     assert status == "FINISHED"
+    shown = '{"num_goals": 5, "num_products": 5}'
+    assert sorted(goals) == [(f"shop5 {split}", shown) for split in ("test", "train", "val")]
+    assert checkpoint == str(folder / "checkpoints" / f"update_{result['best_update']:06d}")
     assert (params["lr"], params["algo.name"], params["seed"]) == ("5e-06", "apo_pg", "0")
     assert {"signature", "code_digest", "split_digest", "data_digest", "seed"} <= tags.keys()
     assert tags["signature"] == folder.name

@@ -24,7 +24,7 @@ from webshop_rl.tracking.prepare import (
     finish_parent_run,
     parent_run,
 )
-from webshop_rl.tracking.tracker import open_tracker
+from webshop_rl.tracking.tracker import Dataset, open_tracker
 
 NUM_STEPS = 60
 
@@ -328,6 +328,50 @@ def test_a_trace_cut_off_while_it_was_sent_is_sent_once(root, monkeypatch):
     assert sorted(each.value for trace in found for each in trace.info.assessments) == [0, 1]
     assert [span.name for span in found[0].data.spans[1:]] == ["turn 1", "turn 2"]
     assert found[0].data.spans[1].inputs["page"] == "a\nb"
+
+
+def test_goals_and_the_best_checkpoint_are_linked_once_however_often_they_are_replayed(root, monkeypatch):
+    from mlflow import MlflowClient
+
+    tested = Dataset("shop5 test", "d" * 36, "test", "a.shop", {"num_goals": 5, "num_products": 4})
+    folder = root / "runs" / "a"
+    with open_tracker(
+        folder, settings(root, kind="journal"), run_name="lr=0.5", params={}, tags={}
+    ) as tracker:
+        tracker.dataset(tested)
+        tracker.metrics(1, {"test/score": 0.25, "test/success": 0.0})
+        tracker.metrics(2, {"test/score": 0.75, "test/success": 0.5})
+        tracker.model(
+            "lr=0.5 tiny", folder / "update_000001", step=1, metrics=["test/score"], tested_on=tested
+        )
+    mirror = Mirror(folder, settings(root))
+
+    def dies(*args):
+        raise KeyboardInterrupt
+
+    # A kill when the model was made and nothing was linked to it yet.
+    with monkeypatch.context() as cut:
+        cut.setattr(MlflowClient, "log_outputs", dies)
+        with pytest.raises(KeyboardInterrupt):
+            mirror.sync()
+    mirror.sync()
+    (folder / "mlflow.json").unlink()
+    Mirror(folder, settings(root)).sync()
+
+    client = MlflowClient(default_uri(root))
+    run = client.get_run(run_id_of(folder, default_uri(root)))
+    (given,) = run.inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("shop5 test", "d" * 36)
+    assert json.loads(given.dataset.profile) == {"num_goals": 5, "num_products": 4}
+    assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "test")]
+    (output,) = run.outputs.model_outputs
+    (model,) = client.search_logged_models(["1"])
+    assert (output.model_id, output.step) == (model.model_id, 1)
+    assert (model.name, model.source_run_id, model.status) == ("lr=0_5 tiny", run.info.run_id, "READY")
+    assert model.tags["checkpoint"] == str(folder / "update_000001")
+    (metric,) = model.metrics
+    assert (metric.key, metric.value, metric.dataset_name) == ("test/score", 0.75, "shop5 test")
+    assert doubled(root) == []
 
 
 def test_one_parent_for_a_sweep_however_often_it_is_asked_for(root):

@@ -27,10 +27,10 @@ from webshop_rl.evaluation.intervals import compare
 from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
 from webshop_rl.evaluation.records import Record, read_records
 from webshop_rl.evaluation.tables import Result, result_markdown
-from webshop_rl.experiment import run_params, run_tags
 from webshop_rl.launching.prepare import git_state
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
+from webshop_rl.run_record import goals_of, run_params, run_tags, shop_name
 from webshop_rl.source import code_digest
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
@@ -102,6 +102,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     with open_tracker(place.path, destination, run_name=run_name, params=params, tags=tags) as tracker:
         replace_file(place.config, OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))), durable=False)
         tracker.artifact(place.config)
+        tracker.dataset(goals_of(request.split, shop, cfg))
 
         def play(specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
             return _play_network(configured, shop, checkpoint, specs, report)
@@ -112,8 +113,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
         main = evaluator.evaluate(asked, step, traces=True)
         others = [evaluator.evaluate(policy, step) for policy in scripted.values()]
         played = describe_episodes(shop, request.split, main.records)
-        where = cfg.curriculum.name if cfg.curriculum.stages else cfg.env.name
-        result = compare(f"{label}: {where}, {played}", [main, *others])
+        result = compare(f"{label}: {shop_name(cfg)}, {played}", [main, *others])
         tracker.tags({"mlflow.note.content": result_markdown(result)})
         replace_file(place.result, json.dumps(result, indent=1), durable=False)
     return Evaluated(place.path, result, main.records, again)

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from webshop_rl.storage.files import sync
 from webshop_rl.storage.folders import RunFolder
@@ -129,6 +130,14 @@ class Journal:
     def traces(self, path: str) -> None:
         """A file of recorded episodes to be shown as traces."""
         self._append({"kind": "traces", "ts_ms": self._now(), "path": path})
+
+    def dataset(self, **description: Any) -> None:
+        """Goals that the run was given: name, digest, context, source, profile."""
+        self._append({"kind": "dataset", "ts_ms": self._now(), **description})
+
+    def model(self, **description: Any) -> None:
+        """A checkpoint that came of the run: name, step, tags, metrics, dataset."""
+        self._append({"kind": "model", "ts_ms": self._now(), **description})
 
     def state(self, status: str, error: str = "") -> None:
         """RUNNING, FINISHED, FAILED or KILLED."""

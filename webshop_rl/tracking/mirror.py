@@ -22,6 +22,7 @@ from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import Destination, sqlite_path
 from webshop_rl.tracking.database import contains_run, create_database, forget_ready
+from webshop_rl.tracking.lineage import send_dataset, send_model
 from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run, stores_here
 from webshop_rl.tracking.rows import Row, scan
 from webshop_rl.tracking.traces import send_traces
@@ -185,6 +186,12 @@ class Mirror:
                 client.update_run(run_id, status="RUNNING")
             else:
                 client.set_terminated(run_id, row["status"], end_time=row["ts_ms"])
+        elif row["kind"] == "dataset":
+            send_dataset(client, run_id, row)
+        elif row["kind"] == "model":
+            send_model(
+                client, experiment_id=target.experiment_id, run_id=run_id, row=row, journal=self.journal
+            )
         else:
             path = self.folder / row["path"]
             if not path.exists():

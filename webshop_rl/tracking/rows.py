@@ -8,6 +8,10 @@
     {"kind": "metrics", "ts_ms": ..., "step": 3, "metrics": {"train/score": 0.25, ...}}
     {"kind": "artifact", "ts_ms": ..., "path": "config.yaml", "folder": ""}
     {"kind": "traces", "ts_ms": ..., "path": "traces/test.json"}
+    {"kind": "dataset", "ts_ms": ..., "name": "shop5 test", "digest": ..., "context": "test", "source": ...,
+     "profile": {"num_goals": 5, ...}}
+    {"kind": "model", "ts_ms": ..., "name": ..., "step": 40, "tags": {"checkpoint": ..., ...},
+     "metrics": ["test/score", ...], "dataset": {"name": ..., "digest": ...}}
 
 The newline commits a row. JSON has no NaN and no infinity, so these are the strings "NaN",
 "Infinity" and "-Infinity"; every other number is printed with the digits that give the same float64.
@@ -24,7 +28,7 @@ from typing import Any
 
 from webshop_rl.errors import UserError
 
-KINDS = ("run", "state", "params", "tags", "metrics", "artifact", "traces")
+KINDS = ("run", "state", "params", "tags", "metrics", "artifact", "traces", "dataset", "model")
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 Row = dict[str, Any]

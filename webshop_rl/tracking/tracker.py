@@ -18,6 +18,7 @@ import os
 import re
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +45,25 @@ _STOPPED_WAIT_S = 5.0  # a cluster kills what does not end soon after its signal
 _KEY = re.compile(r"[\w\-. :/]{1,250}")
 
 
+@dataclass(frozen=True)
+class Dataset:
+    """Goals as MLflow shows a dataset.
+
+    Attributes:
+        name: "shop5 test"; together with the digest it identifies the dataset.
+        digest: at most 36 characters.
+        context: what the run does with them: "train", "val" or "test".
+        source: what makes them.
+        profile: what there is to know of them, by name.
+    """
+
+    name: str
+    digest: str
+    context: str
+    source: str
+    profile: Mapping[str, int | str]
+
+
 class Tracker:
     """What a run calls to be recorded; this one records nothing: it is that of every rank but the first."""
 
@@ -63,6 +83,14 @@ class Tracker:
 
     def traces(self, name: str, episodes: Iterable[Mapping[str, Any]]) -> None:
         """Recorded episodes to be shown as traces."""
+
+    def dataset(self, dataset: Dataset) -> None:
+        """Goals that the run trains, validates or is tested on."""
+
+    def model(
+        self, name: str, checkpoint: Path, *, step: int, metrics: Sequence[str], tested_on: Dataset
+    ) -> None:
+        """A checkpoint that is worth keeping, with metrics of it that were recorded before."""
 
     def flush(self) -> None:
         """Make everything so far survive a kill."""
@@ -164,6 +192,25 @@ class JournalTracker(Tracker):
             path = RunFolder(self.folder).trace_file(name)
             replace_file(path, json.dumps(chosen, ensure_ascii=False))
             self._journal.traces(self._relative(path))
+
+    def dataset(self, dataset: Dataset) -> None:
+        """Goals that the run trains, validates or is tested on, as a dataset of MLflow."""
+        self._journal.dataset(**asdict(dataset))
+
+    def model(
+        self, name: str, checkpoint: Path, *, step: int, metrics: Sequence[str], tested_on: Dataset
+    ) -> None:
+        """Show a checkpoint as a logged model of MLflow; its files stay where they are.
+
+        Args:
+            checkpoint: its folder.
+            step: update of the checkpoint.
+            metrics: names of metrics of it that were recorded before.
+            tested_on: dataset that they are of.
+        """
+        tags = {"checkpoint": str(checkpoint.resolve()), "update": str(step)}
+        measured_on = {"name": tested_on.name, "digest": tested_on.digest}
+        self._journal.model(name=name, step=step, tags=tags, metrics=list(metrics), dataset=measured_on)
 
     def flush(self) -> None:
         """Make everything so far survive a kill; some ms. Always call it before writing a checkpoint.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from webshop_rl.experiment import run_name
 from webshop_rl.launching.recording import describe
 from webshop_rl.launching.sweep import Listed, short_label, write_manifest
+from webshop_rl.run_record import run_name
 from webshop_rl.storage.folders import Root
 from webshop_rl.storage.run_status import State
 

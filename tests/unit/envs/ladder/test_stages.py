@@ -28,7 +28,7 @@ from webshop_rl.envs.webshop.catalogue import leaders_of, load_products
 from webshop_rl.envs.webshop.shop import WebShop
 from webshop_rl.errors import UserError
 from webshop_rl.evaluation.episodes import describe_episodes
-from webshop_rl.experiment import run_tags
+from webshop_rl.run_record import run_tags
 
 STAGES = [f"stage{number}" for number in range(1, 7)]
 SIZES = {"stage1": (5, 0), "stage2": (15, 0), "stage3": (40, 10), "stage4": (50, 50), "stage5": (100, 400)}
