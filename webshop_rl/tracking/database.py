@@ -22,6 +22,7 @@ from webshop_rl.storage.lock import Busy, FolderLock
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import Destination, sqlite_path
 from webshop_rl.tracking.relocate import artifact_location, has_moved, relocate
+from webshop_rl.tracking.view import saved_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -96,7 +97,8 @@ def find_or_create_experiment(client: MlflowClient, name: str, *, location: str 
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
+            tags = {**_KIND, **dict([saved_view()])}
+            return str(client.create_experiment(name, artifact_location=location, tags=tags))
         except Exception:
             # Another process may have been faster; if not, the error is the one to show.
             found = client.get_experiment_by_name(name)

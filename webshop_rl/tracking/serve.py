@@ -3,6 +3,9 @@
     webshop-rl ui --root runs --port 5000
     webshop-rl train tracking.uri=http://127.0.0.1:5000 ...
 
+Its page of runs opens in the browser, where there is one. Runs of the root that its database lacks (they were
+recorded with tracking=journal, or it was deleted) are replayed meanwhile.
+
 One worker without the job runner answers a client in 5 ms; MLflow's defaults take 50 ms and 15
 processes. It listens on loopback unless asked otherwise, and then answers only to this machine's names.
 """
@@ -11,11 +14,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+import urllib.request
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,13 +32,13 @@ from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
 from webshop_rl.tracking.config import default_uri
 from webshop_rl.tracking.database import create_database
+from webshop_rl.tracking.sync import lacking, sync_all
+from webshop_rl.tracking.view import newest_experiment, runs_page, saved_view
 
 _DEFAULT_ROOT = Path("runs")  # made if it is not there: a server may come before the first run
 
 _ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-
-# MLflow's pages for prompts and judges come first otherwise.
-_PAGE = "#/experiments?workflowType=machine_learning"
+_START_S = 120.0  # longest wait for the server's first answer
 
 
 def server_command(root: Path, *, host: str, port: int, allowed: Sequence[str]) -> list[str]:
@@ -90,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=_DEFAULT_ROOT, help="root of the runs (default: runs)")
     parser.add_argument("--host", default="127.0.0.1", help="interface; 0.0.0.0 for all (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--no-browser", action="store_true", help="print the address alone")
     parser.add_argument("--allowed-host", action="append", default=[], help="a further name of this server")
     options = parser.parse_args(arguments)
     root = options.root.expanduser().resolve()
@@ -98,9 +107,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check_free(options.host, options.port)
     create_database(Root(root).database)
     command = server_command(root, host=options.host, port=options.port, allowed=options.allowed_host)
-    print(f"MLflow on http://{options.host}:{options.port} over {root}; the runs:", flush=True)
-    print(f"http://{options.host}:{options.port}/{_PAGE}", flush=True)
+    base = f"http://{options.host}:{options.port}"
+    page = runs_page(base, newest_experiment(Root(root).database))
+    print(f"MLflow on {base} over {root}; the runs:", flush=True)
+    print(page, flush=True)
+    opened = None if options.no_browser or not _has_browser() else page
+    threading.Thread(target=_prepare, args=(root, base, opened), daemon=True).start()
     return _serve(command)
+
+
+def _prepare(root: Path, base: str, opened: str | None) -> None:
+    """Once the server answers: save the view, open a page in the browser, replay what the database lacks."""
+    if not _answers(base):
+        return
+    experiment = newest_experiment(Root(root).database)
+    if experiment is not None:
+        _save_view(base, experiment)
+    if opened is not None:
+        webbrowser.open(opened)
+    folders, elsewhere = lacking(root)
+    for uri, number in elsewhere.items():
+        print(f"{number} runs of {root} are recorded at {uri}, and shown there", flush=True)
+    if folders:
+        outcomes = [outcome for _, outcome in sync_all(folders, default_uri(root), timeout_s=_START_S)]
+        problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
+        print(f"{len(outcomes) - len(problems)} runs were brought up to date", flush=True)
+        for problem in dict.fromkeys(problems):
+            print(f"not all of {root} is shown: {problem}", flush=True)
+
+
+def _answers(base: str) -> bool:
+    """Whether the server answers before long."""
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{base}/health", timeout=5):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _save_view(base: str, experiment_id: str) -> None:
+    """Save the page of runs with an experiment that was made before there was one, or by another version."""
+    key, value = saved_view()
+    content = json.dumps({"experiment_id": experiment_id, "key": key, "value": value}).encode()
+    request = urllib.request.Request(
+        f"{base}/api/2.0/mlflow/experiments/set-experiment-tag",
+        data=content,
+        headers={"Content-Type": "application/json"},
+    )
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=30):
+        pass
+
+
+def _has_browser() -> bool:
+    """Whether a page can be opened before the eyes of who runs this: not over ssh, not in a container."""
+    return sys.stdout.isatty() and (
+        sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    )
 
 
 def _serve(command: Sequence[str]) -> int:

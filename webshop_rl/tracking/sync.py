@@ -7,7 +7,9 @@ also while the runs go on, and any number of times: nothing is stored twice.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +125,34 @@ def sync_all(
             yield run_dir, str(error)
         except Exception as error:
             yield run_dir, f"MLflow: {reason(error)}"
+
+
+def lacking(root: Path) -> tuple[list[Path], Counter[str]]:
+    """What the tracker of a root does not show: run folders that it has not taken whole, and other trackers.
+
+    Costs little: of a journal the first row is read, and its size.
+
+    Args:
+        root: absolute folder that contains runs/ and mlflow.db.
+    Returns: folders of runs recorded in the root's own tracker; how many are recorded elsewhere, by address.
+    """
+    own: list[Path] = []
+    elsewhere: Counter[str] = Counter()
+    with contextlib.suppress(UserError):
+        for run_dir in find_runs(root):
+            first = next((row for _, row in scan(RunFolder(run_dir).journal)), None)
+            if first is None:
+                continue
+            if first["uri"] not in ("", default_uri(root)):
+                elsewhere[first["uri"]] += 1
+            elif Mirror(run_dir, _own_tracker(root, first["experiment"])).behind():
+                own.append(run_dir)
+    return own, elsewhere
+
+
+def _own_tracker(root: Path, experiment: str, timeout_s: float = _WAIT_S) -> Destination:
+    config = TrackingConfig("mlflow", default_uri(root), timeout_s, timeout_s, timeout_s, traces=0)
+    return Destination(config, root, experiment)
 
 
 def _problem(destination: Destination) -> str:
