@@ -31,7 +31,7 @@ from webshop_rl.preemption import Preempted, StopRequest
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec, Teacher
 from webshop_rl.rollout.guided import Demonstrations, GuidedCollector
-from webshop_rl.rollout.recorded import RecordedCollector, recorded_collector
+from webshop_rl.rollout.recorded import recorded_collector
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.run_record import SPLITS, TESTED, goals_of, name_of, open_record, shop_name
 from webshop_rl.storage.files import read_json, replace_file
@@ -179,7 +179,9 @@ def _build(
         vstar = _vstar(cfg, folder, acting.key(agent, shop), collector, reference)
         _record_provenance(vstar.provenance, folder, tracker, ranks, display)
     demonstrations = _demonstrations(cfg, collector, display)
-    train_goals = _train_goals(shop, demonstrations)
+    train_goals = shop.goals("train")
+    if demonstrations is not None:
+        train_goals = demonstrations.demonstrated(train_goals)
     if vstar is not None and cfg.vstar.min_spread > 0:
         train_goals = _with_spread(vstar, train_goals, cfg, ranks, display)
     trainer = Trainer(
@@ -234,14 +236,6 @@ def _start_from(agent: Agent, weights: Path, folder: Path, ranks: Ranks) -> Agen
     if ranks.is_main:
         replace_file(run.initial, json.dumps({"fingerprint": agent.fingerprint}), durable=False)
     return agent
-
-
-def _train_goals(shop: Shop, demonstrations: Demonstrations | None) -> Sequence[Goal]:
-    """The training split; of it, what there are recorded episodes of."""
-    goals = shop.goals("train")
-    if not isinstance(demonstrations, RecordedCollector):
-        return goals
-    return [goal for goal in goals if goal.id in demonstrations.episodes]
 
 
 def _demonstrations(cfg: RunConfig, collector: Collector, display: RunDisplay) -> Demonstrations | None:

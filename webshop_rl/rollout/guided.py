@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from webshop_rl.envs.types import Goal
 from webshop_rl.interface.grammar import Unspellable
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.episode import EpisodeSpec, Teacher
@@ -23,6 +24,10 @@ from webshop_rl.rollout.types import Label, Segment, Trajectory
 
 class Demonstrations(Protocol):
     """Where an algorithm that clones has its episodes from."""
+
+    def demonstrated(self, goals: Sequence[Goal]) -> Sequence[Goal]:
+        """Those of the goals that there are demonstrations of."""
+        ...
 
     def collect(
         self, specs: Sequence[EpisodeSpec], *, student_share: float, temperature: float, top_p: float = 1.0
@@ -44,6 +49,10 @@ class GuidedCollector:
         self._collector = collector
         self._teacher = teacher
         self._min_score = min_score
+
+    def demonstrated(self, goals: Sequence[Goal]) -> Sequence[Goal]:
+        """All of them: the teacher is asked afresh."""
+        return goals
 
     def collect(
         self, specs: Sequence[EpisodeSpec], *, student_share: float, temperature: float, top_p: float = 1.0

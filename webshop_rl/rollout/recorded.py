@@ -38,6 +38,10 @@ class RecordedCollector:
     episodes: Mapping[str, Sequence[Trajectory]]
     rejected: Sequence[str]
 
+    def demonstrated(self, goals: Sequence[Goal]) -> Sequence[Goal]:
+        """Those with an episode."""
+        return [goal for goal in goals if goal.id in self.episodes]
+
     def collect(
         self, specs: Sequence[EpisodeSpec], *, student_share: float, temperature: float, top_p: float = 1.0
     ) -> list[Trajectory]:

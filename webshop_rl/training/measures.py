@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import torch
+
+from webshop_rl.rollout.types import Trajectory
 
 
 @contextlib.contextmanager
@@ -18,6 +20,15 @@ def timed(into: dict[str, float], name: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     into[name] = time.monotonic() - started
+
+
+def throughput(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, float]:
+    """What was played a second, of a collection that took so long: episodes, reply tokens, decisions."""
+    return {
+        "time/episodes_per_s": len(trajectories) / seconds,
+        "time/tokens_per_s": sum(t.num_action_tokens for t in trajectories) / seconds,
+        "time/decisions_per_s": sum(t.num_decisions for t in trajectories) / seconds,
+    }
 
 
 def memory() -> dict[str, float]:

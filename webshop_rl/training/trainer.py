@@ -6,7 +6,6 @@ checkpoint computes the same numbers as one that was never stopped.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,35 +15,27 @@ import numpy as np
 from webshop_rl.config.schema import RunConfig
 from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.envs.types import Goal
-from webshop_rl.errors import UserError
 from webshop_rl.evaluation.episodes import evaluation_specs
 from webshop_rl.evaluation.policies import play_network
 from webshop_rl.evaluation.records import by_stage, episode_record, summarise, summarise_evaluation
 from webshop_rl.preemption import Preempted, StopRequest
 from webshop_rl.rollout.collector import Collector
-from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.guided import Demonstrations
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.tracker import Tracker
 from webshop_rl.training.checkpoint import Checkpoint
-from webshop_rl.training.collection import (
-    collection_metrics,
-    goals_at,
-    group_specs,
-    renamed_prompter,
-    renamed_transcripts,
-)
+from webshop_rl.training.collection import collection_metrics
 from webshop_rl.training.control import permute_rewards
 from webshop_rl.training.curriculum import Curriculum
 from webshop_rl.training.diversity import diversity_metrics
 from webshop_rl.training.health import HealthChecks, fallen
 from webshop_rl.training.keeper import CheckpointKeeper
 from webshop_rl.training.learner import Learner, UpdateResult
-from webshop_rl.training.measures import memory, timed
+from webshop_rl.training.measures import memory, throughput, timed
+from webshop_rl.training.playing import Player
 from webshop_rl.training.progress import Progress
 from webshop_rl.training.reference import Reference
-from webshop_rl.training.sampling import Collection
 from webshop_rl.training.vstar import VstarSource, adaptive_samples
 
 
@@ -94,12 +85,12 @@ class Trainer:
         reference: Reference | None = None,
     ) -> None:
         self._collector = collector
-        self._guided = guided
+        self._clones = guided is not None
+        self._player = Player(collector, guided, train_goals, config, ranks)
         self._learner = learner
         self._vstar = vstar
         self._judged_goals = judged_goals
         self._tracker = tracker
-        self._train_goals = train_goals
         self._val_goals = val_goals
         self._config = config
         self._num_updates = config.planned_updates
@@ -269,6 +260,13 @@ class Trainer:
         if self._vstar is not None and self._reference is not None:
             self._vstar.use_reference(self._reference.digest() if self.progress.reference_update else "")
 
+    @property
+    def _student_share(self) -> float:
+        """Of the episodes to be cloned, those that the policy plays itself; 0 where none is cloned."""
+        if not self._clones:
+            return 0.0
+        return self._learner.algorithm.student_share_at(self.progress.update / self._num_updates)
+
     def _iterate(self) -> None:
         """One collection and its updates."""
         began = time.monotonic()
@@ -277,28 +275,17 @@ class Trainer:
         iteration = update // self._learner.updates_per_collection
         timings: dict[str, float] = {}
         with timed(timings, "time/collect_s"):
-            collection = self._play(iteration)
+            collection = self._player.play(
+                iteration,
+                num_resampled=self.progress.goals_resampled,
+                curriculum=self._curriculum,
+                student_share=self._student_share,
+            )
         trajectories = collection.trajectories
         metrics = collection_metrics(trajectories) | collection.metrics()
-        if self._guided is None:
+        if not self._clones:
             metrics |= diversity_metrics(trajectories)
-        timings["time/episodes_per_s"] = len(trajectories) / timings["time/collect_s"]
-        num_tokens = sum(t.num_action_tokens for t in trajectories)
-        timings["time/tokens_per_s"] = num_tokens / timings["time/collect_s"]
-        num_decisions = sum(t.num_decisions for t in trajectories)
-        timings["time/decisions_per_s"] = num_decisions / timings["time/collect_s"]
-        if not any(t.turns for t in trajectories):
-            if any(t.num_unspellable for t in trajectories):
-                raise UserError(
-                    "no demonstration's first reply can be spelled in the grammar of its page",
-                    where="algo.demonstrations",
-                    remedy="rollout.max_query_words=null rollout.queries=window, or rollout.decoding=free",
-                )
-            raise UserError(
-                "no episode of the collection has a turn: the first page does not fit the context",
-                where="model.context_tokens",
-                remedy="raise it, or lower model.max_page_tokens",
-            )
+        timings |= throughput(trajectories, timings["time/collect_s"])
         # Of a labelled episode there may be nothing to learn: no segment.
         goals = collection.kept_goals
         played = [t for t in collection.kept if t.turns and t.segments]
@@ -323,44 +310,6 @@ class Trainer:
             self.progress.count_vstar(goals, self._num_vstar_samples())
         self._learn(played, vstar, metrics, timings, began)
 
-    def _play(self, iteration: int) -> Collection:
-        """Play a collection: in one round, or in several while groups are to be replaced."""
-        config = self._config
-        rules = config.collection
-        wanted = config.algo.goals_per_update
-        collection = Collection(rules.equal_groups != "keep")
-        for _ in range(rules.max_rounds if rules.equal_groups == "resample" else 1):
-            goals, plan = self._goals_of(iteration, collection)
-            specs = group_specs(
-                goals, config.algo.group_size, iteration, config.seed, first=len(collection.goals)
-            )
-            collection.add(goals, plan, self._collect(specs, iteration))
-            if len(collection.kept_goals) >= wanted:
-                break
-        return collection
-
-    def _goals_of(self, iteration: int, collection: Collection) -> tuple[list[Goal], list[int]]:
-        """The goals of a collection's next round, and with a curriculum the stage of each.
-
-        The first round has as many as an update learns from, each further one as many as were dropped, with a
-        curriculum of the stages of those.
-        """
-        config = self._config
-        curriculum = self._curriculum
-        number = config.algo.goals_per_update - len(collection.kept_goals)
-        if curriculum is None:
-            first = iteration * config.algo.goals_per_update
-            first += self.progress.goals_resampled + len(collection.goals)
-            places = range(first, first + number)
-            return goals_at(self._train_goals, places, config.seed, by=config.goals_by), []
-        plan = collection.dropped_stages[-number:] or curriculum.plan(number, iteration, config.seed)
-        goals: list[Goal] = []
-        for stage in sorted(set(plan)):
-            own = [goal for goal in self._train_goals if goal.stage == curriculum.names[stage]]
-            first = curriculum.state.drawn[stage] + collection.plan.count(stage)
-            goals += goals_at(own, range(first, first + plan.count(stage)), config.seed, by=config.goals_by)
-        return goals, sorted(plan)
-
     def _advance(
         self, curriculum: Curriculum, plan: Sequence[int], trajectories: Sequence[Trajectory]
     ) -> dict[str, float]:
@@ -373,25 +322,6 @@ class Trainer:
         if moved:
             self._say(f"update {self.progress.update}: {moved}")
         return curriculum.metrics()
-
-    def _collect(self, specs: list[EpisodeSpec], iteration: int) -> list[Trajectory]:
-        share = self._ranks.share(specs)
-        rollout = self._config.rollout
-        guided = self._guided
-        if guided is None:
-            prompter = renamed_prompter(
-                self._collector.prompter, rollout.rename, iteration, self._config.seed
-            )
-            play = functools.partial(self._collector.collect, share, prompter=prompter)
-            return self._ranks.gather_from(lambda: play(temperature=rollout.temperature, top_p=rollout.top_p))
-        student_share = self._learner.algorithm.student_share_at(self.progress.update / self._num_updates)
-        play = functools.partial(guided.collect, share, student_share=student_share)
-        codec = self._collector.prompter.codec
-        return self._ranks.gather_from(
-            lambda: renamed_transcripts(
-                play(temperature=rollout.temperature, top_p=rollout.top_p), codec, rollout.rename
-            )
-        )
 
     def _vstar_of(self, goals: list[Goal]) -> dict[str, float]:
         vstar = self._vstar
