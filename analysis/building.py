@@ -15,8 +15,9 @@ from . import arm_figures, figures
 from .arms import Arm, shared_by_arms
 from .axes import AXES, Axis
 from .cautions import cautions
+from .checkpoints import Ends, ends_table
 from .comparison import Comparison
-from .cost import CHECKPOINTS, COSTS, cost_cells, cost_rows
+from .cost import COSTS, cost_cells, cost_rows
 from .drawing import Picture, picture
 from .failures import failures_markdown
 from .frames import frames
@@ -62,6 +63,7 @@ def build_report(
     comparisons: Sequence[Comparison],
     curves: pd.DataFrame,
     played: Sequence[Played],
+    ends: Mapping[str, Ends],
     *,
     axis: str,
     folder: Path,
@@ -70,6 +72,7 @@ def build_report(
 
     Args:
         curves: from load.load_curves, of NUM_CURVES and the metrics of the axis.
+        ends: what the best and the final checkpoints reached, by run id.
         axis: what learning curves are drawn against, a key of axes.AXES.
     """
     reasons = reasons_by_arm(played)
@@ -77,6 +80,7 @@ def build_report(
     reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}
     made = (comparison_table, pairs_table, products_table, stages_table)
     tables = [make(comparison) for comparison in comparisons for make in made]
+    lost = unfinished_table(sweep, arms, reached)
     bars = picture(
         partial(_reasons, reasons, tested),
         "Why test episodes failed: the share of each arm's episodes, by reason.",
@@ -95,7 +99,7 @@ def build_report(
         first=[summary_table(c, reasons, cost=cost_cells(arms)) for c in comparisons],
         cautions=cautions(sweep, arms, comparisons),
         shared=shared_by_arms(arms),
-        tables=[t for t in (cost_table(arms, curves), *tables, unfinished_table(sweep, arms, reached)) if t],
+        tables=[t for t in (cost_table(arms), ends_table(arms, ends), *tables, lost) if t],
         folded=[runs_table(arms, reached), provenance_table(sweep, comparisons)],
         reason_tables=[t for t in (reasons_table(reasons, tested), _solved(played, comparisons)) if t],
         first_pictures=_first(comparisons, folder / "figures"),
@@ -109,10 +113,15 @@ def build_report(
 
 
 def write_files(
-    report: Report, arms: Sequence[Arm], comparisons: Sequence[Comparison], curves: pd.DataFrame, folder: Path
+    report: Report,
+    arms: Sequence[Arm],
+    comparisons: Sequence[Comparison],
+    curves: pd.DataFrame,
+    ends: Mapping[str, Ends],
+    folder: Path,
 ) -> Path:
     """Write every file of the report but the figures; returns the page."""
-    for file, frame in frames(arms, comparisons, curves, reasons_by_arm(report.played)).items():
+    for file, frame in frames(arms, comparisons, curves, reasons_by_arm(report.played), ends).items():
         frame.to_csv(folder / f"{file}.csv", index=False)
     lines = "".join(json.dumps(episode.row(), ensure_ascii=False) + "\n" for episode in report.played)
     (folder / "episodes.jsonl").write_text(lines, encoding="utf-8")
@@ -158,15 +167,11 @@ def _settings(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     return [*lines, ("Arms", "; ".join(arm.label for arm in arms)), ("Seeds", ", ".join(seeds))]
 
 
-def cost_table(arms: Sequence[Arm], curves: pd.DataFrame) -> Table | None:
-    """What each arm cost, and how its best and its last checkpoint validate; None if no run finished."""
-    points = curves[curves["metric"] == "val/success"]
-    best = {str(run): float(value) for run, value in points.groupby("run_id")["value"].max().items()}
-    rows = cost_rows(arms, best)
-    if not rows:
-        return None
-    note = "Means of an arm's finished runs. The test plays the checkpoint that validates best."
-    return Table("Cost", ["arm", *(cost.column for cost in COSTS), *CHECKPOINTS], rows, note)
+def cost_table(arms: Sequence[Arm]) -> Table | None:
+    """What each arm cost; None if no run finished."""
+    rows = cost_rows(arms)
+    columns = ["arm", *(cost.column for cost in COSTS)]
+    return Table("Cost", columns, rows, "Means of an arm's finished runs.") if rows else None
 
 
 def _solved(played: Sequence[Played], comparisons: Sequence[Comparison]) -> Table | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from webshop_rl.statistics import interval, mean, over_seeds
 
 from .arms import Arm
 
@@ -29,7 +27,6 @@ COSTS = (
     Cost("GPU MB", "system/gpu_mem_mb"),
 )
 COST_COLUMNS = ("hours", "env steps")  # of the first table
-CHECKPOINTS = ("best val/success", "final val/success")
 
 
 def cost_cells(arms: Sequence[Arm]) -> dict[str, list[str]]:
@@ -43,20 +40,9 @@ def cost_row(arm: Arm) -> dict[str, float | None]:
     return {cost.column: mean_cost(arm, cost.metric, cost.divisor) for cost in COSTS}
 
 
-def cost_rows(arms: Sequence[Arm], best: Mapping[str, float]) -> list[list[str]]:
-    """A row an arm with a finished run: its cost, and the validation success of its best and last checkpoint.
-
-    Args:
-        best: highest val/success by run id.
-    """
-    rows = []
-    for arm in arms:
-        if arm.finished:
-            cells = [_cell(arm, cost) for cost in COSTS]
-            tops = _over_runs({run.run_id: best.get(run.run_id) for run in arm.finished})
-            last = _over_runs({run.run_id: run.metrics.get("val/success") for run in arm.finished})
-            rows.append([arm.label, *cells, tops, last])
-    return rows
+def cost_rows(arms: Sequence[Arm]) -> list[list[str]]:
+    """A row an arm with a finished run: its label, then a cell for each of COSTS."""
+    return [[arm.label, *(_cell(arm, cost) for cost in COSTS)] for arm in arms if arm.finished]
 
 
 def mean_cost(arm: Arm, metric: str, divisor: float = 1.0) -> float | None:
@@ -68,8 +54,3 @@ def mean_cost(arm: Arm, metric: str, divisor: float = 1.0) -> float | None:
 def _cell(arm: Arm, cost: Cost) -> str:
     value = mean_cost(arm, cost.metric, cost.divisor)
     return "-" if value is None else f"{value:,.{cost.digits}f}"
-
-
-def _over_runs(values: Mapping[str, float | None]) -> str:
-    known = [value for value in values.values() if value is not None]
-    return interval(over_seeds(mean, known)) if known and len(known) == len(values) else "-"

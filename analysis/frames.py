@@ -13,6 +13,7 @@ from webshop_rl.statistics import Estimate
 from webshop_rl.tracking.names import CONSUMED
 
 from .arms import Arm
+from .checkpoints import Ends, ends_row
 from .comparison import METRICS, Comparison
 from .cost import cost_row
 from .verdict import finding
@@ -23,16 +24,18 @@ def frames(
     comparisons: Sequence[Comparison],
     curves: pd.DataFrame,
     reasons: Mapping[str, Counter[str]],
+    ends: Mapping[str, Ends],
 ) -> dict[str, pd.DataFrame]:
     """Data frames by name of their file.
 
     Args:
         reasons: how many test episodes of each arm failed for each reason.
+        ends: what the best and the final checkpoints reached, by run id.
     Returns: summary (one row an arm), runs (one row a run), pairs, goals (one row an arm and goal), curves
         (one row a point).
     """
     return {
-        "summary": _arms(comparisons, reasons),
+        "summary": _arms(comparisons, reasons, ends),
         "runs": _runs(arms),
         "pairs": _pairs(comparisons),
         "goals": _goals(comparisons),
@@ -61,7 +64,9 @@ def _runs(arms: Sequence[Arm]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _arms(comparisons: Sequence[Comparison], reasons: Mapping[str, Counter[str]]) -> pd.DataFrame:
+def _arms(
+    comparisons: Sequence[Comparison], reasons: Mapping[str, Counter[str]], ends: Mapping[str, Ends]
+) -> pd.DataFrame:
     rows = []
     for number, comparison in enumerate(comparisons, 1):
         for result in comparison.results:
@@ -72,6 +77,8 @@ def _arms(comparisons: Sequence[Comparison], reasons: Mapping[str, Counter[str]]
                 row |= _cells(f"{metric} IQM", result.iqms[metric])
             for name, estimate in result.against.items():
                 row |= _cells(f"{comparison.metric} minus {name}", estimate)
+            for name, estimate in ends_row(result.arm, ends).items():
+                row |= _cells(name, estimate)
             row |= cost_row(result.arm)
             if result.arm.label in reasons:
                 row |= {f"failed: {reason}": reasons[result.arm.label][reason] for reason in Reason}

@@ -194,6 +194,14 @@ def load_trained(client: MlflowClient, uri: str) -> Sweep:
     return Sweep("runs", uri, "FINISHED", chosen, replaced, {})
 
 
+def load_evaluations(client: MlflowClient, uri: str) -> list[Run]:
+    """Evaluations alone (webshop-rl evaluate) of trained policies on test goals, the newest last."""
+    with told_in_one_line(uri):
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        found = _search(client, experiments, "tags.kind = 'evaluation' and tags.split = 'test'")
+    return sorted((_run(record, adopted=False) for record in found), key=lambda run: run.started)
+
+
 def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequence[str]) -> pd.DataFrame:
     """Whole metric histories.
 

@@ -113,8 +113,9 @@ def write_report(
 
     from .arms import arms_of
     from .building import NUM_CURVES, build_report, write_files
+    from .checkpoints import ends_of
     from .comparison import compare
-    from .load import load_curves, load_run
+    from .load import load_curves, load_evaluations, load_run
     from .readers import episode_reader, goal_reader
     from .selection import load_chosen
     from .survey import survey
@@ -137,9 +138,10 @@ def write_report(
     curves = load_curves(client, address, sweep.runs, (*NUM_CURVES, *AXES[x].metrics))
     comparisons = compare(arms, metric, goal_reader(client, address, metric, own))
     played = survey(arms, episode_reader(client, address, own))
+    ends = ends_of(sweep.runs, curves, load_evaluations(client, address))
     title = _title(sweep, sweeps, query, run)
-    report = build_report(title, sweep, arms, comparisons, curves, played, axis=x, folder=folder)
-    page = write_files(report, arms, comparisons, curves, folder)
+    report = build_report(title, sweep, arms, comparisons, curves, played, ends, axis=x, folder=folder)
+    page = write_files(report, arms, comparisons, curves, ends, folder)
     if writable and sweep.parent_id:
         attach(client, sweep, f"{report.headline} {report.verdict}", page)
     console = Console(highlight=False)
