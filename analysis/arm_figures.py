@@ -16,7 +16,9 @@ from .comparison import METRICS, Comparison
 from .cost import mean_cost
 from .drawing import COLOURS, DASHES, HATCHES, INK, WIDE, wrapped
 
-MAX_ARMS = 24  # lines in a figure of arms; a larger sweep shows the leading ones, which its caption says
+# What a figure has room for; of a larger sweep it shows the leading arms, which its caption says.
+MAX_ARMS = 24
+MAX_LINES = len(COLOURS)
 _MARKERS = "osD^vPX*<>"
 
 
@@ -120,7 +122,7 @@ def sensitivity_figure(comparison: Comparison, key: str, width: float = WIDE) ->
         return None
     figure = Figure(figsize=(width, 3.2 if width >= WIDE else 3.6), layout="constrained")
     axes = figure.subplots()
-    for number, (label, points) in enumerate(list(lines.items())[: len(COLOURS)]):
+    for number, (label, points) in enumerate(list(lines.items())[:MAX_LINES]):
         xs, means, lows, highs = map(np.array, zip(*points, strict=True))
         style = {"color": COLOURS[number], "ls": DASHES[number], "marker": _MARKERS[number]}
         axes.errorbar(xs, means, (means - lows, highs - means), capsize=3, label=wrapped(label), **style)
@@ -134,6 +136,11 @@ def sensitivity_figure(comparison: Comparison, key: str, width: float = WIDE) ->
     axes.set_ylim(-0.03, 1.03)
     figure.legend(loc="outside right upper" if width >= WIDE else "outside lower left")
     return figure
+
+
+def num_lines(comparison: Comparison, key: str) -> int:
+    """How many settings of the other keys there are."""
+    return len(_lines(comparison, key))
 
 
 def sensitivity_numbers(comparison: Comparison, key: str) -> pd.DataFrame:
@@ -197,7 +204,7 @@ def profile_numbers(comparison: Comparison) -> pd.DataFrame:
                 "share": [(r.goals.values >= v - 1e-9).mean() for v in levels],
             }
         )
-        for r in comparison.results[: len(COLOURS)]
+        for r in comparison.results[:MAX_LINES]
         if r.goals is not None
     ]
     return pd.concat(parts) if parts else pd.DataFrame(columns=["arm", "level", "share"])
@@ -231,7 +238,9 @@ def _lines(comparison: Comparison, key: str) -> dict[str, list[tuple[float, floa
             e = result.means[comparison.metric]
             low, high = (e.value if end is None else end for end in (e.low, e.high))
             found.setdefault(rest, []).append((value, e.value, low, high))
-    return {rest: sorted(points) for rest, points in sorted(found.items())}
+    if len(found) <= MAX_LINES:
+        found = dict(sorted(found.items()))
+    return {rest: sorted(points) for rest, points in found.items()}  # else the leading ones first
 
 
 def _number(text: str) -> float | None:

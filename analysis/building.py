@@ -75,7 +75,11 @@ def build_report(
         ends: what the best and the final checkpoints reached, by run id.
         axis: what learning curves are drawn against, a key of axes.AXES.
     """
-    reasons = reasons_by_arm(played)
+    counted = reasons_by_arm(played)
+    # In the order of the results, so that what a figure has room for are the leading arms.
+    results = [result.arm for comparison in comparisons for result in comparison.results]
+    ranked = [*results, *(arm for arm in arms if arm not in results)]
+    reasons = {arm.label: counted[arm.label] for arm in ranked if arm.label in counted}
     tested = Counter(episode.arm for episode in played)
     reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}
     made = (comparison_table, pairs_table, products_table, stages_table)
@@ -83,7 +87,8 @@ def build_report(
     lost = unfinished_table(sweep, arms, reached)
     bars = picture(
         partial(_reasons, reasons, tested),
-        "Why test episodes failed: the share of each arm's episodes, by reason.",
+        "Why test episodes failed: the share of each arm's episodes, by reason."
+        + _leading(len(reasons), arm_figures.MAX_ARMS),
         folder / "figures" / "reasons",
         pd.DataFrame(
             [
@@ -106,7 +111,7 @@ def build_report(
         reason_pictures=[bars] if bars else [],
         pictures=[
             *_arm_pictures(comparisons, folder / "figures"),
-            *_curve_pictures(arms, curves, AXES[axis], folder),
+            *_curve_pictures(ranked, curves, AXES[axis], folder),
         ],
         played=played,
     )
@@ -184,18 +189,20 @@ def _reasons(reasons: Mapping[str, Counter[str]], tested: Mapping[str, int], wid
     return arm_figures.reasons_figure(reasons, tested, width)
 
 
+def _leading(num: int, limit: int, what: str = "arms", file: str = "summary.csv") -> str:
+    """What a caption adds where a figure has no room for all."""
+    return f" The {limit} leading {what}; {num - limit} more in {file}." if num > limit else ""
+
+
 def _first(comparisons: Sequence[Comparison], folder: Path) -> list[Picture]:
     found = []
     for number, comparison in enumerate(comparisons, 1):
-        hidden = len(comparison.results) - arm_figures.MAX_ARMS
         caption = (
             "Each run (dot), the mean of an arm (diamond) with its 95 % interval over seeds (bar), and what "
         )
         caption += "was not trained (lines)."
         caption += f" Test set {number}." if len(comparisons) > 1 else ""
-        caption += (
-            f" The {arm_figures.MAX_ARMS} leading arms; {hidden} more in summary.csv." if hidden > 0 else ""
-        )
+        caption += _leading(len(comparison.results), arm_figures.MAX_ARMS)
         numbers = arm_figures.reached_numbers(comparison)
         found.append(
             picture(
@@ -208,11 +215,13 @@ def _first(comparisons: Sequence[Comparison], folder: Path) -> list[Picture]:
 def _arm_pictures(comparisons: Sequence[Comparison], folder: Path) -> list[Picture]:
     found = []
     for number, comparison in enumerate(comparisons, 1):
+        num = len(comparison.results)
         for key in arm_figures.swept_keys([result.arm for result in comparison.results]):
             found.append(
                 picture(
                     partial(arm_figures.sensitivity_figure, comparison, key),
-                    f"{comparison.metric} against {key}: mean and 95 % interval over seeds.",
+                    f"{comparison.metric} against {key}: mean and 95 % interval over seeds."
+                    + _leading(arm_figures.num_lines(comparison, key), arm_figures.MAX_LINES, "settings"),
                     folder / f"sensitivity_{number}_{key.replace('.', '_')}",
                     arm_figures.sensitivity_numbers(comparison, key),
                 )
@@ -221,7 +230,8 @@ def _arm_pictures(comparisons: Sequence[Comparison], folder: Path) -> list[Pictu
             found.append(
                 picture(
                     lambda width, c=comparison, m=metric, la=label: arm_figures.cost_figure(c, m, la, width),
-                    f"Success against {label}; the line joins the arms that no other beats at less cost.",
+                    f"Success against {label}; the line joins the arms that no other beats at less cost."
+                    + _leading(num, arm_figures.MAX_ARMS),
                     folder / f"cost_{number}_{metric.replace('/', '_')}",
                     arm_figures.cost_numbers(comparison, metric),
                 )
@@ -229,7 +239,8 @@ def _arm_pictures(comparisons: Sequence[Comparison], folder: Path) -> list[Pictu
         found.append(
             picture(
                 partial(arm_figures.profile_figure, comparison),
-                f"Performance profiles: share of goals on which an arm reaches a {comparison.metric}.",
+                f"Performance profiles: share of goals on which an arm reaches a {comparison.metric}."
+                + _leading(num, arm_figures.MAX_LINES),
                 folder / f"profile_{number}",
                 arm_figures.profile_numbers(comparison),
             )
@@ -242,12 +253,15 @@ def _curve_pictures(arms: Sequence[Arm], curves: pd.DataFrame, axis: Axis, folde
     for metric in NUM_CURVES:
         caption = f"{metric}: each run (thin), mean of an arm (thick) between its lowest and highest run"
         caption += "; a cross ends a run that did not finish."
+        if len(arms) > figures.MAX_TOGETHER:
+            caption += f" Behind each arm, in grey, {figures.behind(arms)}."
+        caption += _leading(len(arms), figures.MAX_PANELS, file="curves.csv")
         found.append(
             picture(
                 partial(figures.curve_figure, arms, curves, metric, axis),
                 caption,
                 folder / "figures" / metric.replace("/", "_"),
-                figures.placed(curves, metric, axis),
+                figures.shown_numbers(arms, curves, metric, axis),
             )
         )
     return [made for made in found if made]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -22,7 +22,11 @@ from .drawing import COLOURS, DASHES, GRID, STYLE, WIDE, wrapped
 CURVES = ("val/success", "train/return_mean")
 MAX_TOGETHER = 7  # arms in one panel; more get a panel each
 MAX_PANELS = 24
+MAX_GREY = 60  # runs behind each panel; more are a band
+MAX_POINTS = 120  # of a run's line
 _PANELS_A_ROW = 4
+
+Lines = Mapping[str, pd.DataFrame]  # by run id, as `placed` gives them
 
 
 def curve_figure(
@@ -41,7 +45,8 @@ def curve_figure(
     Returns: None if no run has a point.
     """
     points = placed(curves, metric, axis)
-    drawn = [arm for arm in arms if points["run_id"].isin([r.run_id for r in arm.runs]).any()]
+    lines: Lines = dict(tuple(points.groupby("run_id", sort=False)))
+    drawn = [arm for arm in arms if any(run.run_id in lines for run in arm.runs)]
     if not drawn:
         return None
     with mpl.rc_context(STYLE):
@@ -52,11 +57,11 @@ def curve_figure(
             axes = figure.subplots()
             for arm, colour in zip(drawn, COLOURS, strict=False):
                 dash = DASHES[drawn.index(arm) % len(DASHES)]
-                _draw(axes, arm, points, colour, dash=dash, label=wrapped(arm.label))
+                _draw(axes, arm, lines, colour, dash=dash, label=wrapped(arm.label))
             _label(axes, metric, axis)
             figure.legend(loc="outside right upper" if width >= WIDE else "outside lower left")
             return figure
-        return _panels(drawn, points, metric, axis, width)
+        return _panels(drawn, lines, metric, axis, width)
 
 
 def placed(curves: pd.DataFrame, metric: str, axis: Axis) -> pd.DataFrame:
@@ -67,50 +72,87 @@ def placed(curves: pd.DataFrame, metric: str, axis: Axis) -> pd.DataFrame:
     Returns: columns run_id, step, place, value. What a run had consumed at a step is what it logged last
         at or before it, nothing before its first update. A run that did not log it has no point.
     """
+    columns = ["run_id", "step", "place", "value"]
+    points = curves[curves["metric"] == metric]
+    if not axis.metrics:
+        return points.assign(place=points["step"].astype(float))[columns]
+    logged = curves[curves["metric"].isin(axis.metrics)].sort_values("step")
+    consumed = dict(tuple(logged.groupby(["run_id", "metric"])))
     found = []
-    for run_id, own in curves.groupby("run_id", sort=False):
-        points = own[own["metric"] == metric]
-        place = points["step"].to_numpy(dtype=float)
-        if axis.metrics:
-            place = np.zeros(len(points))
+    for run_id, own in points.groupby("run_id", sort=False):
+        place = np.zeros(len(own))
         for name in axis.metrics:
-            logged = own[own["metric"] == name].sort_values("step")
-            if logged.empty:
-                place = np.full(len(points), np.nan)
+            line = consumed.get((run_id, name))
+            if line is None:
                 break
-            at = np.searchsorted(logged["step"].to_numpy(), points["step"].to_numpy(), side="right")
-            place += np.concatenate([[0.0], logged["value"].to_numpy(dtype=float)])[at]
-        columns = {"step": points["step"], "place": place / axis.divisor, "value": points["value"]}
-        found.append(pd.DataFrame({"run_id": run_id, **columns}))
-    empty = pd.DataFrame(columns=["run_id", "step", "place", "value"])
-    return pd.concat(found).dropna(subset="place") if found else empty
+            at = np.searchsorted(line["step"].to_numpy(), own["step"].to_numpy(), side="right")
+            place += np.concatenate([[0.0], line["value"].to_numpy(dtype=float)])[at]
+        else:
+            found.append(own.assign(place=place / axis.divisor)[columns])
+    return pd.concat(found) if found else pd.DataFrame(columns=columns)
 
 
-def _panels(arms: Sequence[Arm], points: pd.DataFrame, metric: str, axis: Axis, width: float) -> Figure:
-    """A panel an arm, the others' runs in grey behind it."""
+def shown_numbers(arms: Sequence[Arm], curves: pd.DataFrame, metric: str, axis: Axis) -> pd.DataFrame:
+    """What curve_figure shows: the points of the arms that it has room for."""
+    points = placed(curves, metric, axis)
+    return points[points["run_id"].isin([run.run_id for arm in arms[:MAX_PANELS] for run in arm.runs])]
+
+
+def _panels(arms: Sequence[Arm], lines: Lines, metric: str, axis: Axis, width: float) -> Figure:
+    """A panel an arm, the others' runs in grey behind it, or the band between the lowest and the highest."""
     shown = arms[:MAX_PANELS]
     num_columns = _PANELS_A_ROW if width >= WIDE else _PANELS_A_ROW // 2
     num_rows = math.ceil(len(shown) / num_columns)
     figure = Figure(figsize=(width, 1.8 * num_rows + 0.5), layout="constrained")
     grid = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
+    many = _many(arms)
+    band = _band(pd.concat(lines.values())) if many else None
+    if many:
+        lines = {run_id: _thinned(line) for run_id, line in lines.items()}
     for axes, arm in zip(grid.flat, shown, strict=False):
-        for other in arms:
-            if other is not arm:
-                _draw(axes, other, points, GRID, mean=False)
-        _draw(axes, arm, points, COLOURS[0])
+        if band is not None:
+            axes.fill_between(band["place"], band["low"], band["high"], color=GRID, lw=0)
+        else:
+            for other in arms:
+                if other is not arm:
+                    _draw(axes, other, lines, GRID, mean=False)
+        _draw(axes, arm, lines, COLOURS[0])
         axes.set_title(wrapped(arm.label, 30), fontsize=8)
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
-    hidden = f"; {len(arms) - len(shown)} arms more in curves.csv" if len(arms) > len(shown) else ""
-    figure.supxlabel(f"{axis.label}{hidden}")
+    figure.supxlabel(axis.label)
     figure.supylabel(_unit(metric))
     return figure
+
+
+def behind(arms: Sequence[Arm]) -> str:
+    """What the grey of a panel is, in words."""
+    return "the span of all runs" if _many(arms) else "the runs of the others"
+
+
+def _many(arms: Sequence[Arm]) -> bool:
+    return sum(len(arm.runs) for arm in arms) > MAX_GREY
+
+
+def _band(points: pd.DataFrame) -> pd.DataFrame:
+    """The lowest and the highest value of all runs, update by update: columns place, low, high."""
+    by_step = points.groupby("step")
+    values = by_step["value"]
+    band = pd.DataFrame({"place": by_step["place"].mean(), "low": values.min(), "high": values.max()})
+    return _thinned(band.sort_index())
+
+
+def _thinned(line: pd.DataFrame) -> pd.DataFrame:
+    """At most MAX_POINTS of a line's rows, the first and the last among them."""
+    if len(line) <= MAX_POINTS:
+        return line
+    return line.iloc[np.unique(np.linspace(0, len(line) - 1, MAX_POINTS).round().astype(int))]
 
 
 def _draw(
     axes: Axes,
     arm: Arm,
-    points: pd.DataFrame,
+    known: Lines,
     colour: str,
     *,
     dash: str = "-",
@@ -119,8 +161,8 @@ def _draw(
 ) -> None:
     lines = {}
     for run in arm.runs:
-        line = points[points["run_id"] == run.run_id].set_index("step")[["place", "value"]]
-        if len(line):
+        if run.run_id in known:
+            line = known[run.run_id].set_index("step")[["place", "value"]]
             lines[run.run_id] = line
             alone = "." if len(line) == 1 else ""
             axes.plot(line["place"], line["value"], color=colour, lw=0.7, alpha=0.55, marker=alone)

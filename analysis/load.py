@@ -17,7 +17,7 @@ from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
 
 from .plan import Missing, missing, read_plan
-from .tracker import read_artifact, told_in_one_line
+from .tracker import metric_reader, read_artifact, told_in_one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -210,15 +210,17 @@ def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequ
         names: of metrics.
     Returns: columns run_id, metric, step, value; of a step recorded twice the later value.
     """
-    rows = []
-    with told_in_one_line(uri):
+    found = []
+    with told_in_one_line(uri), metric_reader(client, uri) as read:
         for run in runs:
-            for name in names:
+            for name in dict.fromkeys(names):
                 if name in run.metrics:
-                    points = client.get_metric_history(run.run_id, name)
-                    by_step = {p.step: p.value for p in sorted(points, key=lambda p: p.timestamp)}
-                    rows += [(run.run_id, name, step, by_step[step]) for step in sorted(by_step)]
-    return pd.DataFrame(rows, columns=["run_id", "metric", "step", "value"])
+                    by_step = {step: value for _, step, value in sorted(read(run.run_id, name))}
+                    steps = sorted(by_step)
+                    columns = {"step": steps, "value": [by_step[step] for step in steps]}
+                    found.append(pd.DataFrame({"run_id": run.run_id, "metric": name, **columns}))
+    empty = pd.DataFrame(columns=["run_id", "metric", "step", "value"])
+    return pd.concat(found, ignore_index=True) if found else empty
 
 
 def load_goals(

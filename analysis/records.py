@@ -22,6 +22,9 @@ Record = Mapping[str, Any]
 
 _CLICK = re.compile(r"click\[(.*)\]", re.DOTALL)
 _ASIN = re.compile(r"[0-9a-z]{10}")
+# A list whose products a view named by their rank: which they were, its text does not say.
+_FIRST_BY_RANK = "item 1"
+_ANY_ASIN = re.compile(r"\bb0[0-9a-z]{8}\b", re.IGNORECASE)
 _NO_OPTION = (
     "buy now",
     "back to search",
@@ -59,13 +62,15 @@ def completed(record: Record) -> Record:
     """A record with what older ones lack: `bought`; and of a turn `kind`, `page_kind`, `asins`, `chosen`.
 
     It is read off pages and actions, as far as they show it: of the products that a page lists only the
-    right one is found.
+    right one is found. Where a list named its products by rank, `lists_known` is False: that the right one
+    is not found there does not say that it was missing.
     """
     if "bought" in record:
         return record
     turns = list(_completed_turns(record))
     last = turns[-1]["asins"] if turns and record["end"] == "bought" else ()
-    return {**record, "turns": turns, "bought": last[0] if last else ""}
+    unknown = any(turn["page_kind"] == "results" and _by_rank(turn["page"]) for turn in turns)
+    return {**record, "turns": turns, "bought": last[0] if last else "", "lists_known": not unknown}
 
 
 def _completed_turns(record: Record) -> Iterator[Record]:
@@ -101,3 +106,7 @@ def _completed_turns(record: Record) -> Iterator[Record]:
         )
         listed = bool({"search", "shaping_search"} & turn["parts"].keys())
         before = kind
+
+
+def _by_rank(page: str) -> bool:
+    return names(_FIRST_BY_RANK, page) and _ANY_ASIN.search(page) is None

@@ -44,6 +44,9 @@ class Scripted:
         self._begun = True
         return self._last
 
+    def took(self, page: Page, action: str) -> None:
+        """Nothing to remember."""
+
 
 class Known:
     """What a script may look up of a shop: WebShop's, or the five products'."""

@@ -6,13 +6,14 @@ reason. The rules in their order:
     bought
     1. OVER_PRICE      the price is above the limit: of the right product, or of one of its kind (r_type 1)
     2. WRONG_PRODUCT   another product that lacks the kind or an attribute; the right one had been listed
-    3. NEVER_LISTED    the same, and the right one had never been listed
+    3. NEVER_LISTED    the same, and the right one had never been listed; NOT_RIGHT where an older record does
+                       not say what was listed
     4. NO_OPTIONS      options were asked for, none was chosen
     5. WRONG_OPTION    an option that was asked for is missing, or has another value
     not bought
     6. INVALID         at least half of the replies did not apply
     7. LOOP            at least half of the turns repeat an earlier one: the same action on the same page
-    8. NEVER_LISTED    no page listed the right product
+    8. NEVER_LISTED    no page listed the right product, as far as the record says what was listed
     9. NEVER_BOUGHT    the page of the right product was opened and left again
     10. OUT_OF_STEPS   the limit of steps, or of the context, came first
     else UNEXPLAINED: all that was asked for was bought, and the shop's score is not full
@@ -41,6 +42,7 @@ class Reason(enum.StrEnum):
 
     NEVER_LISTED = "right product never listed"
     WRONG_PRODUCT = "wrong product, right one listed"
+    NOT_RIGHT = "wrong product, lists not recorded"
     OVER_PRICE = "over the price"
     NO_OPTIONS = "bought without options"
     WRONG_OPTION = "wrong or missing option"
@@ -73,7 +75,9 @@ def _of_purchase(record: Record) -> Reason:
     if parts.get("r_price") == 0 and (right or parts.get("r_type") == 1):
         return Reason.OVER_PRICE
     if not right and not (parts.get("r_type") == 1 and parts.get("r_att") == 1):
-        return Reason.WRONG_PRODUCT if _listed(record) else Reason.NEVER_LISTED
+        if _listed(record):
+            return Reason.WRONG_PRODUCT
+        return Reason.NEVER_LISTED if _lists_known(record) else Reason.NOT_RIGHT
     if parts.get("r_option", 1) < 1 and not chosen:
         return Reason.NO_OPTIONS
     if parts.get("r_option", 1) < 1 and not _as_asked(record, list(chosen.values())):
@@ -87,7 +91,7 @@ def _without_purchase(record: Record) -> Reason:
         return Reason.INVALID
     if len(turns) - len(set(map(_state, turns))) >= _SHARE * len(turns):
         return Reason.LOOP
-    if not _listed(record):
+    if not _listed(record) and _lists_known(record):
         return Reason.NEVER_LISTED
     left = any(_shows(record, turn) and turn["kind"] in ("back", "query") for turn in turns)
     return Reason.NEVER_BOUGHT if left else Reason.OUT_OF_STEPS
@@ -100,6 +104,11 @@ def _state(turn: Record) -> tuple[object, ...]:
 
 def _listed(record: Record) -> bool:
     return any(record["asin"] in turn["asins"] for turn in record["turns"])
+
+
+def _lists_known(record: Record) -> bool:
+    """Whether a record says which products its pages listed; older ones may not (records.completed)."""
+    return bool(record.get("lists_known", True))
 
 
 def _shows(record: Record, turn: Record) -> bool:

@@ -57,6 +57,27 @@ def test_arms_have_colours_of_their_own_and_many_arms_panels_of_their_own():
             assert thick == list(figures.COLOURS[:num])
 
 
+def test_behind_the_panels_of_many_runs_is_the_span_of_all_of_them():
+    """70 runs of 10 arms, each a line at a height of its own."""
+    runs = [make_run(f"a{i}", seed, score=0.5) for i in range(10) for seed in range(7)]
+    heights = {run.run_id: i / 100 for i, run in enumerate(runs)}
+    long = points({run_id: dict.fromkeys(range(1, 301), height) for run_id, height in heights.items()})
+    arms = arms_of(runs)
+    assert figures.behind(arms) == "the span of all runs"
+    assert figures.behind(arms[:8]) == "the runs of the others"  # 56
+    figure = figures.curve_figure(arms, long, "val/success")
+    assert figure is not None
+    first = figure.axes[0]
+    vertices = first.collections[0].get_paths()[0].vertices
+    assert (vertices[:, 1].min(), vertices[:, 1].max()) == (0.0, 0.69)
+    assert len(line(first, 0.7)) == 7  # its own runs alone
+    steps, values = line(first, 0.7)[0]
+    assert len(steps) == figures.MAX_POINTS
+    assert (steps[0], steps[-1], set(values)) == (1, 300, {heights[arms[0].runs[0].run_id]})
+    shown = figures.shown_numbers(arms, long, "val/success", AXES["updates"])
+    assert len(shown) == len(long)  # ten arms have room
+
+
 def test_curves_against_what_was_consumed_take_the_last_count_at_or_before_a_point():
     runs = [make_run(seed=seed, score=1.0) for seed in (0, 1)]
     a, b = (run.run_id for run in runs)

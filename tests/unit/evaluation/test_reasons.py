@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,31 @@ def test_older_records_of_the_five_product_shop_take_no_place_in_a_list_for_a_pr
     for fault in ("wrong_product", "never_listed_and_bought"):
         old = [completed(as_written_before(record)) for record in episodes(Shop5(), fault)]
         assert {reason(record) for record in old} == {FAULTS[fault][1]}, fault
+
+
+def by_rank(record: dict[str, Any]) -> dict[str, Any]:
+    """An older record of a policy that sees "item 1" in the place of each product's name."""
+    turns = []
+    for turn in as_written_before(record)["turns"]:
+        page = turn["page"]
+        found = dict.fromkeys(re.findall(r"\bB0[0-9A-Z]{8}\b", page))
+        for rank, asin in enumerate(found, 1):
+            page = page.replace(asin, f"item {rank}")
+        turns.append({**turn, "page": page})
+    return as_written_before(record) | {"turns": turns}
+
+
+def test_older_lists_by_rank_are_not_taken_for_lists_without_the_right_product(
+    known_faults,
+) -> None:
+    lists = {Reason.NEVER_LISTED, Reason.WRONG_PRODUCT}
+    changed = {(fault, reason(completed(by_rank(record)))) for fault, record in known_faults}
+    assert Reason.NEVER_LISTED not in {found for _, found in changed}
+    assert Reason.NOT_RIGHT in {found for _, found in changed}
+    # What does not depend on lists is named as before.
+    for fault, found in changed:
+        if FAULTS[fault][1] not in lists | {Reason.OUT_OF_STEPS}:
+            assert found in {FAULTS[fault][1], Reason.UNEXPLAINED, Reason.OUT_OF_STEPS}, fault
 
 
 def test_success_has_no_reason_and_every_failure_has_one(webshop_data_dir: Path) -> None:
