@@ -24,6 +24,7 @@ def test_analysis_knows_of_the_platform_only_what_imports_nothing_that_trains():
         "webshop_rl.cli",
         "webshop_rl.config.walk",
         "webshop_rl.errors",
+        "webshop_rl.evaluation.reasons",
         "webshop_rl.statistics",
         "webshop_rl.storage.",
         "webshop_rl.tracking.client",
