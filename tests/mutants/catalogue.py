@@ -112,6 +112,11 @@ MUTANTS = [
             "goals, config.algo.group_size, 0, config.seed",
         ),
         (
+            "the checkpoint that solves most goals is the best, whatever their products",
+            "score: tuple[float, ...] = rank(means)",
+            'score: tuple[float, ...] = (means["success"], means["score"], means["return_mean"])',
+        ),
+        (
             "the latest of equals is the best",
             "if score > self.progress.best or",
             "if score >= self.progress.best or",

@@ -59,6 +59,17 @@ def summarise_evaluation(records: Sequence[Mapping[str, Any]]) -> dict[str, floa
     }
 
 
+def rank(means: Mapping[str, float]) -> tuple[float, float, float]:
+    """What the best checkpoint is chosen by: success, then score, products weighted alike; then return.
+
+    A count of goals would let a product with hundreds of them choose, where all of a split are played.
+
+    Args:
+        means: of an evaluation, as summarise_evaluation gives them.
+    """
+    return means["success_by_product"], means["score_by_product"], means["return_mean"]
+
+
 def by_stage(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """The records of each stage of a curriculum, in order of appearance; empty without a curriculum."""
     found: dict[str, list[Mapping[str, Any]]] = {}

@@ -82,7 +82,7 @@ def fallen(best: Sequence[float], last: Sequence[float], fall: float) -> str:
     """How far a validation has fallen: "validation success 0.10, 0.90 before"; "" if not beyond `fall`.
 
     Args:
-        best, last: validations; each ends with success, score, return.
+        best, last: validations; each ends with success, score (both by product), return.
         fall: of success or score.
     """
     for name, before, now in zip(("success", "score"), best[-3:], last[-3:], strict=False):

@@ -18,7 +18,7 @@ class Progress:
     Attributes:
         update: optimiser steps done.
         evaluated: last update that was evaluated, -1 for none.
-        best_update, best: of the best evaluation: its update, and (success, score, return).
+        best_update, best: of the best evaluation: its update, and evaluation.records.rank of it.
         last: the same of the last evaluation.
         num_skipped: optimiser steps skipped.
         skipped_in_a_row: of these, the last without a step in between; a checkpoint of before it was

@@ -17,7 +17,7 @@ from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.envs.types import Goal
 from webshop_rl.evaluation.episodes import evaluation_specs
 from webshop_rl.evaluation.policies import play_network
-from webshop_rl.evaluation.records import by_stage, episode_record, summarise, summarise_evaluation
+from webshop_rl.evaluation.records import by_stage, episode_record, rank, summarise, summarise_evaluation
 from webshop_rl.preemption import Preempted, StopRequest
 from webshop_rl.rollout.collector import Collector
 from webshop_rl.rollout.guided import Demonstrations
@@ -395,7 +395,7 @@ class Trainer:
         return self.progress.consumed(with_vstar=self._vstar is not None, with_dropped=drops)
 
     def _evaluate(self) -> None:
-        """Validate; remember the best: success, then score, then return, the earliest of equals."""
+        """Validate; remember the best by `rank`, the earliest of equals."""
         config = self._config.evaluation
         update = self.progress.update
         curriculum = self._curriculum
@@ -407,7 +407,7 @@ class Trainer:
             records = [episode_record(t) for t in played]
             means = summarise_evaluation(records)
         metrics = {f"val/{name}": value for name, value in means.items()}
-        score: tuple[float, ...] = (means["success"], means["score"], means["return_mean"])
+        score: tuple[float, ...] = rank(means)
         if curriculum is not None:
             success = {name: summarise(own)["success"] for name, own in by_stage(records).items()}
             metrics |= curriculum.evaluated(success)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from webshop_rl.envs.types import EndReason, Goal
 from webshop_rl.evaluation.records import (
     episode_record,
+    rank,
     read_records,
     summarise,
     summarise_evaluation,
@@ -52,6 +54,23 @@ def test_an_evaluation_has_means_over_products_beside_those_over_episodes() -> N
     assert means["score"] == pytest.approx((1 + 3 * 0.5) / 4)
     assert means["score_by_product"] == pytest.approx(0.75)
     assert means["effective_products"] == pytest.approx(1 / (1 / 16 + 9 / 16))
+
+
+def test_a_product_of_many_goals_does_not_choose_the_checkpoint() -> None:
+    """asin1 has nine goals: who solves them alone is below who solves the two others."""
+    many = [replace(played(1, [1.0], score=1.0), sample=n) for n in range(9)]
+    others = [played(0, [1.0], score=1.0), played(2, [1.0], score=1.0)]
+    lost = [replace(t, score=0.0) for t in (*many, *others)]
+    means = [
+        summarise_evaluation([episode_record(t) for t in episodes])
+        for episodes in ((*many, *lost[9:]), (*lost[:9], *others))
+    ]
+    assert means[0]["success"] > means[1]["success"]
+    assert rank(means[0]) < rank(means[1])
+    half = [replace(t, score=0.5) for t in others]  # score decides where successes are equal
+    better = summarise_evaluation([episode_record(t) for t in (*many, *half)])
+    assert rank(better)[0] == rank(means[0])[0]
+    assert rank(better) > rank(means[0])
 
 
 def test_means_by_hand() -> None:

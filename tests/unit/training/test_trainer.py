@@ -69,6 +69,13 @@ def test_health_warnings_are_said_once_and_logged_each_time(tmp_path: Path) -> N
     assert flagged == [10, 11, 12, 13, 14]
 
 
+def test_the_best_checkpoint_is_chosen_by_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webshop_rl.training.trainer.rank", lambda means: (0.0, 0.0, means["return_mean"]))
+    attempt = Attempt(tmp_path)
+    attempt.run()
+    assert attempt.trainer.progress.best[:2] == (0.0, 0.0)
+
+
 def test_what_a_checkpoint_remembers_is_plain_json(tmp_path: Path) -> None:
     Attempt(tmp_path).run()
     state = json.loads((tmp_path / "checkpoints" / "update_000010" / "state.json").read_text())
