@@ -18,6 +18,10 @@ COMMANDS = {
     "status": ("what is running; cancel, retry, logs", "webshop_rl.launching.status"),
     "evaluate": ("evaluate a run, a model or a scripted policy; --watch N", "webshop_rl.evaluate.__main__"),
     "export": ("a trained run as a Hugging Face folder: RUN --out FOLDER", "webshop_rl.export.__main__"),
+    "prepare": (
+        "the real WebShop's catalogue, to open at once: --data-dir FOLDER",
+        "webshop_rl.envs.prepare",
+    ),
     "play": ("any shop by hand: env=stage2", "webshop_rl.envs.play"),
     "values": ("the reference returns that V* is estimated from: show", "webshop_rl.values.__main__"),
     "report": ("compare a sweep's runs: verdict, tables, curves", "analysis.report"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from webshop_rl.envs import prepare
 from webshop_rl.envs.parity.__main__ import main
 from webshop_rl.envs.parity.answers import ANSWERS, compare
 from webshop_rl.envs.parity.corpus import Row, read_corpus
@@ -66,10 +67,20 @@ def reference(webshop_data_dir: Path) -> Reference:
     return Reference(str(webshop_data_dir))
 
 
+@pytest.mark.parametrize("prepared", [False, True])
 def test_every_recorded_row_matches(
-    webshop_parity_dir: Path, webshop_data_dir: Path, capsys: pytest.CaptureFixture[str]
+    prepared: bool,
+    webshop_parity_dir: Path,
+    webshop_data_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main([str(webshop_parity_dir), "--data-dir", str(webshop_data_dir)]) == 0
+    data_dir = webshop_data_dir
+    if prepared:
+        data_dir = tmp_path / "prepared"
+        assert prepare.main(["--data-dir", str(webshop_data_dir), "--out", str(data_dir)]) == 0
+        capsys.readouterr()
+    assert main([str(webshop_parity_dir), "--data-dir", str(data_dir)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == KINDS == list(ANSWERS)
     for line in lines:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from webshop_rl.envs.goal_lists import Places, at, homes_of, names
 from webshop_rl.envs.types import SPLITS, Goal
@@ -133,6 +134,7 @@ def assign(
     leaders: Mapping[str, str] | None = None,
     split_of: Callable[[Goal], str] | None = None,
     *,
+    homes: Callable[[], npt.NDArray[np.uint8]] | None = None,
     digest: str | None = None,
 ) -> Split:
     """Assign goals, in their fixed order, to splits.
@@ -140,6 +142,7 @@ def assign(
     Args:
         leaders: which product decides the split of each (twin_leaders); itself where it is not named.
         split_of: the split of a goal under "instruction".
+        homes: gives what follows from goals and leaders under "product", number by goal, if it is known.
         digest: of the assignment, where it is known already.
     Raises: UserError if the protocol is unknown, or it is "instruction" without a rule.
     """
@@ -153,11 +156,13 @@ def assign(
         every = np.arange(len(goals))
         return Split(protocol, goals, dict.fromkeys(SPLITS, every), digest)
     if protocol == "published":
-        homes = [published_split(index) for index in range(min(len(goals), PUBLISHED_VAL_END + 1))]
+        held_out = [published_split(index) for index in range(min(len(goals), PUBLISHED_VAL_END))]
         numbers = np.full(len(goals), SPLITS.index("train"), dtype=np.uint8)
-        numbers[: len(homes)] = [SPLITS.index(home) for home in homes]
+        numbers[: len(held_out)] = [SPLITS.index(split) for split in held_out]
     elif protocol == "instruction" and split_of is not None:
         numbers = np.array([SPLITS.index(split_of(goal)) for goal in goals], dtype=np.uint8)
+    elif homes is not None:
+        numbers = homes()
     else:
         numbers = homes_of(goals, lambda asin: SPLITS.index(product_split((leaders or {}).get(asin, asin))))
     places = {split: np.flatnonzero(numbers == number) for number, split in enumerate(SPLITS)}

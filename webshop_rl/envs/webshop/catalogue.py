@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from webshop_rl.envs import splits
 from webshop_rl.envs.types import Goal
 from webshop_rl.envs.webshop import files
+from webshop_rl.envs.webshop.prepared import Prepared, is_prepared
 from webshop_rl.envs.webshop.product import (
+    MAX_ASIN_LENGTH,
     Product,
     as_mapping,
     as_texts,
@@ -19,8 +21,6 @@ from webshop_rl.envs.webshop.product import (
     text_field,
 )
 from webshop_rl.errors import UserError
-
-MAX_ASIN_LENGTH = 10
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Catalogue:
         leaders: which product decides the split of each (splits.twin_leaders).
         split_of: the split of a goal under env.split=instruction; None where there is no such rule.
         remarks: what a reader of figures from this shop has to know.
+        prepared: where prices, goals and the search index of these products are written already.
     """
 
     products: Sequence[Product]
@@ -40,11 +41,23 @@ class Catalogue:
     leaders: Mapping[str, str]
     split_of: Callable[[Goal], str] | None = None
     remarks: tuple[str, ...] = ()
+    prepared: Prepared | None = None
 
     @classmethod
     def of(cls, products: Sequence[Product]) -> Catalogue:
         """Every product as its records are, each asked for as its own instructions say."""
         return cls(products, products, leaders_of(products))
+
+    @classmethod
+    def load(cls, folder: Path, *, num_products: int | None) -> Catalogue:
+        """The catalogue of a folder, prepared or of the original files; arguments as of load_products."""
+        if not is_prepared(folder):
+            return cls.of(load_products(folder, num_products=num_products))
+        prepared = open_prepared(folder, num_products=num_products)
+        if num_products not in (None, prepared.manifest.num_records):
+            return replace(cls.of(_first(prepared, num_products)), remarks=prepared.remarks)
+        products = prepared.products
+        return cls(products, products, prepared.leaders(), remarks=prepared.remarks, prepared=prepared)
 
 
 def leaders_of(products: Sequence[Product]) -> dict[str, str]:
@@ -54,14 +67,59 @@ def leaders_of(products: Sequence[Product]) -> dict[str, str]:
     )
 
 
-def load_products(folder: Path, *, num_products: int | None) -> list[Product]:
+def open_prepared(folder: Path, *, num_products: int | None) -> Prepared:
+    """A prepared folder with so many records (all for None).
+
+    Raises: UserError if it is broken, does not belong to its sources, or has fewer.
+    """
+    prepared = Prepared(folder)
+    manifest = prepared.manifest
+    if num_products is None and not manifest.whole:
+        raise UserError(
+            f"has the first {manifest.num_records} products, all were asked for",
+            where=str(folder),
+            remedy=f"env.num_products={manifest.num_records}, or prepare all",
+        )
+    if num_products is not None and num_products > manifest.num_records:
+        raise _too_few(folder, manifest.num_records, num_products)
+    return prepared
+
+
+def look(folder: Path, *, num_products: int | None) -> None:
+    """See that the data are there and may be large enough, reading little of them.
+
+    Raises: UserError if they are not.
+    """
+    if is_prepared(folder):
+        open_prepared(folder, num_products=num_products)
+    else:
+        files.look(folder, num_products=num_products)
+
+
+def _first(prepared: Prepared, num_products: int | None) -> Sequence[Product]:
+    return prepared.products if num_products is None else list(prepared.first(num_products))
+
+
+def _too_few(where: Path, found: int, wanted: int) -> UserError:
+    return UserError(
+        f"holds only {found} products, {wanted} were asked for",
+        where=str(where),
+        remedy="lower env.num_products, set it to null for all, or get the full files",
+    )
+
+
+def load_products(folder: Path, *, num_products: int | None) -> Sequence[Product]:
     """The first num_products records of the catalogue (all for None), unusable ones left out.
 
     As in the original, a record with the ASIN "nan" or a longer one than ten characters, and one whose
     ASIN was seen before, is left out after counting.
 
+    Args:
+        folder: of the original files, or prepared.
     Raises: UserError that names the file, the record and the remedy.
     """
+    if is_prepared(folder):
+        return _first(open_prepared(folder, num_products=num_products), num_products)
     path = files.find(folder, files.PRODUCT_FILES, num_products=num_products)
     annotations_path = files.find(folder, files.INSTRUCTION_FILES, num_products=num_products)
     human_path = files.find(folder, files.HUMAN_FILES, num_products=num_products)
@@ -93,11 +151,7 @@ def load_products(folder: Path, *, num_products: int | None) -> list[Product]:
             )
         )
     if num_products is not None and count < num_products:
-        raise UserError(
-            f"holds only {count} products, {num_products} were asked for",
-            where=str(path),
-            remedy="lower env.num_products, set it to null for all, or get the full files",
-        )
+        raise _too_few(path, count, num_products)
     if not products:
         raise UserError("contains no usable product", where=str(path), remedy=files.GET_DATA)
     return products

@@ -9,6 +9,7 @@ from typing import Any
 from webshop_rl.config.fields import choice, ranged
 from webshop_rl.config.groups import EnvConfig
 from webshop_rl.envs.webshop import files
+from webshop_rl.envs.webshop.catalogue import look
 from webshop_rl.errors import UserError
 
 
@@ -17,7 +18,7 @@ class WebshopConfig(EnvConfig):
     """Schema of conf/env/webshop.yaml, whose comments explain the values.
 
     Attributes:
-        data_dir: folder of the original data files.
+        data_dir: folder of the original data files, or what webshop-rl prepare makes of it.
         num_products: the first so many products of the catalogue; None for all.
         goals: "synthetic" (made from product attributes and options) or "human" (written by people).
         train_goals: "given", or "generated": in training, goals for products that have none beside them.
@@ -58,5 +59,5 @@ class WebshopConfig(EnvConfig):
     @staticmethod
     def find(group: Mapping[str, Any]) -> Mapping[str, Any]:
         """See that the data files are there and start as they should. Raises: UserError if not."""
-        files.look(files.data_folder(group["data_dir"]), num_products=group["num_products"])
+        look(files.data_folder(group["data_dir"]), num_products=group["num_products"])
         return {}

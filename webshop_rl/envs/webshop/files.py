@@ -109,46 +109,112 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     Raises: UserError that names the broken record.
     """
-    number = 0
+    return iter(Records(path))
+
+
+class Records:
+    """The records of read_records, from any of them on.
+
+    Args:
+        path: the file.
+        number: of the first record wanted.
+        offset: what `offset` was after the record before it, bytes.
+
+    Attributes:
+        offset: end of the record that came last, bytes.
+    """
+
+    def __init__(self, path: Path, *, number: int = 0, offset: int = 0) -> None:
+        self._path = path
+        self._number = number
+        self.offset = offset
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        number = self._number
+        try:
+            # Line ends are left as they are, so that the offset counts them.
+            with self._path.open(encoding="utf-8", newline="") as stream:
+                stream.seek(self.offset)
+                for record in self._items(_Buffer(stream, self.offset)):
+                    if not isinstance(record, dict):
+                        raise ValueError(f"it is a {type(record).__name__}, not an object")
+                    yield number, record
+                    number += 1
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"cannot be read: {error}", where=f"{self._path}: record {number}", remedy=GET_DATA
+            ) from error
+
+    def _items(self, buffer: _Buffer) -> Iterator[Any]:
+        decoder = json.JSONDecoder()
+        if not self.offset:
+            if buffer.next_symbol() != "[":
+                raise ValueError("the file does not hold a JSON array")
+            buffer.position += 1
+            if buffer.next_symbol() == "]":
+                return
+        elif not _goes_on(buffer, "]"):
+            return
+        while True:
+            value = buffer.decode(decoder)
+            self.offset = buffer.offset()
+            yield value
+            if not _goes_on(buffer, "]"):
+                return
+
+
+def read_members(path: Path) -> Iterator[tuple[str, str]]:
+    """Stream the members of a file that holds one JSON object: (key, its value as JSON).
+
+    Raises: UserError that names the key before the broken place.
+    """
+    decoder = json.JSONDecoder()
+    key = "the beginning"
     try:
         with path.open(encoding="utf-8") as stream:
-            for number, record in enumerate(_array_items(stream)):
-                if not isinstance(record, dict):
-                    raise ValueError(f"it is a {type(record).__name__}, not an object")
-                yield number, record
-                number += 1
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot be read: {error}", where=f"{path}: record {number}", remedy=GET_DATA
-        ) from error
-
-
-def _array_items(stream: Any) -> Iterator[Any]:
-    decoder = json.JSONDecoder()
-    buffer = _Buffer(stream)
-    if buffer.next_symbol() != "[":
-        raise ValueError("the file does not hold a JSON array")
-    buffer.position += 1
-    symbol = buffer.next_symbol()
-    while symbol != "]":
-        yield buffer.decode(decoder)
-        symbol = buffer.next_symbol()
-        if symbol == ",":
+            buffer = _Buffer(stream)
+            if buffer.next_symbol() != "{":
+                raise ValueError("the file does not hold a JSON object")
             buffer.position += 1
-            symbol = buffer.next_symbol()
-            if symbol == "]":
-                raise ValueError("a record is missing after the last comma")
-        elif symbol != "]":
-            raise ValueError("the file ends before its list does" if not symbol else f"found {symbol!r}")
+            going_on = buffer.next_symbol() != "}"
+            while going_on:
+                key = buffer.decode(decoder)
+                if not isinstance(key, str) or buffer.next_symbol() != ":":
+                    raise ValueError("a key is expected")
+                buffer.position += 1
+                buffer.next_symbol()
+                yield key, buffer.decode_as_text(decoder)
+                going_on = _goes_on(buffer, "}")
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot be read: {error}", where=f"{path}: {key}", remedy=GET_DATA) from error
+
+
+def _goes_on(buffer: _Buffer, end: str) -> bool:
+    """Whether another value follows, at which the buffer then is."""
+    symbol = buffer.next_symbol()
+    if symbol == end:
+        return False
+    if symbol != ",":
+        raise ValueError("the file ends before its list does" if not symbol else f"found {symbol!r}")
+    buffer.position += 1
+    if buffer.next_symbol() == end:
+        raise ValueError("a record is missing after the last comma")
+    return True
 
 
 class _Buffer:
     """A window on a text stream that grows until what is looked for fits."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, offset: int = 0) -> None:
         self._stream = stream
         self._text = ""
+        self._left_behind = offset  # bytes before the window
         self.position = 0
+        self._value_start = 0
+
+    def offset(self) -> int:
+        """Where the position is in the file, bytes."""
+        return self._left_behind + len(self._text[: self.position].encode())
 
     def next_symbol(self) -> str:
         """The next character that is not white space, not consumed; "" at the end of the stream."""
@@ -171,8 +237,14 @@ class _Buffer:
                 continue
             if end == len(self._text) and self._grow():
                 continue  # a number might go on in the next chunk
+            self._value_start = self.position
             self.position = end
             return value
+
+    def decode_as_text(self, decoder: json.JSONDecoder) -> str:
+        """The JSON value that starts here, consumed, as it is written."""
+        self.decode(decoder)
+        return self._text[self._value_start : self.position]
 
     def _may_go_on(self, error: json.JSONDecodeError) -> bool:
         """Whether the error may only mean that the value is cut at the end of the window."""
@@ -181,6 +253,7 @@ class _Buffer:
     def _grow(self) -> bool:
         chunk = self._stream.read(CHUNK_CHARS)
         if chunk:
+            self._left_behind = self.offset()
             self._text = self._text[self.position :] + chunk
             self.position = 0
         return bool(chunk)

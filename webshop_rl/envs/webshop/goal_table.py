@@ -65,36 +65,70 @@ class GoalTable:
         return digest.hexdigest()
 
 
+class GoalCollector:
+    """Collects what the goals of a kind are made of, product by product."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._products = array("i")
+        self._firsts = array("i")
+        self._wishes = array("i")
+        self._sizes = array("i")
+        self._wanted: list[tuple[str, ...]] = []
+
+    def add(self, number: int, product: Product, *, first: int | None = None) -> None:
+        """The next product.
+
+        Args:
+            number: its place in the catalogue.
+            first: that of the first product with its ASIN, where it is another.
+        """
+        for wish, attributes, size in _instructions(product, self._kind):
+            self._products.append(number)
+            self._firsts.append(number if first is None else first)
+            self._wishes.append(wish)
+            self._sizes.append(size)
+            self._wanted.append(attributes)
+
+    def table(self, prices: Sequence[float] | Floats, rng: random.Random) -> GoalTable:
+        """The table of all products so far.
+
+        Args:
+            prices: by place in the catalogue.
+            rng: the generator that sample_prices has used; the price limits are drawn from it.
+        """
+        sizes = np.array(self._sizes, dtype=np.int32)
+        starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        order = array("i", range(starts[-1]))
+        # The original reseeds and shuffles the list itself; the permutation depends on its length only.
+        random.Random(ORDER_SEED).shuffle(order)
+        places = np.array(order, dtype=np.int32)
+        return GoalTable(
+            kind=self._kind,
+            products=np.array(self._products, dtype=np.int32),
+            firsts=np.array(self._firsts, dtype=np.int32),
+            wishes=np.array(self._wishes, dtype=np.int32),
+            limits=np.array(
+                [price_limit(float(prices[n]), rng)[0] for n in self._products], dtype=np.float64
+            ),
+            weights=np.ones(len(sizes)) if self._kind == "human" else _rarity(self._wanted, self._sizes),
+            starts=starts,
+            order=places,
+            instructions=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[places],
+        )
+
+
 def tabulate(
     products: Iterable[Product], prices: Mapping[str, float], rng: random.Random, *, kind: str
 ) -> GoalTable:
     """The table behind make_goals, with the same arguments; the products are read once."""
-    columns: dict[str, list[int]] = {"products": [], "firsts": [], "wishes": [], "sizes": []}
-    limits: list[float] = []
+    collector = GoalCollector(kind)
     first_of: dict[str, int] = {}
-    wanted: list[tuple[str, ...]] = []
+    paid = []
     for number, product in enumerate(products):
-        first = first_of.setdefault(product.asin, number)
-        for wish, attributes, size in _instructions(product, kind):
-            limits.append(price_limit(prices[product.asin], rng)[0])
-            for name, value in zip(columns, (number, first, wish, size), strict=True):
-                columns[name].append(value)
-            wanted.append(attributes)
-    sizes = columns.pop("sizes")
-    starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-    order = array("i", range(starts[-1]))
-    # The original reseeds and shuffles the list itself; the permutation depends on its length only.
-    random.Random(ORDER_SEED).shuffle(order)
-    places = np.array(order, dtype=np.int32)
-    return GoalTable(
-        kind=kind,
-        **{name: np.array(values, dtype=np.int32) for name, values in columns.items()},
-        limits=np.array(limits, dtype=np.float64),
-        weights=np.ones(len(sizes)) if kind == "human" else _rarity(wanted, sizes),
-        starts=starts,
-        order=places,
-        instructions=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[places],
-    )
+        collector.add(number, product, first=first_of.setdefault(product.asin, number))
+        paid.append(prices[product.asin])
+    return collector.table(paid, rng)
 
 
 def _instructions(product: Product, kind: str) -> Iterator[tuple[int, tuple[str, ...], int]]:
@@ -113,14 +147,15 @@ def sample_prices(products: Iterable[Product], rng: random.Random, *, fidelity: 
     "original": a product whose price is a range is sold at a hidden uniform sample from it. "fixed": at
     the upper end, which the page shows. The sample is drawn in both, so that the draws after it agree.
     """
-    prices: dict[str, float] = {}
-    for product in products:
-        if len(product.pricing) == 1:
-            prices[product.asin] = product.pricing[0]
-        else:
-            sample = rng.uniform(*product.pricing)
-            prices[product.asin] = sample if fidelity == "original" else max(product.pricing)
-    return prices
+    return {product.asin: sample_price(product.pricing, rng, fidelity=fidelity) for product in products}
+
+
+def sample_price(pricing: Sequence[float], rng: random.Random, *, fidelity: str) -> float:
+    """The price of one product, as sample_prices has it."""
+    if len(pricing) == 1:
+        return pricing[0]
+    sample = rng.uniform(*pricing)
+    return sample if fidelity == "original" else max(pricing)
 
 
 def price_limit(price: float, rng: random.Random) -> tuple[float, str]:

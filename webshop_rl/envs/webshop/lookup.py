@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import overload
 
+from webshop_rl.envs.webshop.prepared import Prepared
 from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.search import MAX_HITS, SearchIndex
 
@@ -20,9 +22,13 @@ class ProductFinder:
     and draws "<r>" from the global generator.)
     """
 
-    def __init__(self, products: Sequence[Product]) -> None:
+    def __init__(self, products: Sequence[Product], prepared: Prepared | None = None) -> None:
         self._products = products
-        self._index = SearchIndex.of((product.asin, product.index_text()) for product in products)
+        self._prepared = prepared
+        if prepared is None:
+            self._index = SearchIndex.of((product.asin, product.index_text()) for product in products)
+        else:
+            self._index = SearchIndex(prepared.postings(), prepared.ranks())
 
     def find(
         self, keywords: list[str], rng: random.Random, *, cap: int | None = RESULT_CAP
@@ -36,17 +42,51 @@ class ProductFinder:
         """
         argument = " ".join(keywords[1:]).strip()
         if keywords[0] == "<q>":
-            return [item for item in self._products if item.query == argument][:cap]
+            return self._having("query", argument)[:cap]
         if keywords[0] == "<c>":
             # One word: the original takes the next word, and categories have one.
-            category = keywords[1].strip() if len(keywords) > 1 else ""
-            return [item for item in self._products if item.category == category][:cap]
+            return self._having("category", keywords[1].strip() if len(keywords) > 1 else "")[:cap]
         if keywords[0] == "<a>":
-            return [item for item in self._products if argument in item.attributes][:cap]
+            return self._having("attributes", argument)[:cap]
         if keywords[0] == "<r>":
             return rng.sample(self._products, k=min(MAX_HITS, len(self._products)))
-        return [self._products[number] for number, _ in self._index.search(" ".join(keywords))]
+        return Found(self._products, [number for number, _ in self._index.search(" ".join(keywords))])
+
+    def _having(self, column: str, value: str) -> Sequence[Product]:
+        """The products with a query, a category or an attribute, in catalogue order."""
+        if self._prepared is not None:
+            return Found(self._products, self._prepared.having(column, value).tolist())
+        if column == "attributes":
+            return [item for item in self._products if value in item.attributes]
+        return [item for item in self._products if getattr(item, column) == value]
 
     def hits(self, query: str) -> list[tuple[str, float]]:
         """ASINs and scores of a ranked search, best first, at most 50."""
         return [(self._products[number].asin, score) for number, score in self._index.search(query)]
+
+
+class Found(Sequence[Product]):
+    """Some products, each read when it is looked at.
+
+    Args:
+        products: of the catalogue.
+        places: of those that were found.
+    """
+
+    def __init__(self, products: Sequence[Product], places: Sequence[int]) -> None:
+        self._products = products
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Product: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Found: ...
+
+    def __getitem__(self, place: int | slice) -> Product | Found:
+        if isinstance(place, slice):
+            return Found(self._products, self._places[place])
+        return self._products[self._places[place]]

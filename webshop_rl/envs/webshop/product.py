@@ -12,6 +12,7 @@ from webshop_rl.envs.webshop import files
 from webshop_rl.errors import UserError
 
 NO_PRICE = 100.0
+MAX_ASIN_LENGTH = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from webshop_rl.envs import splits
 from webshop_rl.envs.types import Goal
 from webshop_rl.envs.webshop import files, pages
 from webshop_rl.envs.webshop.answers import WebshopAnswers
-from webshop_rl.envs.webshop.catalogue import Catalogue, load_products
+from webshop_rl.envs.webshop.catalogue import Catalogue
 from webshop_rl.envs.webshop.generated import generated_goals
 from webshop_rl.envs.webshop.goal_table import SAMPLING_SEED, sample_prices
-from webshop_rl.envs.webshop.goals import WebshopGoal, choose_goal, make_goals
+from webshop_rl.envs.webshop.goals import WebshopGoal, WebshopGoals, choose_goal, make_goals
 from webshop_rl.envs.webshop.lookup import RESULT_CAP, ProductFinder
+from webshop_rl.envs.webshop.prepared import ByAsin
 from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.reward import Score, count_options, score_purchase
 from webshop_rl.envs.webshop.session import Rules, WebshopSession
@@ -55,28 +56,52 @@ class WebShop:
         self.fidelity = fidelity
         self._rules = Rules(reward, mode, max_steps, shaping_search, shaping_open, show_attributes)
         if catalogue is None:
-            folder = files.data_folder(data_dir)
-            catalogue = Catalogue.of(load_products(folder, num_products=num_products))
+            catalogue = Catalogue.load(files.data_folder(data_dir), num_products=num_products)
         self.products = catalogue.products
         self.remarks: Sequence[str] = catalogue.remarks
-        rng = random.Random(SAMPLING_SEED)
-        self.prices = sample_prices(self.products, rng, fidelity=fidelity)
-        self._asked = catalogue.asked
-        self._goals = make_goals(catalogue.asked, self.prices, rng, kind=goals)
+        self._catalogue = catalogue
+        self._goals = self._all_goals(goals)
         if not self._goals:
             raise UserError(
                 f"no {goals} goal for the first {len(self.products)} products",
                 where=data_dir or "env",
                 remedy="raise env.num_products, or choose other env.goals",
             )
-        self._by_asin = {product.asin: product for product in self.products}
-        self._finder = ProductFinder(self.products)
-        self._split = splits.assign(self._goals, split, catalogue.leaders, catalogue.split_of)
+        self._finder = ProductFinder(self.products, catalogue.prepared)
+        self._split = self._assigned(split)
         self._generated: Sequence[WebshopGoal] = ()
         if train_goals == "generated":
             training = self._training_products(split, catalogue.leaders)
             self._generated = generated_goals(self.products, self.prices, training)
         self._generated_by_id = {goal.id: goal for goal in self._generated}
+
+    def _all_goals(self, kind: str) -> WebshopGoals:
+        """All goals; the prices, and the products by ASIN, too are from here on known."""
+        prepared = self._catalogue.prepared
+        self.prices: Mapping[str, float]
+        self._by_asin: Mapping[str, Product]
+        if prepared is not None:
+            paid = prepared.prices(self.fidelity)
+            self.prices = ByAsin(prepared.products, lambda place: float(paid[place]))
+            self._by_asin = ByAsin(prepared.products, prepared.products.__getitem__)
+            return WebshopGoals(prepared.products, prepared.goal_table(kind, self.fidelity))
+        rng = random.Random(SAMPLING_SEED)
+        self.prices = sample_prices(self.products, rng, fidelity=self.fidelity)
+        self._by_asin = {product.asin: product for product in self.products}
+        return make_goals(self._catalogue.asked, self.prices, rng, kind=kind)
+
+    def _assigned(self, protocol: str) -> splits.Split:
+        catalogue = self._catalogue
+        prepared = catalogue.prepared
+        if prepared is None:
+            return splits.assign(self._goals, protocol, catalogue.leaders, catalogue.split_of)
+        table = self._goals.table
+        return splits.assign(
+            self._goals,
+            protocol,
+            homes=lambda: prepared.homes()[table.firsts][table.instructions],
+            digest=prepared.manifest.split_digests[table.kind].get(protocol),
+        )
 
     def _training_products(self, split: str, leaders: Mapping[str, str]) -> set[str]:
         """The products that no goal is of, and that would be training products if there were one."""
@@ -155,16 +180,22 @@ class WebShop:
 
     def digest(self) -> str:
         """Hex digest of products, prices, goals and rules: of all that decides an episode."""
-        digest = hashlib.sha256()
-        for product in self.products:
-            digest.update(repr(product).encode())
-        if self._asked is not self.products:
-            for product in self._asked:
-                digest.update(repr(product).encode())
+        digest = hashlib.sha256(self._products_digest().encode())
+        if self._catalogue.asked is not self.products:
+            for product in self._catalogue.asked:
+                digest.update(repr(product).encode("utf-8", "surrogatepass"))
         digest.update(self._goals.table.digest().encode())
         for goal in self._generated:
-            digest.update(repr(goal).encode())
-        digest.update(repr((self.fidelity, self._rules, sorted(self.prices.items()))).encode())
+            digest.update(repr(goal).encode("utf-8", "surrogatepass"))
+        digest.update(repr((self.fidelity, self._rules)).encode())
+        return digest.hexdigest()
+
+    def _products_digest(self) -> str:
+        if self._catalogue.prepared is not None:
+            return self._catalogue.prepared.manifest.products_digest
+        digest = hashlib.sha256()
+        for product in self.products:
+            digest.update(repr(product).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     def split_digest(self) -> str:
