@@ -15,7 +15,7 @@ from webshop_rl.config.schema import RolloutConfig
 from webshop_rl.envs.types import Shop
 from webshop_rl.interface.prompts import Prompter
 from webshop_rl.models.agent import Agent
-from webshop_rl.models.memory import memory_advice
+from webshop_rl.models.memory import memory_advice, release_freed
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.models.sampling import choose
 from webshop_rl.rollout.episode import Episode, EpisodeSpec, Teacher
@@ -86,9 +86,13 @@ class Collector:
         agent.network.eval()
         size = self._rollout.batch_size
         for start in range(0, len(specs), size):
+            if len(specs) >= size:
+                release_freed()  # what learning, or the batch before, has left: caches of this size are next
             everyone = [self.begin(spec, agent, teacher, prompter) for spec in specs[start : start + size]]
             self._play(agent.network, everyone, done, len(specs), temperature, top_p)
             done += [episode.trajectory for episode in everyone]
+        if len(specs) >= size:
+            release_freed()
         agent.network.train(was_training)
         return done
 

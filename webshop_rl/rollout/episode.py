@@ -20,7 +20,7 @@ from webshop_rl.interface.views import View, identity
 from webshop_rl.rollout.shaping import PartialCredit
 from webshop_rl.rollout.types import Label, Segment, Trajectory, Turn
 
-GRAMMARS_KEPT = 4096
+GRAMMARS_KEPT = 1024  # some 30 kB each on WebShop; a collection has fewer pages that differ
 
 # From a goal, the pages so far and the actions between them to the next action; see envs.demonstrators.
 Teacher = Callable[[Goal, Sequence[Page], Sequence[str]], str]

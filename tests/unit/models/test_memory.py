@@ -1,13 +1,15 @@
-"""Out of memory: one line with the keys to turn, in collecting as in learning."""
+"""Out of memory: one line with the keys to turn. What was freed is given back."""
 
 from __future__ import annotations
 
+import psutil
 import pytest
 import torch
 
 from tests.support.shop5_parts import build
 from webshop_rl.errors import UserError
-from webshop_rl.models.memory import memory_advice
+from webshop_rl.models.memory import heap, memory_advice, release_freed
+from webshop_rl.rollout import collector
 
 CPU_SAYS = (
     "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
@@ -31,3 +33,35 @@ def test_collecting_names_its_keys(monkeypatch: pytest.MonkeyPatch, error: Excep
 def test_another_error_is_left_alone() -> None:
     with pytest.raises(RuntimeError, match="shapes"), memory_advice("learning", "nothing"):
         raise RuntimeError("shapes do not fit")
+
+
+def resident_mb() -> float:
+    return float(psutil.Process().memory_info().rss / 2**20)
+
+
+@pytest.mark.skipif(heap() is None, reason="the C library is not glibc")
+def test_what_lies_between_blocks_in_use_is_given_back() -> None:
+    # Freed blocks of this size are the last that glibc maps: smaller ones live in the heap from here on. As
+    # many as this are not all there already.
+    large = [torch.empty(31 * 2**18) for _ in range(8)]
+    del large
+    pairs = [(torch.ones(2**18), torch.ones(2**8)) for _ in range(300)]  # 1 MB and 1 kB in turns
+    small = [kept for _, kept in pairs]
+    del pairs
+    before = resident_mb()
+    found = heap()
+    assert found is not None
+    assert found.free > 200 * 2**20
+    release_freed()
+    assert resident_mb() < before - 200
+    assert all(float(kept.sum()) == 2**8 for kept in small)
+
+
+def test_memory_is_given_back_around_full_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = build("rollout.batch_size=2")
+    released: list[None] = []
+    monkeypatch.setattr(collector, "release_freed", lambda: released.append(None))
+    parts.collect(1)
+    assert not released  # a small collection keeps what it will need again
+    parts.collect(5)
+    assert len(released) == 3 + 1  # before each batch, and after the last
