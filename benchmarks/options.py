@@ -33,8 +33,10 @@ def speed_parser(description: str | None, *, episodes: str) -> argparse.Argument
 
 
 def configured(overrides: Sequence[str]) -> RunConfig:
-    """The configuration of the tiny model with these overrides, checked; `register` comes first."""
+    """A configuration, of the tiny model if no other is named, checked; `register` comes first."""
+    if not any(override.startswith("model=") for override in overrides):
+        overrides = ["model=tiny", *overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", overrides=["model=tiny", *overrides])
+        cfg = compose("config", overrides=list(overrides))
     validate(cfg)
     return as_typed(cfg)

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from webshop_rl.interface.masks import TokenMask
 from webshop_rl.models.masking import apply_masks
 from webshop_rl.models.pointer import Copies, Pointer, Smear
+from webshop_rl.models.prefix_tree import PrefixTree, allow
 
 LOGIT_CHUNK = 1024  # decisions per output-layer call
 RECOMPUTE_ABOVE = 2**24  # logits kept for the backward pass; more are computed again instead
@@ -23,7 +24,7 @@ RECOMPUTE_ABOVE = 2**24  # logits kept for the backward pass; more are computed 
 
 @dataclass(frozen=True)
 class ScoreInputs:
-    """A padded micro-batch of segments. S segments, L tokens, A decisions, K turn starts.
+    """A micro-batch of segments. S segments, L tokens, A decisions, K turn starts.
 
     Attributes:
         input_ids: [S, L], padded on the right; a causal model never looks ahead, so no mask is needed.
@@ -31,6 +32,7 @@ class ScoreInputs:
         target: [A] the token sampled there.
         masks: A decoding masks, as recorded by the sampler.
         value_row, value_position: [K] where the critic reads (last context token before a turn).
+        tree: the same segments without padding, for a network that packs; None: read as they are padded.
     """
 
     input_ids: Tensor
@@ -40,6 +42,7 @@ class ScoreInputs:
     masks: list[TokenMask | None]
     value_row: Tensor
     value_position: Tensor
+    tree: PrefixTree | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class PolicyNetwork(nn.Module):
         self.pointer = pointer
         self.smear = smear
         _turn_off_dropout(model)
+        self.packs = allow(self.causal_lm)
         hidden_size = int(model.config.hidden_size)
         self.value_head = nn.Linear(hidden_size, 1) if critic else None
         if self.value_head is not None:
@@ -110,7 +114,27 @@ class PolicyNetwork(nn.Module):
         last = torch.zeros_like(embedded[:, 0])
         if before is not None:
             last = embed(before.clamp(min=0)).where(before[:, None] >= 0, last)
-        return decoder(inputs_embeds=self.smear(embedded, last), **inputs)
+        previous = torch.cat([last[:, None], embedded[:, :-1]], dim=1)
+        return decoder(inputs_embeds=self.smear(embedded, previous), **inputs)
+
+    def states(self, inputs: ScoreInputs) -> tuple[Tensor, Tensor]:
+        """Hidden states [N, H] of a micro-batch, and where in them each of its tokens [S, L] stands."""
+        tree = inputs.tree
+        if tree is None or not self.packs:
+            padded = self.hidden(input_ids=inputs.input_ids, use_cache=False).last_hidden_state
+            size = inputs.input_ids.numel()
+            return padded.flatten(0, 1), torch.arange(size, device=padded.device).view_as(inputs.input_ids)
+        given: dict[str, Any] = {"input_ids": tree.tokens}
+        if self.smear is not None:
+            embedded = self.causal_lm.get_input_embeddings()(tree.tokens)
+            previous = embedded[:, tree.before.clamp(min=0)] * (tree.before >= 0)[:, None]
+            given = {"inputs_embeds": self.smear(embedded, previous)}
+        # A mask of four dimensions is passed on as it is: the runs have their own.
+        no_mask = torch.empty(1, 1, 0, 0, device=tree.tokens.device)
+        found = self.causal_lm.get_decoder()(
+            **given, position_ids=tree.positions, attention_mask=no_mask, use_cache=False, tree=tree
+        )
+        return found.last_hidden_state[0], tree.place
 
     def copies(self, keys: Tensor, tokens: Tensor) -> Copies:
         """What the pointer may copy, from its keys [S, J, d] and the tokens [S, J] they stand for."""
@@ -141,10 +165,10 @@ class PolicyNetwork(nn.Module):
 
     def forward(self, inputs: ScoreInputs, temperature: float, *, entropy: bool = False) -> ScoreOutputs:
         """Log-probs (and entropy) of the decisions under temperature and masks."""
-        states = self.hidden(input_ids=inputs.input_ids, use_cache=False).last_hidden_state
+        states, place = self.states(inputs)
         copies = None
         if self.pointer is not None:
-            copies = self.copies(self.pointer.key(states), inputs.input_ids)
+            copies = self.copies(self.pointer.key(states)[place], inputs.input_ids)
         num_decisions = inputs.row.shape[0]
         logprobs, entropies, greedy = [], [], []
         recompute = torch.is_grad_enabled() and num_decisions * self.vocab_size > RECOMPUTE_ABOVE
@@ -152,7 +176,7 @@ class PolicyNetwork(nn.Module):
         for start in range(0, max(1, num_decisions), LOGIT_CHUNK):
             part = slice(start, start + LOGIT_CHUNK)
             places = (inputs.row[part], inputs.position[part])
-            arguments = (states[places], copies, *places, inputs.target[part], inputs.masks[part])
+            arguments = (states[place[places]], copies, *places, inputs.target[part], inputs.masks[part])
             if recompute:
                 chosen, spread, best = checkpoint(
                     self._decide, *arguments, temperature, entropy, use_reentrant=False
@@ -164,7 +188,7 @@ class PolicyNetwork(nn.Module):
             greedy.append(best)
         values = None
         if self.value_head is not None:
-            values = self.values(states[inputs.value_row, inputs.value_position])
+            values = self.values(states[place[inputs.value_row, inputs.value_position]])
         return ScoreOutputs(
             torch.cat(logprobs), torch.cat(entropies) if entropy else None, torch.cat(greedy), values
         )

@@ -110,9 +110,8 @@ class Smear(nn.Module):
         super().__init__()
         self.mix = _linear(hidden_size, std)
 
-    def forward(self, embedded: Tensor, before: Tensor) -> Tensor:
-        """[B, L, H] from embeddings [B, L, H] and before [B, H], that of the token before the first."""
-        previous = torch.cat([before[:, None], embedded[:, :-1]], dim=1)
+    def forward(self, embedded: Tensor, previous: Tensor) -> Tensor:
+        """[B, L, H] from the embeddings of tokens and of those before them, both [B, L, H]."""
         mixed: Tensor = embedded + self.mix(previous)
         return mixed
 

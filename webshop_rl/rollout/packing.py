@@ -1,4 +1,4 @@
-"""Trajectories to tensors: padded segments for the network, packed action tokens for the loss."""
+"""Trajectories to tensors: segments for the network, packed action tokens for the loss."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from webshop_rl.interface.masks import TokenMask
 from webshop_rl.models.network import ScoreInputs
+from webshop_rl.models.prefix_tree import PrefixTree, num_distinct
 from webshop_rl.rollout.types import Trajectory
 
 
@@ -47,6 +48,11 @@ class Packed:
         return grid[:, : self.num_steps], grid[:, self.num_steps]
 
 
+def num_packed_tokens(trajectory: Trajectory) -> int:
+    """Tokens that a trajectory adds to a packed forward pass, at most: others may share its prompt."""
+    return num_distinct([segment.tokens for segment in trajectory.segments])
+
+
 def num_padded_tokens(trajectories: Sequence[Trajectory]) -> int:
     """Tokens of a padded forward pass over these trajectories."""
     lengths = [len(segment.tokens) for t in trajectories for segment in t.segments]
@@ -73,9 +79,6 @@ def pack(
     """
     # Every segment is a row of the forward pass; b says whose it is.
     segments = [(b, segment) for b, trajectory in enumerate(trajectories) for segment in trajectory.segments]
-    length = max(len(segment.tokens) for _, segment in segments)
-    ids = [segment.tokens + [pad] * (length - len(segment.tokens)) for _, segment in segments]
-
     # Where the network is read: a token is predicted at the position before it. Action tokens are counted
     # through all segments of a trajectory (columns), and so are its turns.
     per_token = value_level == "token"
@@ -104,6 +107,15 @@ def pack(
         if is_last and not trajectories[b].terminated:
             readings.append((s, len(segment.tokens) - 1, b, num_steps))
 
+    # Nothing is computed behind the last place that is read; of nothing at all, one token.
+    ends = [0] * len(segments)
+    for s, at, *_ in (*decisions, *readings):
+        ends[s] = max(ends[s], at + 1)
+    if not any(ends):
+        ends[0] = 1
+    read = [segment.tokens[:end] for (_, segment), end in zip(segments, ends, strict=True)]
+    ids = [tokens + [pad] * (max(ends) - len(tokens)) for tokens in read]
+
     row, position, target, token_row, token_column = _columns(decisions, 5, device)
     reading_row, reading_position, value_row, value_column = _columns(readings, 4, device)
     inputs = ScoreInputs(
@@ -114,6 +126,7 @@ def pack(
         masks=masks,
         value_row=reading_row,
         value_position=reading_position,
+        tree=PrefixTree.of(read, device),
     )
     shape = (len(trajectories), num_tokens)
     return Packed(inputs, shape, token_row, token_column, num_steps, value_row, value_column)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from webshop_rl.algos.algorithm import ActionBatch, Norm
 from webshop_rl.envs.types import KINDS
-from webshop_rl.rollout.packing import num_padded_tokens
+from webshop_rl.rollout.packing import num_packed_tokens, num_padded_tokens
 from webshop_rl.rollout.types import Trajectory
 
 
@@ -111,17 +111,28 @@ def _replies_of_kind(batch: ActionBatch) -> tuple[int, ...]:
 
 
 def micro_batches(
-    trajectories: Sequence[Trajectory], indices: Sequence[int], max_padded_tokens: int
+    trajectories: Sequence[Trajectory], indices: Sequence[int], max_tokens: int, *, padded: bool = False
 ) -> list[list[int]]:
-    """Split indices into micro-batches of similar lengths that stay under a padded size.
+    """Split indices into micro-batches that stay under a size.
 
     A trajectory that is too long by itself makes a micro-batch of its own.
+
+    Args:
+        indices: in order: trajectories of a group, which share a prompt, stand together.
+        max_tokens: in a forward pass.
+        padded: whether the network reads padded segments; similar lengths are then put together.
     """
-    by_length = sorted(indices, key=lambda i: num_padded_tokens([trajectories[i]]))
+    own = {} if padded else {i: num_packed_tokens(trajectories[i]) for i in indices}
+
+    def size(part: Sequence[int]) -> int:
+        if padded:
+            return num_padded_tokens([trajectories[i] for i in part])
+        return sum(own[i] for i in part)
+
     batches: list[list[int]] = []
-    for index in by_length:
+    for index in sorted(indices, key=lambda i: size([i])) if padded else indices:
         grown = [*batches[-1], index] if batches else [index]
-        if batches and num_padded_tokens([trajectories[i] for i in grown]) <= max_padded_tokens:
+        if batches and size(grown) <= max_tokens:
             batches[-1] = grown
         else:
             batches.append([index])

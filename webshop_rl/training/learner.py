@@ -149,7 +149,7 @@ class Learner:
         mine = self._ranks.share(range(len(trajectories)))
         rows: dict[int, tuple[Tensor, Tensor | None, Tensor | None]] = {}
         network.eval()
-        for part in micro_batches(trajectories, mine, self._optim.micro_batch_tokens):
+        for part in self._micro_batches(trajectories, mine):
             packed = self._pack(trajectories, part)
             with out_of_memory_advice():
                 outputs = network(packed.inputs, self._temperature)
@@ -167,6 +167,10 @@ class Learner:
         assert stacked[0] is not None
         return stacked[0], stacked[1], stacked[2]
 
+    def _micro_batches(self, trajectories: Sequence[Trajectory], indices: Sequence[int]) -> list[list[int]]:
+        largest = self._optim.micro_batch_tokens
+        return micro_batches(trajectories, indices, largest, padded=not self.agent.network.packs)
+
     def _pack(self, trajectories: Sequence[Trajectory], part: Sequence[int]) -> Packed:
         num_tokens, num_turns = batch_shape(trajectories)
         return pack(
@@ -183,7 +187,7 @@ class Learner:
         # What the step is: its sizes over all ranks, this rank's micro-batches, its learning rate.
         norm = norm_of(collected.batch.select(torch.tensor(indices)))
         share = self._ranks.share(indices)
-        parts = micro_batches(collected.trajectories, share, self._optim.micro_batch_tokens)
+        parts = self._micro_batches(collected.trajectories, share)
         lr = self._lr * schedule_factor(
             update, self._num_updates, self._optim.warmup_updates, self._optim.schedule
         )

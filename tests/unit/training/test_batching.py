@@ -8,7 +8,7 @@ import torch
 from tests.support.shop5_parts import build
 from webshop_rl.algos.algorithm import Norm
 from webshop_rl.envs.types import EndReason, Goal
-from webshop_rl.rollout.packing import num_padded_tokens, pack
+from webshop_rl.rollout.packing import num_packed_tokens, num_padded_tokens, pack
 from webshop_rl.rollout.types import Segment, Trajectory, Turn
 from webshop_rl.training.batching import (
     action_batch,
@@ -75,13 +75,33 @@ def test_turns_of_one_goal_at_identical_pages_share_a_number() -> None:
 def test_micro_batches_are_a_partition_under_the_limit_lengths_together() -> None:
     lengths = [4, 30, 5, 29, 6, 31, 100]
     trajectories = [trajectory("g", (n - 3, 0.0)) for n in lengths]
-    parts = micro_batches(trajectories, range(7), 64)
+    parts = micro_batches(trajectories, range(7), 64, padded=True)
     assert sorted(i for part in parts for i in part) == list(range(7))
     assert [sorted(lengths[i] for i in part) for part in parts] == [[4, 5, 6], [29, 30], [31], [100]]
     for part in parts[:-1]:
         assert num_padded_tokens([trajectories[i] for i in part]) <= 64
-    assert micro_batches(trajectories, [3, 1], 10**6) == [[3, 1]]
+    assert micro_batches(trajectories, [3, 1], 10**6, padded=True) == [[3, 1]]
+    assert micro_batches(trajectories, [], 10, padded=True) == []
+
+
+def test_packed_micro_batches_keep_their_order_and_count_what_is_read() -> None:
+    lengths = [4, 30, 5, 29, 6, 31, 100]
+    trajectories = [trajectory("g", (n - 3, 0.0)) for n in lengths]
+    # 4 + 30 + 5 = 39; 29 + 6 = 35, with 31 it is 66; 31; 100.
+    assert micro_batches(trajectories, range(7), 64) == [[0, 1, 2], [3, 4], [5], [6]]
     assert micro_batches(trajectories, [], 10) == []
+
+
+def test_what_segments_begin_with_in_common_counts_once() -> None:
+    """A branch: the first 5 tokens of a trunk of 8, then 2 of its own."""
+    made = trajectory("g", (1, 0.0), (1, 0.0))
+    branch = Segment()
+    branch.append_context(made.segments[0].tokens[:5])
+    branch.append_action(7, 0.0, 1, None)
+    branch.append_action(8, 0.0, 1, None)
+    made.segments.append(branch)
+    assert num_packed_tokens(made) == 8 + 2
+    assert num_padded_tokens([made]) == 2 * 8
 
 
 def test_segments_count_padded_each() -> None:

@@ -115,20 +115,17 @@ def test_only_what_predicts_a_decision_or_a_value_has_a_gradient(parts: Parts) -
     step(parts, trajectories)
     hook.remove()
     (whole,) = states
-    inputs = parts.learner()._pack(trajectories, _in_order_of_length(trajectories)).inputs
+    inputs = parts.learner()._pack(trajectories, range(6)).inputs
+    assert inputs.tree is not None
     learnt = torch.zeros(whole.shape[:2], dtype=torch.bool)
-    learnt[inputs.row, inputs.position] = True
+    learnt[0, inputs.tree.place[inputs.row, inputs.position]] = True
     if parts.algorithm.needs_critic:
-        learnt[inputs.value_row, inputs.value_position] = True
+        learnt[0, inputs.tree.place[inputs.value_row, inputs.value_position]] = True
     assert whole.grad is not None
     has_gradient = whole.grad.abs().sum(dim=2) > 0
     assert not (has_gradient & ~learnt).any()
     assert has_gradient.sum() > 0
     assert learnt.float().mean() < 0.6
-
-
-def _in_order_of_length(trajectories: list[Trajectory]) -> list[int]:
-    return sorted(range(len(trajectories)), key=lambda i: len(trajectories[i].segments[0].tokens))
 
 
 def test_a_step_on_fresh_trajectories_starts_where_the_sampler_was() -> None:
