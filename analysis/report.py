@@ -23,12 +23,9 @@ from webshop_rl.storage.folders import Root
 from .axes import AXES
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from .load import Sweep
 
 _METRICS = ("test/score", "test/success")
-_MAX_TAG_CHARS = 8000
 NUM_SAID = 3  # cautions on the terminal; the page has all
 _EXTRA = ("jinja2", "matplotlib", "pandas")  # of the optional dependencies "analysis"
 
@@ -78,13 +75,6 @@ def replay(root: Path) -> bool:
     return done.returncode == 0
 
 
-def attach(client: MlflowClient, sweep: Sweep, verdict: str, page: Path) -> None:
-    """Store the page and the verdict with the sweep's parent run; what the tracker refuses is let be."""
-    with contextlib.suppress(Exception):
-        client.log_artifact(sweep.parent_id, str(page), "report")
-        client.set_tag(sweep.parent_id, "verdict", verdict[:_MAX_TAG_CHARS])
-
-
 def write_report(
     sweeps: Sequence[str],
     query: str | None,
@@ -112,6 +102,7 @@ def write_report(
     from rich.console import Console
 
     from .arms import arms_of
+    from .attach import attach
     from .building import NUM_CURVES, build_report, write_files
     from .checkpoints import ends_of
     from .comparison import compare
@@ -143,7 +134,7 @@ def write_report(
     report = build_report(title, sweep, arms, comparisons, curves, played, ends, axis=x, folder=folder)
     page = write_files(report, arms, comparisons, curves, ends, folder)
     if writable and sweep.parent_id:
-        attach(client, sweep, f"{report.headline} {report.verdict}", page)
+        attach(client, sweep.parent_id, report, folder)
     console = Console(highlight=False)
     console.print(report.headline, markup=False)
     for table in report.terminal(console.width):

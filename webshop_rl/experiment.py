@@ -36,6 +36,7 @@ from webshop_rl.rollout.types import Trajectory
 from webshop_rl.run_record import SPLITS, TESTED, goals_of, name_of, open_record, shop_name
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import RunFolder
+from webshop_rl.tracking.client import DESCRIPTION_TAG
 from webshop_rl.tracking.names import of_final_test
 from webshop_rl.tracking.rows import read_rows
 from webshop_rl.tracking.tracker import Tracker
@@ -91,7 +92,7 @@ def run_experiment(run_dir: Path) -> float:
         except BaseException as error:
             tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", error)
             raise
-        tracker.tags({"mlflow.note.content": result_markdown(result)})
+        tracker.tags({DESCRIPTION_TAG: result_markdown(result)})
         tracker.finish("FINISHED")
         if ranks.is_main:
             replace_file(RunFolder(run_dir).result, json.dumps(result, indent=1), durable=False)

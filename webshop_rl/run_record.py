@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from webshop_rl.config import RunConfig
+from webshop_rl.envs.goal_lists import names
 from webshop_rl.envs.types import Shop
 from webshop_rl.storage.files import read_json
 from webshop_rl.storage.folders import RunFolder
@@ -107,5 +108,5 @@ def goals_of(split: str, shop: Shop, cfg: RunConfig) -> Dataset:
         digest=shop.split_digest()[:MAX_DIGEST_CHARS],
         context=split,
         source=f"{type(shop).__module__}.{type(shop).__name__}",
-        profile={"num_goals": len(goals), "num_products": len({goal.asin for goal in goals})},
+        profile={"num_goals": len(goals), "num_products": len({asin for _, asin in names(goals)})},
     )

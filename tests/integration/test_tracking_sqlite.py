@@ -375,6 +375,8 @@ def test_goals_and_the_best_checkpoint_are_linked_once_however_often_they_are_re
 
 
 def test_one_parent_for_a_sweep_however_often_it_is_asked_for(root):
+    from mlflow import MlflowClient
+
     first = parent_run(settings(root), "grid", {"overrides": "lr=1,2"})
     assert parent_run(settings(root), "grid") == first
     assert parent_run(settings(root), "other") != first
@@ -386,6 +388,12 @@ def test_one_parent_for_a_sweep_however_often_it_is_asked_for(root):
         root, f"select value from tags where key = 'mlflow.parentRunId' and run_uuid = '{child.run_id}'"
     )
     assert parents == [(first,)]
+    # What a report put before the launcher's description stays as long as the launcher says the same.
+    for said, shown in (("1 run", "1 run"), ("1 run", "It won.\n\n1 run"), ("2 runs", "2 runs")):
+        parent_run(settings(root), "grid", {"mlflow.note.content": said})
+        client = MlflowClient(default_uri(root))
+        assert client.get_run(first).data.tags["mlflow.note.content"] == shown
+        client.set_tag(first, "mlflow.note.content", f"It won.\n\n{said}")
     finish_parent_run(settings(root), "grid", first, "FINISHED")
     assert query(root, f"select status, name from runs where run_uuid = '{first}'") == [("FINISHED", "grid")]
 

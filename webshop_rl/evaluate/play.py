@@ -35,6 +35,7 @@ from webshop_rl.source import code_digest
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.weights import COMPLETE
+from webshop_rl.tracking.client import DESCRIPTION_TAG
 from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.journal import journalled_end
 from webshop_rl.tracking.mirror import Mirror
@@ -114,7 +115,7 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
         others = [evaluator.evaluate(policy, step) for policy in scripted.values()]
         played = describe_episodes(shop, request.split, main.records)
         result = compare(f"{label}: {shop_name(cfg)}, {played}", [main, *others])
-        tracker.tags({"mlflow.note.content": result_markdown(result)})
+        tracker.tags({DESCRIPTION_TAG: result_markdown(result)})
         replace_file(place.result, json.dumps(result, indent=1), durable=False)
     return Evaluated(place.path, result, main.records, again)
 

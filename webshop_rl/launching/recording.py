@@ -18,7 +18,7 @@ from webshop_rl.launching.views import RunView, baselines, success_and_score
 from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import GOING, State
-from webshop_rl.tracking.client import reason
+from webshop_rl.tracking.client import DESCRIPTION_TAG, MAX_DESCRIPTION_CHARS, reason
 from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.journal import MLFLOW_STATUS, add_tags, close_journal, journalled_end
 from webshop_rl.tracking.mirror import Mirror
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 States = Mapping[RunFolder, tuple[State, str]]
 
-# A description is a tag, and MLflow takes 8,000 characters of one.
-_MAX_CHARS = 7500
+# Of a description; the rest is for the report, which puts its table before this one.
+_MAX_CHARS = MAX_DESCRIPTION_CHARS * 3 // 5
 _HEAD = "run | state | test/success | test/score"
 
 
@@ -103,7 +103,7 @@ def describe(root: Root, name: str, states: States) -> dict[str, str]:
     if manifest is None:
         return {}
     return {
-        "mlflow.note.content": _description(manifest, states),
+        DESCRIPTION_TAG: _description(manifest, states),
         "mlflow.user": user_name(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "launch.py",

@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# MLflow shows it at the head of a run's page, as Markdown.
+DESCRIPTION_TAG = "mlflow.note.content"
+MAX_DESCRIPTION_CHARS = 7500  # a tag of MLflow has 8,000
+
 # By default MLflow retries a server that is down for four minutes and a hung one for longer.
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlparse
 from webshop_rl.errors import UserError
 from webshop_rl.storage.files import create_file, read_json, read_original, write_original
 from webshop_rl.storage.folders import Root
-from webshop_rl.tracking.client import connect
+from webshop_rl.tracking.client import DESCRIPTION_TAG, connect
 from webshop_rl.tracking.config import Destination, sqlite_path
 from webshop_rl.tracking.database import (
     as_user_error,
@@ -108,8 +108,11 @@ def parent_run(destination: Destination, sweep: str, tags: dict[str, str] | None
             ).info.run_id
             store_manifest(client, destination, sweep, found)
         elif tags:
+            present = client.get_run(found).data.tags
             for key, value in tags.items():
-                client.set_tag(found, key, value)
+                # What a report put at the head of the description stays as long as the runs are the same.
+                if not (key == DESCRIPTION_TAG and present.get(key, "").endswith(value)):
+                    client.set_tag(found, key, value)
         return found
 
 

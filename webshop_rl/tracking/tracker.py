@@ -30,6 +30,7 @@ from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.lock import STALE_S, Busy, FolderLock
 from webshop_rl.tracking import names
 from webshop_rl.tracking.background import BackgroundMirror
+from webshop_rl.tracking.client import DESCRIPTION_TAG
 from webshop_rl.tracking.config import Destination
 from webshop_rl.tracking.journal import Journal, Mismatch
 from webshop_rl.tracking.mirror import Mirror, run_id_of
@@ -39,8 +40,6 @@ log = logging.getLogger(__name__)
 
 STATUSES = ("FINISHED", "FAILED", "KILLED")
 TABLES_TAG = "mlflow.loggedArtifacts"
-# MLflow shows it at the head of a run's page.
-DESCRIPTION_TAG = "mlflow.note.content"
 _STOPPED_WAIT_S = 5.0  # a cluster kills what does not end soon after its signal
 _KEY = re.compile(r"[\w\-. :/]{1,250}")
 

@@ -39,7 +39,7 @@ def test_a_sweep_of_any_size_has_a_description_that_mlflow_takes(tmp_path: Path)
     policies = {"test": {"success": 0.5, "score": 0.75}, "baseline/rule": {"success": 0.25, "score": 0.5}}
     folder.result.write_text(json.dumps({"policies": policies}))
     note = describe(root, "study", {folder: (State.FINISHED, "")})["mlflow.note.content"]
-    assert len(note) <= 8000
+    assert len(note) <= 5000  # of 8,000 that MLflow takes: a report has room for its table
     assert "1000 runs: 1 finished" in note
     assert "baseline/rule | | 0.250 | 0.500" in note
     assert "model.num_heads=0 | finished | 0.500 | 0.750" in note
