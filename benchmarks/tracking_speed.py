@@ -19,6 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -32,6 +33,7 @@ from webshop_rl.tracking.tracker import open_tracker
 
 NUM_KEYS = 30
 NUM_STEPS = 1000
+NUM_TRACES = 10
 
 
 def report(what: str, value: float, unit: str) -> None:
@@ -87,6 +89,24 @@ def replay_speed(folder: Path, settings: Destination, what: str) -> None:
         direct.append(timed(lambda m=metrics: client.log_batch(run_id, metrics=m)))
     report(f"{what}: MLflow log_batch of {NUM_KEYS} an update, p50", percentile(direct, 0.5), "ms")
     report(f"{what}: MLflow log_batch of {NUM_KEYS} an update, p99", percentile(direct, 0.99), "ms")
+
+
+def trace_speed(settings: Destination, what: str) -> None:
+    """What ten episodes as traces take; MLflow's client for them is imported before."""
+    folder = settings.root / "runs" / "traces"
+    feedback = {"score": 0.5, "success": False, "reason": "loop", "r_type": 1.0, "r_att": 0.5, "r_price": 1.0}
+    turn = {"page": "word " * 100, "reply": "click [ 1 ]", "action": "click[1]", "reward": 0.0, "parts": {}}
+    episode = {"goal": "g", "instruction": "i want", "score": 0.5, "feedback": feedback, "turns": [turn] * 8}
+    shown = replace(settings, config=replace(settings.config, kind="journal", traces=NUM_TRACES + 1))
+    with open_tracker(folder, shown, run_name="traces", params={}, tags={}) as tracker:
+        tracker.traces("first", [episode])
+    Mirror(folder, settings).sync()
+    with open_tracker(folder, shown, run_name="traces", params={}, tags={}) as tracker:
+        tracker.traces("test", [episode] * NUM_TRACES)
+    mirror = Mirror(folder, settings)
+    cpu_s = time.process_time()
+    report(f"{what}: {NUM_TRACES} episodes of 8 turns as traces", timed(mirror.sync), "s")
+    report(f"{what}: the same, time of this process", time.process_time() - cpu_s, "s CPU")
 
 
 def step_waits(settings: Destination, name: str, what: str, during: Callable[[int], None]) -> None:
@@ -155,6 +175,7 @@ def main() -> None:
         launch_costs(settings, "sqlite")
         journal_speed(root / "runs" / "speed")
         replay_speed(root / "runs" / "speed", settings, "sqlite")
+        trace_speed(settings, "sqlite")
         step_waits(settings, "live", "sqlite", lambda step: None)
         dead = Destination(TrackingConfig("mlflow", "http://127.0.0.1:9", 0.2, 1.0, 30.0, 0), root, "e")
         step_waits(dead, "dead", "dead server", lambda step: None)
@@ -165,6 +186,7 @@ def main() -> None:
             launch_costs(remote, "server")
             journal_speed(root / "runs" / "speed")
             replay_speed(root / "runs" / "speed", remote, "server")
+            trace_speed(remote, "server")
             step_waits(remote, "live", "server", lambda step: None)
             hang = {10: signal.SIGSTOP, 90: signal.SIGCONT}
             step_waits(remote, "hung", "hung server", lambda step: tell(hang[step]) if step in hang else None)

@@ -1,6 +1,7 @@
 """An MLflow server over a root's database, with the settings that are fast: `webshop-rl ui`.
 
     webshop-rl ui --root runs --port 5000
+    webshop-rl ui SWEEP
     webshop-rl train tracking.uri=http://127.0.0.1:5000 ...
 
 Its page of runs opens in the browser, where there is one. Runs of the root that its database lacks (they were
@@ -33,12 +34,12 @@ from webshop_rl.storage.folders import Root
 from webshop_rl.tracking.config import default_uri
 from webshop_rl.tracking.database import create_database
 from webshop_rl.tracking.sync import lacking, sync_all
-from webshop_rl.tracking.view import newest_experiment, runs_page, saved_view
+from webshop_rl.tracking.view import experiment_of, runs_page, saved_view
 
 _DEFAULT_ROOT = Path("runs")  # made if it is not there: a server may come before the first run
 
 _ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-_START_S = 120.0  # longest wait for the server's first answer
+_TIMEOUT_S = 30.0  # longest wait for one answer of the server
 
 
 def server_command(root: Path, *, host: str, port: int, allowed: Sequence[str]) -> list[str]:
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=f"{invocation()} ui", description="A fast MLflow server over a root's database."
     )
+    parser.add_argument("sweep", nargs="?", metavar="SWEEP", help="open on its runs, the best first")
     parser.add_argument("--root", type=Path, default=_DEFAULT_ROOT, help="root of the runs (default: runs)")
     parser.add_argument("--host", default="127.0.0.1", help="interface; 0.0.0.0 for all (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=5000)
@@ -108,55 +110,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
     create_database(Root(root).database)
     command = server_command(root, host=options.host, port=options.port, allowed=options.allowed_host)
     base = f"http://{options.host}:{options.port}"
-    page = runs_page(base, newest_experiment(Root(root).database))
-    print(f"MLflow on {base} over {root}; the runs:", flush=True)
-    print(page, flush=True)
-    opened = None if options.no_browser or not _has_browser() else page
-    threading.Thread(target=_prepare, args=(root, base, opened), daemon=True).start()
+    print(f"MLflow starts on {base} over {root}", flush=True)
+    opens = _has_browser() and not options.no_browser
+    given = {"sweep": options.sweep, "opens": opens}
+    threading.Thread(target=_prepare, args=(root, base), kwargs=given, daemon=True).start()
     return _serve(command)
 
 
-def _prepare(root: Path, base: str, opened: str | None) -> None:
-    """Once the server answers: save the view, open a page in the browser, replay what the database lacks."""
-    if not _answers(base):
-        return
-    experiment = newest_experiment(Root(root).database)
-    if experiment is not None:
-        _save_view(base, experiment)
-    if opened is not None:
-        webbrowser.open(opened)
+def _prepare(root: Path, base: str, *, sweep: str | None, opens: bool) -> None:
+    """Once the server answers: replay what the database lacks, save the view, name the page of runs.
+
+    Args:
+        sweep: whose runs are shown alone.
+        opens: whether the page is opened in the browser, too.
+    """
+    while not _answers(base):
+        time.sleep(0.2)
+    database = Root(root).database
     folders, elsewhere = lacking(root)
+    if folders and experiment_of(database, sweep) is None:
+        _bring_up_to_date(root, folders)  # there is nothing to be shown before
+        folders = []
+    experiment = experiment_of(database, sweep)
+    page = runs_page(base, experiment, experiment and _save_view(base, experiment, sweep))
+    print(f"the runs: {page}", flush=True)
+    if opens:
+        webbrowser.open(page)
+    if sweep is not None and experiment is None:
+        print(f"warning: MLflow has no run of sweep {sweep}", flush=True)
     for uri, number in elsewhere.items():
         print(f"{number} runs of {root} are recorded at {uri}, and shown there", flush=True)
     if folders:
-        outcomes = [outcome for _, outcome in sync_all(folders, default_uri(root), timeout_s=_START_S)]
-        problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
-        print(f"{len(outcomes) - len(problems)} runs were brought up to date", flush=True)
-        for problem in dict.fromkeys(problems):
-            print(f"not all of {root} is shown: {problem}", flush=True)
+        _bring_up_to_date(root, folders)
+
+
+def _bring_up_to_date(root: Path, folders: Sequence[Path]) -> None:
+    outcomes = [outcome for _, outcome in sync_all(folders, default_uri(root), timeout_s=_TIMEOUT_S)]
+    problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    print(f"{len(outcomes) - len(problems)} runs were brought up to date", flush=True)
+    for problem in dict.fromkeys(problems):
+        print(f"not all of {root} is shown: {problem}", flush=True)
 
 
 def _answers(base: str) -> bool:
-    """Whether the server answers before long."""
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{base}/health", timeout=5):
-            return True
-        time.sleep(0.2)
+    """Whether the server answers."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"{base}/health", timeout=_TIMEOUT_S):
+        return True
     return False
 
 
-def _save_view(base: str, experiment_id: str) -> None:
-    """Save the page of runs with an experiment that was made before there was one, or by another version."""
-    key, value = saved_view()
-    content = json.dumps({"experiment_id": experiment_id, "key": key, "value": value}).encode()
+def _save_view(base: str, experiment_id: str, sweep: str | None) -> str | None:
+    """Save the view of the page of runs with the experiment; its key, None if the server does not take it.
+
+    MLflow opens its page for prompts where an address names a view that is not there.
+    """
+    key, value = saved_view(sweep)
     request = urllib.request.Request(
         f"{base}/api/2.0/mlflow/experiments/set-experiment-tag",
-        data=content,
+        data=json.dumps({"experiment_id": experiment_id, "key": key, "value": value}).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=30):
-        pass
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+        return key
+    return None
 
 
 def _has_browser() -> bool:
