@@ -31,7 +31,7 @@ def reached_figure(comparison: Comparison, width: float = WIDE) -> Figure | None
     if not results:
         return None
     wide = width >= WIDE
-    height = 0.9 + 0.34 * len(results) + 0.16 * len(comparison.yardsticks)
+    height = 0.9 + 0.34 * len(results) + 0.16 * len(comparison.baselines)
     figure = Figure(figsize=(width, height if wide else 2 * height + 0.3), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True) if wide else figure.subplots(2, 1)
     for metric, axes in zip(METRICS, panels, strict=True):
@@ -53,7 +53,7 @@ def reached_figure(comparison: Comparison, width: float = WIDE) -> Figure | None
         axes.grid(axis="y", visible=False)
         axes.set_xlim(-0.03, 1.03)
         axes.set_xlabel(metric)
-    if comparison.yardsticks:
+    if comparison.baselines:
         lines, names = panels[0].get_legend_handles_labels()
         figure.legend(lines, names, loc="outside lower center", ncols=3 if wide else 1, fontsize=8)
     return figure
@@ -66,7 +66,7 @@ def reached_numbers(comparison: Comparison) -> pd.DataFrame:
         for r in comparison.results
         for m, e in r.means.items()
     ]
-    for y in comparison.yardsticks:
+    for y in comparison.baselines:
         for metric, value in (("test/success", y.success), ("test/score", y.score)):
             rows.append({"arm": y.name, "metric": metric, "mean": value})
     return pd.DataFrame(rows)
@@ -253,8 +253,8 @@ def _number(text: str) -> float | None:
 def _baselines(comparison: Comparison) -> dict[tuple[float, float], list[str]]:
     """Names of what was not trained, by (success, score): policies that reach the same share a line."""
     found: dict[tuple[float, float], list[str]] = {}
-    for yardstick in comparison.yardsticks:
-        name = yardstick.name.removeprefix("baseline/")
-        name += f" ({', '.join(yardstick.arms)})" if yardstick.arms else ""
-        found.setdefault((yardstick.success, yardstick.score), []).append(name)
+    for baseline in comparison.baselines:
+        name = baseline.name.removeprefix("baseline/")
+        name += f" ({', '.join(baseline.arms)})" if baseline.arms else ""
+        found.setdefault((baseline.success, baseline.score), []).append(name)
     return found

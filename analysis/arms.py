@@ -17,7 +17,7 @@ class Arm:
     """Runs of one configuration.
 
     Attributes:
-        label: what tells it from the other arms, "algo=apo_pg lr=5e-06".
+        label: what distinguishes it from the other arms, "algo=apo_pg lr=5e-06".
         settings: the same by key.
         runs: all, finished or not, in order of seed.
     """
@@ -41,7 +41,7 @@ class Arm:
 
 
 def arms_of(runs: Sequence[Run]) -> list[Arm]:
-    """Group runs by their configuration without seeds, in order of what tells the arms apart.
+    """Group runs by their configuration without seeds, in order of what distinguishes the arms.
 
     Args:
         runs: of one sweep.
@@ -50,7 +50,7 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
     for run in runs:
         groups.setdefault(_configuration(run), []).append(run)
     configurations = [dict(group) for group in groups]
-    keys = telling_keys(configurations)
+    keys = distinguishing_keys(configurations)
     arms = []
     for configuration, members in zip(configurations, groups.values(), strict=True):
         settings = {key: configuration.get(key, "") for key in keys}
@@ -60,7 +60,7 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
     return sorted(arms, key=lambda arm: [natural(value) for value in arm.settings.values()])
 
 
-def telling_keys(configurations: Sequence[Mapping[str, str]]) -> list[str]:
+def distinguishing_keys(configurations: Sequence[Mapping[str, str]]) -> list[str]:
     """Fewest keys, most familiar first, whose values tell the configurations apart.
 
     A key that others determine is left out: `algo.kl_coef` differs between two algorithms, but

@@ -52,7 +52,7 @@ def _undecided(comparison: Comparison) -> list[Caution]:
     pair = next((p for p in comparison.against_leader.values() if p.p is not None and not p.differs), None)
     if pair is None:
         return []
-    text = f"{pair.high.label} and {pair.low.label} are not told apart by these seeds."
+    text = f"{pair.high.label} and {pair.low.label} do not differ significantly with these seeds."
     advice = seed_advice(pair, comparison)
     return [Caution(text, f"{advice[0].upper()}{advice[1:]}.")]
 

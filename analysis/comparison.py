@@ -24,7 +24,7 @@ from .load import Run
 
 METRICS = ("test/success", "test/score")
 # What stands beside the arms: the untrained policy and the scripted ones.
-YARDSTICKS = tuple(name for name in EVALUATIONS if name not in ("val", "test"))
+BASELINE_EVALUATIONS = tuple(name for name in EVALUATIONS if name not in ("val", "test"))
 # With more arms only the leading one is compared with each other one.
 MAX_ALL_PAIRS = 8
 
@@ -38,7 +38,7 @@ class ArmResult:
     Attributes:
         means, iqms: over seeds, by metric of METRICS.
         goals: mean score on each goal, or None if the tables are not there.
-        against: the arm minus each yardstick, the interval over products.
+        against: the arm minus each baseline, the interval over products.
     """
 
     arm: Arm
@@ -49,7 +49,7 @@ class ArmResult:
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class Baseline:
     """What one policy that was not trained reached.
 
     Attributes:
@@ -104,7 +104,7 @@ class Comparison:
     Attributes:
         split_digest: of the assignment of goals to splits.
         protocol: "product", "published", "none", or "" if it is not recorded.
-        metric: the one that pairs and yardsticks are compared by.
+        metric: the one that pairs and baselines are compared by.
         results: arms with a finished run, the highest mean first.
         num_pairs: pairs of arms with several finished runs each, which p is corrected by; `pairs` may
             hold fewer (MAX_ALL_PAIRS).
@@ -114,7 +114,7 @@ class Comparison:
     protocol: str
     metric: str
     results: Sequence[ArmResult]
-    yardsticks: Sequence[Yardstick]
+    baselines: Sequence[Baseline]
     pairs: Sequence[Pair]
     num_pairs: int
 
@@ -182,7 +182,7 @@ def _compare_group(arms: Sequence[Arm], metric: str, read_goals: ReadGoals) -> C
         protocol=arms[0].param("env.split"),
         metric=metric,
         results=results,
-        yardsticks=_yardsticks(ranked, read_goals),
+        baselines=_baselines(ranked, read_goals),
         pairs=pairs,
         num_pairs=num_tests,
     )
@@ -191,7 +191,7 @@ def _compare_group(arms: Sequence[Arm], metric: str, read_goals: ReadGoals) -> C
 def _result(arm: Arm, metric: str, read_goals: ReadGoals) -> ArmResult:
     tested = [read_goals(run, "test") for run in arm.finished]
     against = {}
-    for name in YARDSTICKS:
+    for name in BASELINE_EVALUATIONS:
         found = differences(tested, [read_goals(run, name) for run in arm.finished])
         if found is not None:
             against[name] = found.estimate()
@@ -220,10 +220,10 @@ def _pair(high: ArmResult, low: ArmResult, metric: str, num_tests: int) -> Pair:
     )
 
 
-def _yardsticks(arms: Sequence[Arm], read_goals: ReadGoals) -> list[Yardstick]:
-    """One for each value that a yardstick has: another model has another untrained policy."""
+def _baselines(arms: Sequence[Arm], read_goals: ReadGoals) -> list[Baseline]:
+    """One for each value that a baseline has: another model has another untrained policy."""
     found = []
-    for name in YARDSTICKS:
+    for name in BASELINE_EVALUATIONS:
         by_value: dict[tuple[float, float], list[tuple[Arm, Run]]] = {}
         for arm in arms:
             for run in arm.finished:
@@ -235,7 +235,7 @@ def _yardsticks(arms: Sequence[Arm], read_goals: ReadGoals) -> list[Yardstick]:
             labels = list(dict.fromkeys(arm.label for arm, _ in holders)) if len(by_value) > 1 else []
             estimate = None if goals is None else goals.estimate()
             per_product = None if goals is None else goals.per_product()
-            found.append(Yardstick(name, success, score, estimate, per_product, labels))
+            found.append(Baseline(name, success, score, estimate, per_product, labels))
     return found
 
 

@@ -22,8 +22,8 @@ from .drawing import COLOURS, DASHES, GRID, STYLE, WIDE, wrapped
 CURVES = ("val/success", "train/return_mean")
 MAX_TOGETHER = 7  # arms in one panel; more get a panel each
 MAX_PANELS = 24
-MAX_GREY = 60  # runs behind each panel; more are a band
-MAX_POINTS = 120  # of a run's line
+MAX_GREY = 20  # runs behind each panel; more are a band
+MAX_POINTS = 120  # of a run's line in a panel
 _PANELS_A_ROW = 4
 
 Lines = Mapping[str, pd.DataFrame]  # by run id, as `placed` gives them
@@ -105,10 +105,8 @@ def _panels(arms: Sequence[Arm], lines: Lines, metric: str, axis: Axis, width: f
     num_rows = math.ceil(len(shown) / num_columns)
     figure = Figure(figsize=(width, 1.8 * num_rows + 0.5), layout="constrained")
     grid = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
-    many = _many(arms)
-    band = _band(pd.concat(lines.values())) if many else None
-    if many:
-        lines = {run_id: _thinned(line) for run_id, line in lines.items()}
+    band = _band(pd.concat(lines.values())) if _many(arms) else None
+    lines = {run_id: _thinned(line) for run_id, line in lines.items()}
     for axes, arm in zip(grid.flat, shown, strict=False):
         if band is not None:
             axes.fill_between(band["place"], band["low"], band["high"], color=GRID, lw=0)

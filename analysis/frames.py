@@ -83,9 +83,9 @@ def _arms(
             if result.arm.label in reasons:
                 row |= {f"failed: {reason}": reasons[result.arm.label][reason] for reason in Reason}
             rows.append(row)
-        for yardstick in comparison.yardsticks:
-            row = {"test_set": number, "arm": yardstick.name}
-            row |= {"test/success mean": yardstick.success, "test/score mean": yardstick.score}
+        for baseline in comparison.baselines:
+            row = {"test_set": number, "arm": baseline.name}
+            row |= {"test/success mean": baseline.success, "test/score mean": baseline.score}
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -44,7 +44,7 @@ def _claim(comparison: Comparison) -> str:
         return f"All {len(comparison.results)} arms reached the same {metric}, {estimate.value:.3f}"
     tested = {other: pair for other, pair in comparison.against_leader.items() if pair.p is not None}
     if not tested:
-        return f"{label} has the highest {reached}; one finished seed tells no arm from another"
+        return f"{label} has the highest {reached}; one finished seed an arm is too few to compare"
     below = [other for other, pair in tested.items() if pair.differs]
     level = [other for other, pair in tested.items() if not pair.differs]
     if not level:
@@ -52,28 +52,29 @@ def _claim(comparison: Comparison) -> str:
         reach = "over seeds and products" if beyond else "over seeds, on these goals"
         claims = [f"{label} is best with {reached}, higher than {_others(below, tested)} {reach}"]
     elif below:
-        claims = [
-            f"{label} leads with {reached}, higher than {listed(below)}, not told apart from {listed(level)}"
-        ]
+        rest = f"higher than {listed(below)}, no significant difference from {listed(level)}"
+        claims = [f"{label} leads with {reached}, {rest}"]
     else:
         who = _others(level, tested)
-        claims = [f"No arm is shown to be best: {label} leads with {reached}, not told apart from {who}"]
+        claims = [
+            f"No arm is shown to be best: {label} leads with {reached}, no significant difference from {who}"
+        ]
     if level:
         claims.append(seed_advice(tested[level[0]], comparison))
     single = [r.arm.label for r in comparison.results if len(r.arm.finished) == 1]
     if single:
         verb = "have" if len(single) > 1 else "has"
-        claims.append(f"{listed(single)} {verb} one finished seed, which tells nothing")
+        claims.append(f"{listed(single)} {verb} one finished seed, too few to compare")
     return "; ".join(claims)
 
 
 def _against_baselines(first: ArmResult, comparison: Comparison) -> list[str]:
     """What was not trained and is as good as the leading arm, or better."""
-    values = {y.name.removeprefix("baseline/"): _value(comparison, y) for y in comparison.yardsticks}
+    values = {y.name.removeprefix("baseline/"): _value(comparison, y) for y in comparison.baselines}
     ahead = [n for n in first.against if first.against[n].below]
     level = [n for n in first.against if not first.against[n].above and not first.against[n].below]
     clauses = []
-    for names, words in ((ahead, "below"), (level, "not told apart from")):
+    for names, words in ((ahead, "below"), (level, "not significantly different from")):
         plain = [name.removeprefix("baseline/") for name in names]
         if plain:
             best = max(plain, key=lambda name: values.get(name, 0.0))
@@ -89,7 +90,7 @@ def _others(labels: Sequence[str], tested: Collection[str]) -> str:
     return f"the other {len(labels)} arms" if len(labels) == len(tested) > 2 else listed(labels)
 
 
-def _value(comparison: Comparison, yardstick: object) -> float:
+def _value(comparison: Comparison, baseline: object) -> float:
     name = "score" if comparison.metric == "test/score" else "success"
-    value: float = getattr(yardstick, name)
+    value: float = getattr(baseline, name)
     return value

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
 
 from .plan import Missing, missing, read_plan
-from .tracker import metric_reader, read_artifact, told_in_one_line
+from .tracker import metric_reader, read_artifact, reported_in_one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -120,7 +121,7 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None, *, root: Path |
         root: folder of the runs, whose sweeps/ lists what was planned; else the tracker is asked.
     Raises: UserError if there is no such sweep, or several of this name.
     """
-    with told_in_one_line(uri):
+    with reported_in_one_line(uri):
         experiments = [e.experiment_id for e in client.search_experiments()]
         parents = _search(client, experiments, f"tags.`{_SWEEP_UID}` LIKE '%/%'")
         parent = _choose(parents, uri, name)
@@ -130,7 +131,7 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None, *, root: Path |
         plan = read_plan(client, parent, sweep, root)
         same_name = [p for p in parents if p.data.tags.get("sweep") == sweep]
     if len(same_name) > 1 and own:
-        # The mark of adoption has the sweep's name alone; the root tells two of one name apart.
+        # The mark of adoption has the sweep's name alone; the root distinguishes two of one name.
         roots = {_root(run) for run in own}
         shared = [run for run in shared if _root(run) in roots]
     runs = {r.info.run_id: _run(r, adopted=True) for r in shared}
@@ -166,7 +167,7 @@ def load_run(client: MlflowClient, uri: str, name: str) -> Sweep:
     found: list[Run] = []
     if re.fullmatch(r"[\w.-]+", name):
         signature = re.sub(r"-r\d+$", "", name)
-        with told_in_one_line(uri):
+        with reported_in_one_line(uri):
             experiments = [e.experiment_id for e in client.search_experiments()]
             found = _trained(_search(client, experiments, f"tags.signature LIKE '{signature}%'"))
         exact = [run for run in found if run.folder_name == name]
@@ -185,7 +186,7 @@ def load_trained(client: MlflowClient, uri: str) -> Sweep:
         uri: its address.
     Raises: UserError if there is none.
     """
-    with told_in_one_line(uri):
+    with reported_in_one_line(uri):
         experiments = [e.experiment_id for e in client.search_experiments()]
         runs = _trained(_search(client, experiments, "tags.signature LIKE '%'"))
     if not runs:
@@ -196,7 +197,7 @@ def load_trained(client: MlflowClient, uri: str) -> Sweep:
 
 def load_evaluations(client: MlflowClient, uri: str) -> list[Run]:
     """Evaluations alone (webshop-rl evaluate) of trained policies on test goals, the newest last."""
-    with told_in_one_line(uri):
+    with reported_in_one_line(uri):
         experiments = [e.experiment_id for e in client.search_experiments()]
         found = _search(client, experiments, "tags.kind = 'evaluation' and tags.split = 'test'")
     return sorted((_run(record, adopted=False) for record in found), key=lambda run: run.started)
@@ -210,17 +211,15 @@ def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequ
         names: of metrics.
     Returns: columns run_id, metric, step, value; of a step recorded twice the later value.
     """
-    found = []
-    with told_in_one_line(uri), metric_reader(client, uri) as read:
-        for run in runs:
-            for name in dict.fromkeys(names):
-                if name in run.metrics:
-                    by_step = {step: value for _, step, value in sorted(read(run.run_id, name))}
-                    steps = sorted(by_step)
-                    columns = {"step": steps, "value": [by_step[step] for step in steps]}
-                    found.append(pd.DataFrame({"run_id": run.run_id, "metric": name, **columns}))
-    empty = pd.DataFrame(columns=["run_id", "metric", "step", "value"])
-    return pd.concat(found, ignore_index=True) if found else empty
+    wanted = [(run.run_id, name) for run in runs for name in dict.fromkeys(names) if name in run.metrics]
+    if not wanted:
+        return pd.DataFrame(columns=["run_id", "metric", "step", "value"])
+    with reported_in_one_line(uri), metric_reader(client, uri) as read:
+        points = [read(run_id, name) for run_id, name in wanted]
+    sizes = [len(steps) for steps, _ in points]
+    which = [np.repeat(np.array(names, dtype=object), sizes) for names in zip(*wanted, strict=True)]
+    steps, values = (np.concatenate(columns) for columns in zip(*points, strict=True))
+    return pd.DataFrame({"run_id": which[0], "metric": which[1], "step": steps, "value": values})
 
 
 def load_goals(

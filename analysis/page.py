@@ -58,7 +58,7 @@ class Report:
         """Markdown whose pictures lie below folder."""
         parts = [f"# {self.title}", self.headline, *_images(self.first_pictures, folder)]
         parts += [table.markdown() for table in self.first]
-        for heading, lines in (("Before you believe it", self.cautions), ("What runs share", self.shared)):
+        for heading, lines in (("Cautions", self.cautions), ("What runs share", self.shared)):
             if lines:
                 parts += [f"## {heading}", "\n".join(f"- {line}" for line in lines)]
         parts += _images(self.reason_pictures, folder)

@@ -25,7 +25,7 @@ class Planned:
 
     Attributes:
         run: name of its folder.
-        overrides: what tells it from the others of the sweep, as typed.
+        overrides: what distinguishes it from the others of the sweep, as typed.
         failed: whether it failed, by its own folder.
     """
 

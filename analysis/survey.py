@@ -45,7 +45,7 @@ class Played:
 
     @property
     def name(self) -> str:
-        """What tells it from the others, for links within a page."""
+        """What distinguishes it from the others, for links within a page."""
         return f"{self.run}-{self.number}"
 
     def row(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from webshop_rl.evaluation.reasons import Reason
 from webshop_rl.statistics import Estimate, interval, mean, over_seeds
 
 from .arms import Arm
-from .comparison import YARDSTICKS, ArmResult, Comparison, Pair, Yardstick
+from .comparison import BASELINE_EVALUATIONS, ArmResult, Baseline, Comparison, Pair
 from .cost import COST_COLUMNS
 from .load import Run, Sweep
 from .survey import usual_reason
@@ -55,18 +55,18 @@ class Table:
 def comparison_table(comparison: Comparison) -> Table:
     """One row an arm, then the policies that were not trained."""
     metric = comparison.metric
-    shown = [name for name in YARDSTICKS if any(name in r.against for r in comparison.results)]
+    shown = [name for name in BASELINE_EVALUATIONS if any(name in r.against for r in comparison.results)]
     columns = [
         "arm",
         "seeds",
         "test/success",
         "test/score",
         f"IQM of {metric}",
-        *(f"minus {_yardstick(name)}" for name in shown),
+        *(f"minus {_baseline(name)}" for name in shown),
     ]
     rows = [[*_arm_cells(r, metric), *(interval(r.against.get(n), signed=True) for n in shown)]
             for r in comparison.results]  # fmt: skip
-    rows += [_yardstick_cells(y, metric) + [""] * (1 + len(shown)) for y in comparison.yardsticks]
+    rows += [_baseline_cells(y, metric) + [""] * (1 + len(shown)) for y in comparison.baselines]
     return Table(
         f"Arms on {_described(comparison)}",
         columns,
@@ -95,7 +95,7 @@ def summary_table(
         fails = usual_reason(reasons.get(label, {}))
         rows.append([label, *means, against, fails or "-", *cost.get(label, [])])
     empty = [""] * (2 + len(COST_COLUMNS))
-    rows += [[*_yardstick_cells(y, comparison.metric), *empty] for y in comparison.yardsticks]
+    rows += [[*_baseline_cells(y, comparison.metric), *empty] for y in comparison.baselines]
     columns = ["arm", "seeds", "test/success", "test/score", "against the leader", "fails mostly by"]
     return Table(f"Arms on {_described(comparison)}", [*columns, *COST_COLUMNS], rows)
 
@@ -104,7 +104,7 @@ def _against_leader(pair: Pair | None) -> str:
     if pair is None or pair.p is None:
         return "one seed" if pair else "-"
     gap = interval(pair.over_seeds, digits=2)
-    return f"lower by {gap}" if pair.differs else "not told apart"
+    return f"lower by {gap}" if pair.differs else "no significant difference"
 
 
 def reasons_table(reasons: Mapping[str, Counter[str]], tested: Mapping[str, int]) -> Table | None:
@@ -192,8 +192,8 @@ def products_table(comparison: Comparison) -> Table | None:
     if not rows:
         return None
     rows += [
-        [_yardstick_label(y), interval(y.estimate), interval(y.per_product)]
-        for y in comparison.yardsticks
+        [_baseline_label(y), interval(y.estimate), interval(y.per_product)]
+        for y in comparison.baselines
         if y.estimate is not None
     ]
     return Table(
@@ -348,21 +348,21 @@ def _arm_cells(result: ArmResult, metric: str) -> list[str]:
     return [arm.label, seeds, *means, interval(result.iqms[metric])]
 
 
-def _yardstick_cells(yardstick: Yardstick, metric: str) -> list[str]:
-    values: Mapping[str, float] = {"test/success": yardstick.success, "test/score": yardstick.score}
+def _baseline_cells(baseline: Baseline, metric: str) -> list[str]:
+    values: Mapping[str, float] = {"test/success": baseline.success, "test/score": baseline.score}
     cells = [
-        interval(yardstick.estimate) if m == metric and yardstick.estimate else f"{value:.3f}"
+        interval(baseline.estimate) if m == metric and baseline.estimate else f"{value:.3f}"
         for m, value in values.items()
     ]
-    return [_yardstick_label(yardstick), "", *cells]
+    return [_baseline_label(baseline), "", *cells]
 
 
-def _yardstick_label(yardstick: Yardstick) -> str:
-    name = _yardstick(yardstick.name)
-    return f"{name} ({', '.join(yardstick.arms)})" if yardstick.arms else name
+def _baseline_label(baseline: Baseline) -> str:
+    name = _baseline(baseline.name)
+    return f"{name} ({', '.join(baseline.arms)})" if baseline.arms else name
 
 
-def _yardstick(name: str) -> str:
+def _baseline(name: str) -> str:
     return name.removeprefix("baseline/")
 
 

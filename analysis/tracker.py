@@ -1,15 +1,16 @@
-"""Opens the MLflow tracker that holds the records, for reading, with waits that are bounded."""
+"""Opens the MLflow tracker that has the records, for reading, with waits that are bounded."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlparse
+
+import numpy as np
 
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
@@ -18,8 +19,8 @@ from webshop_rl.tracking.client import connect
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-Point = tuple[int, int, float]
-ReadMetric = Callable[[str, str], Sequence[Point]]
+Points = tuple[Any, Any]  # arrays of equal length: steps, values
+ReadMetric = Callable[[str, str], Points]
 
 _SQLITE = "sqlite:///"
 _SERVERS = ("http://", "https://", "postgresql", "mysql", "mssql")
@@ -59,7 +60,7 @@ def open_tracker(uri: str) -> MlflowClient:
 
 
 @contextlib.contextmanager
-def told_in_one_line(uri: str) -> Iterator[None]:
+def reported_in_one_line(uri: str) -> Iterator[None]:
     """Turn whatever mlflow raises into a UserError."""
     try:
         yield
@@ -75,24 +76,39 @@ def told_in_one_line(uri: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def metric_reader(client: MlflowClient, uri: str) -> Iterator[ReadMetric]:
-    """Reads the points of a metric of a run, as (milliseconds since 1970, step, value).
+    """Reads a metric of a run: its steps in order, and the values; of a step recorded twice the later one.
 
     Of a sqlite file they are read directly: MLflow's client makes an object of each point, which for a
     thousand runs takes minutes.
     """
     if not uri.startswith(_SQLITE):
-        yield lambda run_id, name: [
-            (p.timestamp, p.step, p.value) for p in client.get_metric_history(run_id, name)
-        ]
+
+        def ask(run_id: str, name: str) -> Points:
+            points = client.get_metric_history(run_id, name)
+            return _last_of_each(
+                [(p.step, p.value) for p in sorted(points, key=lambda p: (p.step, p.timestamp))]
+            )
+
+        yield ask
         return
     with contextlib.closing(_open_read_only(Path(uri.removeprefix(_SQLITE)))) as connection:
 
-        def read(run_id: str, name: str) -> list[Point]:
-            query = "select timestamp, step, value, is_nan from metrics where run_uuid = ? and key = ?"
-            rows = connection.execute(query, (run_id, name))
-            return [(time, step, math.nan if is_nan else value) for time, step, value, is_nan in rows]
+        def read(run_id: str, name: str) -> Points:
+            value = "case when is_nan then null else value end"
+            query = (
+                f"select step, {value} from metrics where run_uuid = ? and key = ? order by step, timestamp"
+            )
+            return _last_of_each(connection.execute(query, (run_id, name)).fetchall())
 
         yield read
+
+
+def _last_of_each(rows: Sequence[tuple[int, float | None]]) -> Points:
+    """Of (step, value) in order of step and time the last of each step; None is not a number."""
+    table = np.array(rows, dtype=float).reshape(-1, 2)
+    steps = table[:, 0].astype(np.int64)
+    last = np.append(steps[1:] != steps[:-1], True)[: len(steps)]
+    return steps[last], table[last, 1]
 
 
 def read_artifact(client: MlflowClient, run: Any, path: str) -> str | None:

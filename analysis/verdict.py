@@ -24,7 +24,7 @@ def verdict(sweep: Sweep, comparisons: Sequence[Comparison]) -> str:
     if not comparisons:
         sentences.append("No run has finished with a test, so there is nothing to compare yet.")
     for place, comparison in enumerate(comparisons, 1):
-        words = [*_leader(comparison), *_pairs(comparison), *_yardsticks(comparison), *_goals(comparison)]
+        words = [*_leader(comparison), *_pairs(comparison), *_baselines(comparison), *_goals(comparison)]
         if len(comparisons) > 1:
             words[0] = f"Test set {place} of {len(comparisons)}: {words[0]}"
         sentences += words
@@ -133,7 +133,7 @@ def _too_few(pairs: Sequence[Pair], num_pairs: int) -> list[str]:
     ]
 
 
-def _yardsticks(comparison: Comparison) -> list[str]:
+def _baselines(comparison: Comparison) -> list[str]:
     """The trained policies against those that were not trained, over products."""
     clauses = []
     for name in dict.fromkeys(name for result in comparison.results for name in result.against):

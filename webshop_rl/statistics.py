@@ -10,6 +10,7 @@ Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ NUM_RESAMPLES = 10_000
 FEW_PRODUCTS = 20
 LOW_RATE = 0.1
 _BATCH = 500  # resamples at once: bounds memory
+_FEW_UNITS = 500  # up to which the draws of all resamples are kept as one matrix (40 MB)
 
 Floats = NDArray[np.float64]
 Numbers = Floats | Sequence[float]
@@ -153,8 +155,13 @@ def over_products(
         return Estimate(value, None, None, len(names))
     if np.ptp(sums / counts) < 1e-12:
         return Estimate(value, value, value, len(names))
-    low, high = _percentiles([sums, counts], _ratio, paired=True, num_resamples=num_resamples, seed=seed)
-    return Estimate(value, low, high, len(names))
+    if len(names) <= _FEW_UNITS:
+        draws = _draws(len(names), num_resamples, seed)
+        ends = 50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)
+        low, high = np.percentile((draws @ sums) / (draws @ counts), ends)
+    else:
+        low, high = _percentiles([sums, counts], _ratio, paired=True, num_resamples=num_resamples, seed=seed)
+    return Estimate(value, float(low), float(high), len(names))
 
 
 def effective_products(products: Sequence[str], weights: Numbers | None = None) -> float:
@@ -204,6 +211,22 @@ def seeds_needed(num_pairs: int, alpha: float = 1 - CONFIDENCE) -> int:
     while smallest_p(num, num) * num_pairs > alpha:
         num += 1
     return num
+
+
+@functools.lru_cache(maxsize=2)
+def _draws(num: int, num_resamples: int, seed: int) -> Floats:
+    """How often each of num units is drawn in each resample: [num_resamples, num].
+
+    The draws are those of scipy.stats.bootstrap with this seed. A report estimates a thousand sums over the
+    same products; counted once, each is a product of matrices.
+    """
+    rng = np.random.default_rng(seed)
+    counts = []
+    for first in range(0, num_resamples, _BATCH):
+        size = min(_BATCH, num_resamples - first)
+        drawn = rng.integers(0, num, (size, num)) + num * np.arange(size)[:, None]
+        counts.append(np.bincount(drawn.ravel(), minlength=size * num).reshape(size, num))
+    return np.concatenate(counts).astype(float)
 
 
 def _ratio(sums: Floats, counts: Floats, axis: int = -1) -> Any:

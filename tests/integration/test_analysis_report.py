@@ -342,7 +342,7 @@ def _resume(root: Path, sweep: str, run: Written) -> None:
         tracker.metrics(NUM_UPDATES, {"test/score": 0.8, "test/success": 0.8})
 
 
-def test_two_sweeps_of_one_name_are_told_apart_by_their_ids(root, tmp_path, capsys):
+def test_two_sweeps_of_one_name_are_distinguished_by_their_ids(root, tmp_path, capsys):
     # another root whose sweep "lone" goes to the same tracker
     other = destination(tmp_path, default_uri(root), experiment="test")
     record(tmp_path, "twin", [Written("apo_pg", 77, 0.5)], settings=other)

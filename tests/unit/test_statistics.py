@@ -92,6 +92,19 @@ def test_intervals_are_the_same_every_time():
     assert over_seeds(mean, [0.1, 0.5, 0.7]) == over_seeds(mean, [0.1, 0.5, 0.7])
 
 
+def test_draws_that_are_kept_give_the_intervals_of_scipy(monkeypatch):
+    rng = np.random.default_rng(7)
+    for num in (2, 25, 89):
+        goals = rng.integers(0, num, 3 * num)
+        products = [f"B{i}" for i in (*range(num), *goals)]
+        values, weights = rng.random(4 * num), rng.integers(1, 4, 4 * num)
+        kept = over_products(values, weights, products, seed=3)
+        monkeypatch.setattr("webshop_rl.statistics._FEW_UNITS", 0)
+        asked = over_products(values, weights, products, seed=3)
+        monkeypatch.undo()
+        assert (kept.low, kept.high) == pytest.approx((asked.low, asked.high), abs=1e-12)
+
+
 def test_interval_over_products_agrees_with_a_second_implementation():
     rng = np.random.default_rng(3)
     products = [f"B{i}" for i in rng.integers(0, 12, 60)]

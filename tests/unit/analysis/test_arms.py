@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from analysis.arms import arms_of, shared_by_arms, telling_keys
+from analysis.arms import arms_of, distinguishing_keys, shared_by_arms
 from tests.support.analysis_runs import make_run
 
 
@@ -24,7 +24,7 @@ def test_a_key_that_was_swept_beside_the_algorithm_is_named():
 
 
 def test_a_key_that_one_configuration_lacks_tells_it_apart():
-    assert telling_keys([{"lr": "1"}, {"lr": "1", "optim.beta1": "0.9"}]) == ["optim.beta1"]
+    assert distinguishing_keys([{"lr": "1"}, {"lr": "1", "optim.beta1": "0.9"}]) == ["optim.beta1"]
     runs = [make_run(), make_run(optim__beta1="0.9")]
     assert sorted(arm.label for arm in arms_of(runs)) == ["optim.beta1=0.9", "optim.beta1=unset"]
 

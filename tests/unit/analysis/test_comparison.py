@@ -108,7 +108,7 @@ def test_a_lucky_single_seed_hides_no_finding_among_the_others():
     assert "algo=c is higher" not in words
 
 
-def test_overlapping_arms_are_not_told_apart_though_goals_would():
+def test_overlapping_arms_do_not_differ_significantly_though_goals_would():
     # every goal is 0.02 higher in a: over products the interval is above 0, over seeds it is not
     runs = runs_of({"a": [0.5, 0.9, 0.52, 0.92], "b": [0.48, 0.88, 0.5, 0.9]})
     pair = one(runs).pairs[0]
@@ -168,7 +168,7 @@ def test_untrained_policies_that_differ_get_a_row_each():
         for m, u in (("tiny", 0.1), ("small", 0.2))
         for s in (0, 1)
     ]
-    found = {(y.score, tuple(y.arms)) for y in one(runs, no_tables).yardsticks}
+    found = {(y.score, tuple(y.arms)) for y in one(runs, no_tables).baselines}
     assert found == {(0.1, ("model=tiny",)), (0.2, ("model=small",))}
 
 

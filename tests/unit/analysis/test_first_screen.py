@@ -43,7 +43,7 @@ def test_the_headline_says_which_how_sure_and_what_is_open() -> None:
     assert said(a=far, b=[0.10, 0.11, 0.12, 0.13, 0.14]).startswith("algo=a is best with test/score 0.820 [")
     close = said(a=[0.80, 0.60, 0.70], b=[0.65, 0.64, 0.50])
     assert close.startswith("No arm is shown to be best: algo=a leads with test/score 0.700 [")
-    assert "not told apart from algo=b; " in close
+    assert "no significant difference from algo=b; " in close
     assert "more seeds an arm would settle it" in close
     # One lucky seed leads nothing.
     lucky = said(a=far, b=[0.9])
