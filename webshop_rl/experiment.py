@@ -319,7 +319,7 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     evaluate = parts.evaluator.evaluate
     # Before a checkpoint is loaded the policy is the untrained one.
     untrained_policy = _network(parts, "untrained", "untrained policy")
-    parts.evaluator.play(untrained_policy)
+    untrained_records = parts.evaluator.play(untrained_policy)
     if parts.trainer.resume():
         parts.display.say(f"resuming at update {parts.trainer.progress.update}")
     best = parts.trainer.run()
@@ -330,7 +330,7 @@ def _execute(parts: RunParts) -> dict[str, Any]:
     name = name_of(parts.folder, parts.cfg)
     parts.tracker.model(name, best.path, step=best.update, metrics=TESTED, tested_on=datasets["test"])
     # MLflow's pages show metrics in the order in which they were logged: the test comes first.
-    untrained = evaluate(untrained_policy, 0)
+    untrained = parts.evaluator.record(untrained_policy, untrained_records, 0)
     scripted = [evaluate(policy, last) for policy in scripted_policies(parts.shop)]
     if parts.ranks.is_main:
         _tidy(parts.folder, best, parts.cfg.checkpoint.keep_optimiser_gb)

@@ -66,7 +66,7 @@ class Evaluator:
         return records
 
     def evaluate(self, policy: Policy, step: int, *, traces: bool = False) -> Evaluation:
-        """Play a policy, or read back what was played before; metrics, table and JSONL.
+        """Play a policy, or read back what was played before, and record it.
 
         Every rank calls it.
 
@@ -74,8 +74,11 @@ class Evaluator:
             step: updates done.
             traces: whether the tracker shows the episodes too.
         """
+        return self.record(policy, self.play(policy), step, traces=traces)
+
+    def record(self, policy: Policy, records: list[Record], step: int, *, traces: bool = False) -> Evaluation:
+        """Have the tracker show what `play` returned: metrics, table, JSONL; arguments as of `evaluate`."""
         path = RunFolder(self.folder).episodes(policy.name)
-        records = self.play(policy)
         means = summarise_evaluation(records)
         metrics = {f"{policy.name}/{name}": value for name, value in means.items()}
         for stage, own in by_stage(records).items():

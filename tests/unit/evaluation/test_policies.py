@@ -80,6 +80,20 @@ def test_a_policy_is_played_once_and_read_back_by_a_later_attempt(tmp_path: Path
     assert (found[0].name, found[0].label, len(found[0].records)) == ("baseline/rule", "the rule", 7)
 
 
+def test_what_was_played_before_training_is_recorded_after_it_and_not_played_again(tmp_path: Path) -> None:
+    shop, tracker = Shop5(), Record()
+    specs = evaluation_specs(shop.goals("test"), 3, seed=3)
+    evaluator = Evaluator(specs, tracker, tmp_path, Ranks())
+    policy = Policy("untrained", "untrained policy", scripted_policy("rule", shop).play)
+    records = evaluator.play(policy)
+    assert (tracker.values, tracker.shown) == ({}, [])
+    # By then the network has other weights: though the file is gone, it is not played again.
+    (tmp_path / "episodes" / "untrained.jsonl").unlink()
+    trained = Policy("untrained", "untrained policy", scripted_policy("random", shop).play)
+    assert evaluator.record(trained, records, 0).records == records
+    assert tracker.values["untrained/success@0"] == 1.0
+
+
 def test_a_rank_that_is_not_the_main_one_takes_its_records_and_writes_nothing(tmp_path: Path) -> None:
     shop, tracker = Shop5(), Record()
     rule, specs = scripted_policy("rule", shop), evaluation_specs(shop.goals("test"), 2, seed=3)
