@@ -139,8 +139,9 @@ def test_killed_and_resumed_is_the_same_run(
         ),
         ("rollout.rename=0.5", "model.pointer=true", "model.smear=true"),
         ("algo=ppo", "rollout.history=window:2", "rollout.queries=window", "view=compact"),
+        ("algo=grpo", "collection.replay_best=true", "rollout.rename=0.5"),
     ],
-    ids=["ppo", "bc", "apo_sft, free, LoRA", "renamed, pointer", "ppo, window, compact"],
+    ids=["ppo", "bc", "apo_sft, free, LoRA", "renamed, pointer", "ppo, window, compact", "replayed, renamed"],
 )  # fmt: skip
 def test_other_algorithms_resume_exactly_too(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     calm, root = tmp_path / "calm", tmp_path / "root"

@@ -19,6 +19,7 @@ ADVANTAGES = (UNIT + "algos/test_advantages.py",)
 APO = (UNIT + "algos/test_apo.py",)
 FAULTY = ("tests/property/test_algos_faults.py",)
 GIGPO = (UNIT + "algos/test_gigpo.py",)
+REPLAYED = (UNIT + "algos/test_replayed.py",)
 APO_REG = (UNIT + "algos/test_apo_reg.py",)
 PPO = (UNIT + "algos/test_ppo.py",)
 LOSSES = (UNIT + "algos/test_losses.py",)
@@ -62,8 +63,8 @@ MUTANTS = [
         SPLITS,
         (
             "trains on all goals",
-            '    goals = shop.goals("train")\n    if not isinstance',
-            '    goals = shop.goals("all")\n    if not isinstance',
+            'train_goals = shop.goals("train")',
+            'train_goals = shop.goals("all")',
         ),
         ("validates on test goals", 'val_goals=shop.goals("val")', 'val_goals=shop.goals("test")'),
         ("validates on training goals", 'val_goals=shop.goals("val")', 'val_goals=shop.goals("train")'),
@@ -80,7 +81,7 @@ MUTANTS = [
         (
             "validates what it trains on",
             "[g for g in self._val_goals",
-            "[g for g in self._train_goals",
+            "[g for g in self._player._goals",
         ),
     ),
     *_of(
@@ -102,16 +103,6 @@ MUTANTS = [
             "by_goal[t.goal.id] for t in played[::-1]",
         ),
         (
-            "the same goals in every update",
-            "first = iteration * config.algo.goals_per_update",
-            "first = 0 * config.algo.goals_per_update",
-        ),
-        (
-            "the same episodes in every update",
-            "goals, config.algo.group_size, iteration, config.seed",
-            "goals, config.algo.group_size, 0, config.seed",
-        ),
-        (
             "the checkpoint that solves most goals is the best, whatever their products",
             "score: tuple[float, ...] = rank(means)",
             'score: tuple[float, ...] = (means["success"], means["score"], means["return_mean"])',
@@ -126,6 +117,27 @@ MUTANTS = [
             "update // every > (update - step) // every",
             "update // every > update // every",
         ),
+    ),
+    *_of(
+        "training/playing.py",
+        TRAINER,
+        (
+            "the same goals in every update",
+            "first = iteration * config.algo.goals_per_update",
+            "first = 0 * config.algo.goals_per_update",
+        ),
+        (
+            "the same episodes in every update",
+            "goals, config.algo.group_size, iteration, config.seed",
+            "goals, config.algo.group_size, 0, config.seed",
+        ),
+    ),
+    *_of(
+        "training/replay.py",
+        (UNIT + "training/test_replay.py",),
+        ("replays what is no better", "kept.episode_return <= top", "kept.episode_return < top - 1"),
+        ("keeps the latest, better or not", "best.episode_return >= kept.episode_return", "True"),
+        ("under today's names of the words", "rename, kept.iteration, seed", "rename, 0, seed"),
     ),
     *_of(
         "training/trainer.py",
@@ -221,7 +233,7 @@ MUTANTS = [
         ("what is not used pulls", "moved - target, target != 0)", "moved - target, target == target)"),
         (
             "the reference's log-ratio",
-            "inputs.logprobs, batch.behaviour_logprobs",
+            "inputs.logprobs, batch.at_collection",
             "inputs.logprobs, batch.ref_logprobs",
         ),
     ),
@@ -275,6 +287,17 @@ MUTANTS = [
         LOSSES,
         ("trajectory_sum is a sum", "return mask / trajectories", "return mask"),
         ("constant forgets the divisor", "mask / (trajectories * divisor_tokens)", "mask / trajectories"),
+    ),
+    *_of(
+        "algos/losses.py",
+        REPLAYED,
+        ("no ratio of what is replayed", "one_update and batch.replayed is None", "one_update"),
+        ("KL of what is replayed", "weights = masked(weights, batch.own.unsqueeze(1))", "pass"),
+    ),
+    *_of(
+        "algos/advantages.py",
+        REPLAYED,
+        ("l of who sampled", "masked(batch.at_collection,", "masked(batch.behaviour_logprobs,"),
     ),
     *_of(
         "algos/losses.py",
@@ -497,9 +520,13 @@ MUTANTS = [
             "Curriculum(self._config.curriculum, self.progress.curriculum)",
             "Curriculum(self._config.curriculum)",
         ),
-        ("the same goals of a stage", "range(first, first + plan.count(stage))", "range(plan.count(stage))"),
         ("stages ahead are validated", "or g.stage in curriculum.reached", "or g.stage"),
         ("the best of any stage", "(curriculum.state.reached, *score)", "(0, *score)"),
+    ),
+    *_of(
+        "training/playing.py",
+        (UNIT + "training/test_trainer_curriculum.py",),
+        ("the same goals of a stage", "range(first, first + plan.count(stage))", "range(plan.count(stage))"),
     ),
     *_of(
         "envs/staged.py",

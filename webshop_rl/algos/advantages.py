@@ -170,10 +170,9 @@ class LessLogRatio:
 def less_log_ratio(
     settings: AlgoConfig, batch: ActionBatch, compared: Tensor, log_ratio_coef: float
 ) -> LessLogRatio:
-    """compared - coef l,  l = sum over action tokens of log behaviour - log reference.
+    """compared - coef l,  l = sum over action tokens of log policy - log reference, as of the collection.
 
-    At collection the behaviour policy is the policy, so l is its log-ratio, held constant. Transitions
-    are deterministic given the goal and cancel from l.
+    It is held constant. Transitions are deterministic given the goal and cancel from l.
 
     Args:
         settings: the name is read.
@@ -189,11 +188,11 @@ def less_log_ratio(
     if batch.vstar is not None:
         scale = torch.maximum(scale, batch.vstar.double().abs().max())
     if batch.ref_logprobs is not None:
-        behaviour = masked(batch.behaviour_logprobs, batch.mask).double()
-        summed = log_ratio(behaviour, batch.ref_logprobs.double(), batch.mask).sum(dim=1)
-        metrics["kl_trajectory"] = float(summed.mean())
+        policy = masked(batch.at_collection, batch.mask).double()
+        summed = log_ratio(policy, batch.ref_logprobs.double(), batch.mask).sum(dim=1)
+        metrics["kl_trajectory"] = float(summed[batch.own].mean())
         raw = raw - log_ratio_coef * summed
-        scale = torch.maximum(scale, log_ratio_coef * behaviour.abs().sum(dim=1).max())
+        scale = torch.maximum(scale, log_ratio_coef * policy.abs().sum(dim=1).max())
     elif log_ratio_coef:
         raise ValueError(f"{settings.name} needs the reference's log-probs")
     return LessLogRatio(raw, scale, metrics)

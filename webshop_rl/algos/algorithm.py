@@ -46,6 +46,10 @@ class ActionBatch:
         kind: [B, K] long, what kind of decision each turn's reply is, an index in envs.types.KINDS; or None.
         state: [B, K] long, turns of a group that replied to identical pages share a number; 0 at padding;
             or None if not asked for.
+        replayed: [B] bool, True where an earlier policy sampled the trajectory (collection.replay_best); None
+            where none is.
+        policy_logprobs: [B, T] log-probs under the policy as of the collection, where trajectories are
+            replayed; None where it is the behaviour policy of all.
     """
 
     behaviour_logprobs: Tensor
@@ -62,6 +66,18 @@ class ActionBatch:
     last_value: Tensor | None = None
     kind: Tensor | None = None
     state: Tensor | None = None
+    replayed: Tensor | None = None
+    policy_logprobs: Tensor | None = None
+
+    @property
+    def at_collection(self) -> Tensor:
+        """[B, T] log-probs under the policy as of the collection, whoever sampled."""
+        return self.behaviour_logprobs if self.policy_logprobs is None else self.policy_logprobs
+
+    @property
+    def own(self) -> Tensor:
+        """[B] bool, True where the policy played the trajectory itself."""
+        return torch.ones_like(self.terminated) if self.replayed is None else ~self.replayed
 
     @property
     def decided(self) -> Tensor:
@@ -92,6 +108,7 @@ class Norm:
     num_tokens: int
     num_decisions: int
     num_turns: int
+    num_replayed_decisions: int = 0  # of replayed trajectories, in num_decisions
     replies_of_kind: tuple[
         int, ...
     ] = ()  # replies with a decision, by their kind as envs.types.KINDS has them

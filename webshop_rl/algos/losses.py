@@ -170,7 +170,8 @@ def turn_lengths(mask: Tensor, turn: Tensor, num_turns: int) -> Tensor:
 def objective(settings: AlgoConfig, policy: Tensor, inputs: LossInputs) -> LossOutput:
     """sum_bt w_bt (policy_bt + kl_loss_coef KL_bt - entropy_coef H_bt), w as loss_norm says.
 
-    All three terms share the weights, so kl_coef and entropy_coef mean the same under every loss_norm.
+    All three terms share the weights, so kl_coef and entropy_coef mean the same under every loss_norm. KL,
+    entropy and the means that are logged are of what the policy played: no replayed trajectory is in them.
 
     Args:
         settings: the loss_norm, KL and entropy fields are read.
@@ -183,10 +184,11 @@ def objective(settings: AlgoConfig, policy: Tensor, inputs: LossInputs) -> LossO
     norm = inputs.norm
     entropy = inputs.entropy
     mask = batch.mask
-    decided = batch.decided
-    decisions = max(norm.num_decisions, 1)
+    decided = batch.decided & batch.own.unsqueeze(1)
+    decisions = max(norm.num_decisions - norm.num_replayed_decisions, 1)
     weights = token_weights(batch, norm, settings.loss_norm, settings.loss_divisor_tokens)
     loss = policy_loss = (weights * masked(policy, mask)).sum()
+    weights = masked(weights, batch.own.unsqueeze(1))
     metrics = {
         "policy_loss": policy_loss.detach(),
         "nll": -masked(logprobs.detach(), decided).sum() / decisions,
@@ -228,14 +230,14 @@ def ratio_metrics(surrogate: ClippedRatio, inputs: LossInputs) -> dict[str, Tens
 
 
 def policy_gradient(settings: RatioAlgoConfig, inputs: LossInputs) -> LossOutput:
-    """-A log pi where a collection serves one update, else the clipped surrogate; KL and entropy terms.
+    """-A log pi where the policy is the sampler, else the clipped surrogate; KL and entropy terms.
 
-    With one update no ratio is taken: it is 1 but for the noise between sampler and learner, which would
-    only scale tokens.
+    Where a collection serves one update and nothing in it is replayed no ratio is taken: it is 1 but for the
+    noise between sampler and learner, which would only scale tokens.
     """
     logprobs = inputs.logprobs
     batch = inputs.batch
-    if settings.one_update:
+    if settings.one_update and batch.replayed is None:
         return objective(settings, weighted_nll(logprobs, inputs.advantages, batch.mask), inputs)
     surrogate = clipped_surrogate(settings, inputs)
     output = objective(settings, surrogate.loss, inputs)

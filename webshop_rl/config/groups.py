@@ -111,6 +111,16 @@ def has_vstar(algo: Mapping[str, Any]) -> bool:
     return "equal_groups" in algo
 
 
+def has_critic(algo: Mapping[str, Any]) -> bool:
+    """Whether an algorithm learns a critic, by the keys of its section (algos.ppo.config.PpoConfig)."""
+    return "value_coef" in algo
+
+
+def clones(algo: Mapping[str, Any]) -> bool:
+    """Whether an algorithm learns from demonstrations (algos.config.CloningConfig)."""
+    return "demonstrations" in algo
+
+
 @dataclass
 class AlgoConfig(ConfigGroup):
     """Fields every algorithm has; values live in conf/algo.

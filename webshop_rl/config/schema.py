@@ -19,6 +19,8 @@ from webshop_rl.config.groups import (
     SweepConfig,
     TrackingConfig,
     ViewConfig,
+    clones,
+    has_critic,
     has_vstar,
 )
 from webshop_rl.config.health import HealthConfig
@@ -106,10 +108,13 @@ class CollectionConfig(Section):
 
     equal_groups: str = choice("keep", "drop", "resample")
     max_rounds: int = ranged(ge=1)
+    replay_best: bool = ranged()
 
     @staticmethod
     def check_with(config: Mapping[str, Any]) -> None:
-        """See that there are groups that can be dropped. Raises: UserError if not."""
+        """See that there are groups that can be dropped, and a use of a replay. Raises: UserError if not."""
+        if config["collection"]["replay_best"]:
+            _check_replay(config)
         if config["collection"]["equal_groups"] == "keep":
             return
         where, remedy = "collection.equal_groups", "collection.equal_groups=keep"
@@ -129,6 +134,32 @@ class CollectionConfig(Section):
                 where=where,
                 remedy=remedy,
             )
+
+
+def _check_replay(config: Mapping[str, Any]) -> None:
+    """See that a trajectory of an earlier policy can be learnt from. Raises: UserError if not."""
+    algo = config["algo"]
+    where, without = "collection.replay_best", "collection.replay_best=false"
+    if has_critic(algo):
+        raise UserError(
+            "a critic would take returns that were chosen for being high for what is to be expected",
+            where=where,
+            remedy=f"{without}, or an algorithm without a critic (algo=grpo)",
+        )
+    if clones(algo):
+        raise UserError("no reward is read by which a trajectory is the best", where=where, remedy=without)
+    if config["rollout"]["top_p"] < 1:
+        raise UserError(
+            "an earlier policy's nucleus is not the policy's, so their log-probs have no ratio",
+            where=where,
+            remedy=f"{without}, or rollout.top_p=1",
+        )
+    if config["control"] == "permuted_rewards":
+        raise UserError(
+            "which trajectory is the best would follow from the rewards that the control takes away",
+            where=where,
+            remedy=without,
+        )
 
 
 @dataclass

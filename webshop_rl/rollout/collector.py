@@ -96,6 +96,21 @@ class Collector:
         agent.network.train(was_training)
         return done
 
+    def play_back(
+        self, spec: EpisodeSpec, decisions: Sequence[tuple[int, float]], *, prompter: Prompter
+    ) -> Trajectory:
+        """An episode that was played before, again; no network is asked.
+
+        Args:
+            decisions: token and log-prob of each of its decisions, sampled with top_p 1.
+            prompter: that it was played with.
+        """
+        episode = self.begin(spec, prompter=prompter)
+        for token, logprob in decisions:
+            episode.push(token, logprob, episode.mask())
+        episode.trajectory.replayed = True
+        return episode.trajectory
+
     def begin(
         self,
         spec: EpisodeSpec,

@@ -131,6 +131,7 @@ class Trajectory:
         num_replies_cut: replies that hit the token limit without an end-of-reply token.
         labels: of a demonstrator, if one looked on: one for each page whose reply could be spelled.
         num_unspellable: pages for which no reply asks for the demonstrator's action.
+        replayed: whether it is from an earlier collection, played back (training/replay.py).
     """
 
     goal: Goal
@@ -144,6 +145,7 @@ class Trajectory:
     num_replies_cut: int = 0
     labels: list[Label] = field(default_factory=list)
     num_unspellable: int = 0
+    replayed: bool = False
 
     @property
     def episode_return(self) -> float:

@@ -103,6 +103,11 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("train/goals_played", "goals", "Goals of the collection, replacements of dropped ones included."),
     Metric("train/goals_dropped", "goals", "Of these, those whose group was dropped.", "down"),
+    Metric(
+        "train/episodes_replayed",
+        "episodes",
+        "Trajectories of earlier collections that joined this one (collection.replay_best); none is played.",
+    ),
     Metric("train/env_steps", "turns", "Turns taken in training episodes so far."),
     Metric(
         "train/tokens",

@@ -52,6 +52,7 @@ def action_batch(
         last_value: [B].
     """
     num_tokens, num_turns = batch_shape(trajectories)
+    replayed = [t.replayed for t in trajectories]
     shape = (len(trajectories), num_tokens)
     behaviour, turn = torch.zeros(shape), torch.zeros(shape, dtype=torch.long)
     mask, decision = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
@@ -89,6 +90,7 @@ def action_batch(
         values=values,
         last_value=last_value,
         kind=kind,
+        replayed=torch.tensor(replayed) if any(replayed) else None,
     )
 
 
@@ -99,6 +101,7 @@ def norm_of(batch: ActionBatch) -> Norm:
         num_tokens=int(batch.mask.sum()),
         num_decisions=int(batch.decided.sum()),
         num_turns=int(batch.turn_mask.sum()),
+        num_replayed_decisions=int((batch.decided & ~batch.own.unsqueeze(1)).sum()),
         replies_of_kind=_replies_of_kind(batch),
     )
 

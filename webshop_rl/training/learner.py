@@ -136,10 +136,22 @@ class Learner:
             with self._reference.active() as network:
                 ref_logprobs, _, _ = self._score(network, trajectories)
             batch = replace(batch, ref_logprobs=ref_logprobs)
+        if batch.replayed is not None:
+            batch = replace(
+                batch, policy_logprobs=self._at_collection(trajectories, batch.behaviour_logprobs)
+            )
         if algorithm.needs_critic:
             _, values, last_value = self._score(self.agent.network, trajectories)
             batch = replace(batch, values=values, last_value=last_value)
         return batch
+
+    def _at_collection(self, trajectories: Sequence[Trajectory], behaviour: Tensor) -> Tensor:
+        """Log-probs [B, T] under the policy before its steps: it sampled all but what is replayed."""
+        rows = [row for row, trajectory in enumerate(trajectories) if trajectory.replayed]
+        scored, _, _ = self._score(self.agent.network, [trajectories[row] for row in rows])
+        logprobs = behaviour.clone()
+        logprobs[rows, : scored.shape[1]] = scored
+        return logprobs
 
     @torch.no_grad()
     def _score(

@@ -15,6 +15,7 @@ from webshop_rl.rollout.guided import Demonstrations
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training.collection import goals_at, group_specs, renamed_prompter, renamed_transcripts
 from webshop_rl.training.curriculum import Curriculum
+from webshop_rl.training.replay import Replay
 from webshop_rl.training.sampling import Collection
 
 
@@ -27,6 +28,9 @@ class Player:
         goals: of the training split.
         config: of the run.
         ranks: that play together, a share of the episodes each.
+
+    Attributes:
+        replay: the best trajectories so far (collection.replay_best), or None.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Player:
         self._goals = goals
         self._config = config
         self._ranks = ranks
+        self.replay = Replay(collector, config) if config.collection.replay_best else None
 
     def play(
         self,
@@ -63,13 +68,16 @@ class Player:
         config = self._config
         rules = config.collection
         wanted = config.algo.goals_per_update
-        collection = Collection(rules.equal_groups != "keep")
+        replay = self.replay
+        collection = Collection(rules.equal_groups != "keep", replays=replay is not None)
         for _ in range(rules.max_rounds if rules.equal_groups == "resample" else 1):
             goals, plan = self._goals_of(iteration, collection, num_resampled, curriculum)
             specs = group_specs(
                 goals, config.algo.group_size, iteration, config.seed, first=len(collection.goals)
             )
             collection.add(goals, plan, self._collect(specs, iteration, student_share))
+            if replay is not None:
+                collection.join(replay.better(collection.trajectories))
             if len(collection.kept_goals) >= wanted:
                 break
         _refuse_without_turns(collection.trajectories)

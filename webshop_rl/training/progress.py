@@ -38,6 +38,7 @@ class Progress:
         restores: how often it went on from its best checkpoint.
         reference_update: update whose policy is the reference policy; 0 is the initial one.
         curriculum: state of the curriculum; empty without one.
+        replay: the best trajectory of each goal; empty unless collection.replay_best.
     """
 
     update: int = 0
@@ -62,6 +63,7 @@ class Progress:
     restores: int = 0
     reference_update: int = 0
     curriculum: dict[str, Any] = field(default_factory=dict)
+    replay: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Progress:
@@ -81,7 +83,7 @@ class Progress:
         Args:
             num_goals: that a collection has if none is replaced.
         """
-        self.episodes_dropped += len(collection.trajectories) - len(collection.kept)
+        self.episodes_dropped += collection.num_dropped
         self.goals_resampled += len(collection.goals) - num_goals
 
     def count_vstar(self, goals: Sequence[Goal], num_samples: int) -> None:

@@ -120,6 +120,8 @@ class Trainer:
         self._learner.num_skipped = self.progress.num_skipped
         self._learner.skipped_in_a_row = self.progress.skipped_in_a_row
         self._health.restore(self.progress.health)
+        if self._player.replay is not None:
+            self._player.replay.restore(self.progress.replay)
         if self._curriculum is not None:
             self._curriculum = Curriculum(self._config.curriculum, self.progress.curriculum)
         return True
@@ -304,6 +306,8 @@ class Trainer:
         self._ranks.check(self._stop)
         self.progress.count(trajectories)
         self.progress.count_dropped(collection, config.algo.goals_per_update)
+        if self._player.replay is not None:
+            self._player.replay.note(trajectories, iteration)
         if self._curriculum is not None:
             metrics |= self._advance(self._curriculum, collection.plan, trajectories)
         if self._vstar is not None:
@@ -434,4 +438,6 @@ class Trainer:
         # The journal is on disk first: a checkpoint must never know more than the record.
         self._tracker.flush()
         self._tick()
+        if self._player.replay is not None:
+            self.progress.replay = self._player.replay.state()
         self._keeper.save(self.progress)

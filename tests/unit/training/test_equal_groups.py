@@ -68,7 +68,7 @@ class Watched(Attempt):
 
 
 def rules(equal_groups: str, max_rounds: int = 4) -> CollectionConfig:
-    return CollectionConfig(equal_groups=equal_groups, max_rounds=max_rounds)
+    return CollectionConfig(equal_groups=equal_groups, max_rounds=max_rounds, replay_best=False)
 
 
 def is_equal(group: list[Trajectory]) -> bool:

@@ -2,9 +2,9 @@
 
 L = mean_b (beta2 l_b - (R_b - V*_b))^2,  l = sum_t log pi_t - log ref_t
 
-With l = l at collection + sum_t log pi_t - log behaviour_t the reference enters the advantage alone:
+With l = l at collection + sum_t log pi_t - log pi_t at collection the reference enters the advantage alone:
 A = R - V* - beta2 l at collection, held constant;  A_hat = clamp(normalised A), A itself by default
-L = mean_b (beta2 sum_t (log pi_t - log behaviour_t) - A_hat_b)^2;  0 where A_hat is exactly 0
+L = mean_b (beta2 sum_t (log pi_t - log pi_t at collection) - A_hat_b)^2;  0 where A_hat is exactly 0
 Source: A*-PO, arXiv:2505.20686.
 """
 
@@ -40,7 +40,7 @@ class ApoReg(ApoRegConfig, Algorithm):
     def loss(self, inputs: LossInputs) -> LossOutput:
         """The squared error, a mean over trajectories whatever loss_norm is, plus KL and entropy terms."""
         batch = inputs.batch
-        moved = log_ratio(inputs.logprobs, batch.behaviour_logprobs, batch.mask).sum(dim=1)
+        moved = log_ratio(inputs.logprobs, batch.at_collection, batch.mask).sum(dim=1)
         error = squared_error(self.beta2 * moved, inputs.advantages, batch.decided)
         policy_loss = error.sum() / max(inputs.norm.num_trajectories, 1)
         others = objective(self, torch.zeros_like(inputs.logprobs), inputs)
@@ -53,7 +53,7 @@ def squared_error(moved: Tensor, advantages: Tensor, decided: Tensor) -> Tensor:
     """(moved - A)^2 per trajectory; exactly 0, its gradient too, where A is, or where nothing was decided.
 
     Args:
-        moved: [B] beta2 times the policy's log-ratio to its sampler, return units, with gradient.
+        moved: [B] beta2 times the policy's log-ratio to itself at collection, return units, with gradient.
         advantages: [B, T] constants, the same at each token of a trajectory.
         decided: [B, T] bool, True at decisions.
     Returns: [B].
