@@ -59,7 +59,7 @@ def _of(file: str, tests: tuple[str, ...], *cases: tuple[str, str, str]) -> list
 
 MUTANTS = [
     *_of(
-        "experiment.py",
+        "assembly.py",
         SPLITS,
         (
             "trains on all goals",
