@@ -173,6 +173,7 @@ METRICS: tuple[Metric, ...] = (
         "Reference episodes this run played itself, as its checkpoints know; the rest was in the store.",
         "down",
     ),
+    Metric("system/cpu_cores", "cores", "Cores that the process kept busy, mean since the update before."),
     Metric("system/rss_mb", "MB", "Resident memory of the process after the update.", "down"),
     Metric("system/rss_peak_mb", "MB", "Largest resident memory of the process so far.", "down"),
     Metric("system/gpu_mem_mb", "MB", "Peak memory allocated on the GPU since the last update.", "down"),

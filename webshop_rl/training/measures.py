@@ -31,6 +31,21 @@ def throughput(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, 
     }
 
 
+class Cores:
+    """How many cores the process keeps busy; far fewer than it has: it waits for others, or for a disk."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+        self._cpu_s = time.process_time()
+
+    def busy(self) -> dict[str, float]:
+        """The mean since the call before, the first time since this was made; all threads together."""
+        at, cpu_s = time.monotonic(), time.process_time()
+        mean = (cpu_s - self._cpu_s) / max(at - self._at, 1e-9)
+        self._at, self._cpu_s = at, cpu_s
+        return {"system/cpu_cores": mean}
+
+
 def memory() -> dict[str, float]:
     """Resident memory of the process, now and at its peak; with a GPU, the peak there since the last call."""
     found: dict[str, Any] = {

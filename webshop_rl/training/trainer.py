@@ -32,7 +32,7 @@ from webshop_rl.training.diversity import diversity_metrics
 from webshop_rl.training.health import HealthChecks, fallen
 from webshop_rl.training.keeper import CheckpointKeeper
 from webshop_rl.training.learner import Learner, UpdateResult
-from webshop_rl.training.measures import memory, throughput, timed
+from webshop_rl.training.measures import Cores, memory, throughput, timed
 from webshop_rl.training.playing import Player
 from webshop_rl.training.progress import Progress
 from webshop_rl.training.reference import Reference
@@ -107,6 +107,7 @@ class Trainer:
         self._warned = set[str]()
         self.progress = Progress()
         self._ticked = time.monotonic()
+        self._cores = Cores()
         self._num_gpus = num_gpus
 
     def resume(self) -> bool:
@@ -363,7 +364,7 @@ class Trainer:
             timings["time/learn_s"] = now - started
             timings["time/update_s"] = now - began
             everything = metrics | result.metrics
-            self._record(everything, timings | memory())
+            self._record(everything, timings | memory() | self._cores.busy())
             metrics, timings = {}, {}
             began = started = time.monotonic()
             if self.progress.update >= self._num_updates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.training import checkpoint as checkpoint_module
 from webshop_rl.training.checkpoint import find_checkpoints
-from webshop_rl.training.measures import memory
+from webshop_rl.training.measures import Cores, memory
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -129,3 +130,20 @@ def test_memory_now_and_at_its_peak() -> None:
     freed = memory()
     assert freed["system/rss_mb"] < held["system/rss_mb"] - 150
     assert freed["system/rss_peak_mb"] >= held["system/rss_peak_mb"] >= held["system/rss_mb"] - 1
+
+
+def test_cores_are_those_kept_busy_since_the_call_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([(10.0, 100.0), (14.0, 106.0), (15.0, 106.5)])  # (wall, of all threads together), seconds
+    now = SimpleNamespace(wall=0.0, cpu=0.0)
+
+    def next_call() -> None:
+        now.wall, now.cpu = next(times)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now.wall)
+    monkeypatch.setattr(time, "process_time", lambda: now.cpu)
+    next_call()
+    cores = Cores()
+    next_call()
+    assert cores.busy() == {"system/cpu_cores": 1.5}  # 6 s in 4 s
+    next_call()
+    assert cores.busy() == {"system/cpu_cores": 0.5}  # 0.5 s in 1 s
