@@ -8,9 +8,9 @@ On the same transcripts, with the same weights, one thread, in turns in one proc
     TRL's GRPO loss     GRPOTrainer._compute_loss on one padded batch, its backward, clip, AdamW; where TRL is
                         installed (make test-peers makes that environment)
 
-Transcripts are a group of random play, so they share a prompt and little else. Figures are medians: time of
-the processor, and the peak of resident memory over what was resident before. How fast episodes are collected,
-beside generate calls: benchmarks.decoding_speed.
+Transcripts are a group of the untrained policy, so they share a prompt and little else. Figures are medians:
+time of the processor, and the peak of resident memory over what was resident before. How fast episodes are
+collected, beside generate calls: benchmarks.decoding_speed.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,42 +36,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from benchmarks.copying_speed import GROUP_SIZE, transcripts
 from benchmarks.options import configured
-from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop
+from webshop_rl.build import build_agent, build_algorithm, build_shop
 from webshop_rl.cli import command
 from webshop_rl.config import register
 from webshop_rl.config.schema import RunConfig
 from webshop_rl.distributed.ranks import Ranks
-from webshop_rl.envs.scripted import POLICIES
-from webshop_rl.envs.types import Goal, Page, Shop
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.memory import release_freed
 from webshop_rl.models.network import PolicyNetwork
-from webshop_rl.rollout.episode import EpisodeSpec
-from webshop_rl.rollout.guided import GuidedCollector
 from webshop_rl.rollout.types import Trajectory
-from webshop_rl.training.collection import goals_of, group_specs
 from webshop_rl.training.learner import Learner
 
 Work = Callable[[], None]
-
-
-def transcripts(config: RunConfig, shop: Shop, agent: Agent, number: int) -> list[Trajectory]:
-    """Episodes of one goal at random, with returns that differ."""
-    collector = Acting.of(config.rollout, config.view, agent).collector(agent, shop)
-    goals = goals_of(shop.goals("train"), 0, 1, 0)
-
-    def played(spec: EpisodeSpec) -> Trajectory:
-        def act(goal: Goal, pages: Sequence[Page], actions: Sequence[str]) -> str:
-            policy = POLICIES["random"]()
-            policy.reset(goal, spec.seed)
-            return [policy.act(goal, page) for page in pages][-1]
-
-        trajectory = GuidedCollector(collector, act).demonstrate(spec)
-        trajectory.turns[-1].reward += spec.sample
-        return trajectory
-
-    return [played(spec) for spec in group_specs(goals, number, 0, 0)]
 
 
 def learning_step(config: RunConfig, agent: Agent, trajectories: Sequence[Trajectory]) -> Work:
@@ -127,8 +106,8 @@ def trl_step(agent: Agent, trajectories: Sequence[Trajectory], lr: float, grad_c
     add_fused_lm_head(model, temperature=1.0, outputs=("log_probs", "entropy"))
     trainer = grpo(tempfile.gettempdir(), loss_type="dr_grpo", beta=0.0, num_generations=len(trajectories))
     del vars(trainer)["_get_per_token_logps_and_entropies"]  # the stand-in's; TRL's own scores a model
-    vars(trainer).update(model=model, aux_loss_enabled=False)
-    trainer.accelerator.autocast = contextlib.nullcontext
+    vars(trainer).update(model=model, aux_loss_enabled=False, state=SimpleNamespace(global_step=0))
+    vars(trainer.accelerator).update(autocast=contextlib.nullcontext, is_main_process=False)
     segments = [trajectory.segments[0] for trajectory in trajectories]
     starts = [segment.action.index(True) for segment in segments]
 
@@ -182,7 +161,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data-dir", default=os.environ.get("WEBSHOP_DATA_DIR"), help="the real WebShop")
-    parser.add_argument("--episodes", type=int, default=8, help="transcripts")
     parser.add_argument("--repeats", type=int, default=5, help="of each, in turns")
     parser.add_argument("overrides", nargs="*", help="of the configuration, e.g. model=smollm2_135m")
     options = parser.parse_args(arguments)
@@ -194,7 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = configured(["algo=grpo", *shop_keys, *options.overrides])
     shop = build_shop(config.env)
     agent = build_agent(config.model, shop, critic=False, device=torch.device("cpu"))
-    trajectories = transcripts(config, shop, agent, options.episodes)
+    trajectories = transcripts(config, shop, agent, GROUP_SIZE)
+    for trajectory in trajectories:
+        trajectory.turns[-1].reward += trajectory.sample  # returns that differ, or there is nothing to learn
     num_tokens = sum(len(segment.tokens) for t in trajectories for segment in t.segments)
     num_actions = sum(trajectory.num_action_tokens for trajectory in trajectories)
     print(
