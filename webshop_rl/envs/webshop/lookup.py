@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Sequence
 from typing import overload
@@ -11,6 +12,7 @@ from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.search import MAX_HITS, SearchIndex
 
 RESULT_CAP = MAX_HITS
+SEARCHES_KEPT = 1024
 
 
 class ProductFinder:
@@ -26,9 +28,11 @@ class ProductFinder:
         self._products = products
         self._prepared = prepared
         if prepared is None:
-            self._index = SearchIndex.of((product.asin, product.index_text()) for product in products)
+            index = SearchIndex.of((product.asin, product.index_text()) for product in products)
         else:
-            self._index = SearchIndex(prepared.postings(), prepared.ranks())
+            index = SearchIndex(prepared.postings(), prepared.ranks())
+        # The pages of a search, and the episodes of a group, ask for the same.
+        self._search = functools.lru_cache(SEARCHES_KEPT)(index.search)
 
     def find(
         self, keywords: list[str], rng: random.Random, *, cap: int | None = RESULT_CAP
@@ -50,7 +54,7 @@ class ProductFinder:
             return self._having("attributes", argument)[:cap]
         if keywords[0] == "<r>":
             return rng.sample(self._products, k=min(MAX_HITS, len(self._products)))
-        return Found(self._products, [number for number, _ in self._index.search(" ".join(keywords))])
+        return Found(self._products, [number for number, _ in self._search(" ".join(keywords))])
 
     def _having(self, column: str, value: str) -> Sequence[Product]:
         """The products with a query, a category or an attribute, in catalogue order."""
@@ -62,7 +66,7 @@ class ProductFinder:
 
     def hits(self, query: str) -> list[tuple[str, float]]:
         """ASINs and scores of a ranked search, best first, at most 50."""
-        return [(self._products[number].asin, score) for number, score in self._index.search(query)]
+        return [(self._products[number].asin, score) for number, score in self._search(query)]
 
 
 class Found(Sequence[Product]):

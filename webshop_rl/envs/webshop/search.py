@@ -27,11 +27,11 @@ from webshop_rl.envs.webshop.postings import Postings, PostingsBuilder, Terms
 
 MAX_HITS = 50
 # A query with fewer postings than this is scored in full: below it, finding out what to leave out costs more.
-FEW_POSTINGS = 60_000
+FEW_POSTINGS = 200_000
 # Documents that are scored first, so that the score of the last hit is known from below.
 NUM_SEEDS = 4
 # Postings of the rarest tokens among which these are looked for.
-SEED_POSTINGS = 20_000
+SEED_POSTINGS = 60_000
 # Sums of 32-bit parts in 64 bits, rounded to 32, are within this of the exact sum.
 ROUNDING = 1e-6
 
