@@ -125,8 +125,9 @@ def _goals(comparisons: Sequence[Comparison]) -> pd.DataFrame:
 
 def _curves(arms: Sequence[Arm], curves: pd.DataFrame) -> pd.DataFrame:
     known = {run.run_id: (run.folder_name, arm.label, run.seed) for arm in arms for run in arm.runs}
-    named = [known[run_id] for run_id in curves["run_id"]]
-    labels = pd.DataFrame(named, columns=["run", "arm", "seed"], index=curves.index)
+    place, run_ids = pd.factorize(curves["run_id"])
+    named = pd.DataFrame([known[run_id] for run_id in run_ids], columns=["run", "arm", "seed"])
+    labels = named.take(place).set_index(curves.index)
     return pd.concat([labels, curves.drop(columns="run_id")], axis=1)
 
 
