@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.shop5_parts import SMALL, composed
+from tests.support.training_attempts import history
 from webshop_rl.launching.single import run_single
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.weights import WEIGHTS
-from webshop_rl.tracking.names import is_wall_clock
 from webshop_rl.tracking.rows import read_rows
 
 KEYS = (
@@ -31,17 +31,6 @@ def _train(root: Path, num_updates: int) -> RunFolder:
     return Root(root).run(name)
 
 
-def _history(run: RunFolder) -> dict[tuple[str, int], float]:
-    """Every metric value but wall-clock ones; a (name, step) twice is an error."""
-    found: dict[tuple[str, int], float] = {}
-    for row in read_rows(run.journal):
-        for name, value in row.get("metrics", {}).items():
-            assert (name, row["step"]) not in found
-            if not is_wall_clock(name):
-                found[name, row["step"]] = value
-    return found
-
-
 def test_four_updates_and_four_more_are_eight(tmp_path: Path) -> None:
     short = _train(tmp_path / "parts", 4)
     result = short.result.read_text()
@@ -50,7 +39,7 @@ def test_four_updates_and_four_more_are_eight(tmp_path: Path) -> None:
     # Half of the updates were executed, and all are on record.
     assert continued.updates_log.read_text().count("\n") == 4
     assert whole.updates_log.read_text().count("\n") == 8
-    assert _history(continued) == _history(whole)
+    assert history(continued.path) == history(whole.path)
     for file in sorted(whole.path.glob("episodes/*.jsonl")):
         assert (continued.path / "episodes" / file.name).read_text() == file.read_text()
     ours, theirs = (load_file(run.checkpoints / "update_000008" / WEIGHTS) for run in (continued, whole))

@@ -89,7 +89,7 @@ def test_a_root_elsewhere_keeps_its_files_and_comparisons(original, tmp_path, wa
     assert _stored(parent, "report/report.html").stat().st_size > 1000
     assert _stored(parent, "report/summary.csv").read_text().count("\n") >= 2
     described = parent.data.tags["mlflow.note.content"]
-    assert described.index("| arm |") < described.index("4 runs: 4 finished")
+    assert "| arm |" in described
 
 
 def _stored(run: Run, path: str) -> Path:

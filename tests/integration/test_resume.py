@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.sweep_command import checkout
-from webshop_rl.tracking.names import is_wall_clock
+from tests.support.training_attempts import history
 from webshop_rl.tracking.rows import read_rows
 from webshop_rl.training.checkpoint import find_checkpoints
 
@@ -47,17 +47,6 @@ def only_run(root: Path) -> Path:
     return folder
 
 
-def history(root: Path) -> dict[tuple[str, int], float]:
-    """Every metric value of the one run but wall-clock ones; a (name, step) twice is an error."""
-    found: dict[tuple[str, int], float] = {}
-    for row in read_rows(only_run(root) / "journal.jsonl"):
-        for name, value in row.get("metrics", {}).items():
-            assert (name, row["step"]) not in found
-            if not is_wall_clock(name):
-                found[name, row["step"]] = value
-    return found
-
-
 def episodes(root: Path) -> dict[str, str]:
     return {p.name: p.read_text() for p in (only_run(root) / "episodes").glob("*.jsonl")}
 
@@ -68,7 +57,7 @@ def updates_executed(root: Path) -> int:
 
 def assert_same_run(disturbed: Path, calm: Path) -> None:
     """Whole histories and every recorded episode, to the last bit."""
-    expected, found = history(calm), history(disturbed)
+    expected, found = history(only_run(calm)), history(only_run(disturbed))
     assert found.keys() == expected.keys()
     assert {k: (v, found[k]) for k, v in expected.items() if found[k] != v} == {}
     assert episodes(disturbed) == episodes(calm)
@@ -165,9 +154,11 @@ def test_a_curriculum_resumes_exactly(tmp_path: Path) -> None:
     )  # fmt: skip
     calm, root = tmp_path / "calm", tmp_path / "root"
     assert drill(calm, [None], *overrides) == [0]
-    moves = [value for (name, _), value in sorted(history(calm).items()) if name == "curriculum/moves"]
+    moves = [
+        value for (name, _), value in sorted(history(only_run(calm)).items()) if name == "curriculum/moves"
+    ]
     assert moves[-1] >= 3
-    stage = {value for (name, _), value in history(calm).items() if name == "curriculum/stage"}
+    stage = {value for (name, _), value in history(only_run(calm)).items() if name == "curriculum/stage"}
     assert len(stage) >= 2
     crashes = [{"where": "updates", "count": 6}, {"where": "checkpoint", "count": 5}]
     assert drill(root, [*crashes, None], *overrides) == [KILLED, KILLED, 0]
@@ -182,7 +173,7 @@ def test_a_run_that_goes_on_from_its_best_checkpoint_resumes_exactly(tmp_path: P
     )  # fmt: skip
     calm, root = tmp_path / "calm", tmp_path / "root"
     assert drill(calm, [None], *overrides) == [0]
-    restored = [step for name, step in history(calm) if name == "health/restored"]
+    restored = [step for name, step in history(only_run(calm)) if name == "health/restored"]
     assert len(restored) >= 2
     crashes = [{"where": "updates", "count": 4}, {"where": "checkpoint", "count": 8}]
     assert drill(root, [*crashes, None], *overrides) == [KILLED, KILLED, 0]
@@ -204,7 +195,7 @@ def test_a_reference_that_is_reset_resumes_exactly(tmp_path: Path) -> None:
     )  # fmt: skip
     calm, root = tmp_path / "calm", tmp_path / "root"
     assert drill(calm, [None], *overrides) == [0]
-    assert {name for name, _ in history(calm)} >= {"health/restored", "vstar/mean"}
+    assert {name for name, _ in history(only_run(calm))} >= {"health/restored", "vstar/mean"}
     keys = [json.loads(path.read_text()) for path in (calm / "vstar").glob("*/key.json")]
     assert len(keys) >= 3
     assert len({key.get("reference") for key in keys}) == len(keys)
@@ -285,7 +276,7 @@ def test_the_command_itself_killed_and_signalled(tmp_path: Path, calm: Path) -> 
     assert len(points) == len(set(points))
     assert len({run for run, *_ in points}) == 1
     recorded = {(key, step): value for _, key, step, value, is_nan in rows if not is_nan}
-    expected = {k: v for k, v in history(root).items() if v == v and abs(v) != float("inf")}
+    expected = {k: v for k, v in history(only_run(root)).items() if v == v and abs(v) != float("inf")}
     assert {k: recorded.get(k) for k in expected} == expected
 
     # And the same command again has nothing to do.

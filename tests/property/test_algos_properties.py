@@ -36,9 +36,15 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 
 @settings(max_examples=80, deadline=None)
-@given(algorithms(), SEED)
-def test_whatever_stands_outside_the_mask_changes_nothing(algorithm: Algorithm, seed: int) -> None:
+@given(algorithms(), SEED, st.booleans())
+def test_whatever_stands_outside_the_mask_changes_nothing(
+    algorithm: Algorithm, seed: int, replays: bool
+) -> None:
     case = case_of(seed, algorithm)
+    if replays:
+        own = torch.arange(len(case.batch.group)) % 3 > 0
+        now = torch.where(case.batch.mask, case.batch.behaviour_logprobs - 0.1, 0.0)
+        case.batch = replace(case.batch, replayed=~own, policy_logprobs=now)
     batch = case.batch
     steps = batch.mask if algorithm.value_level == "token" else batch.turn_mask
 
@@ -57,6 +63,7 @@ def test_whatever_stands_outside_the_mask_changes_nothing(algorithm: Algorithm, 
             turn=torch.where(batch.mask, batch.turn, 10**6),
             decision=batch.decision | ~batch.mask,
             state=torch.where(batch.turn_mask, batch.state, 10**6),  # type: ignore[arg-type]
+            policy_logprobs=spoil(batch.policy_logprobs, batch.mask, by) if replays else None,
         )
         other = Case(
             spoilt,
@@ -237,6 +244,6 @@ def test_the_spoilt_batch_spoils_every_field_there_is() -> None:
     """A new field of ActionBatch must be thought of in the tests above."""
     assert {f.name for f in fields(ActionBatch)} == {
         *("behaviour_logprobs", "mask", "decision", "turn", "rewards", "turn_mask", "terminated", "group"),
-        *("ref_logprobs", "vstar", "values", "last_value", "state"),
+        *("ref_logprobs", "vstar", "values", "last_value", "state", "replayed", "policy_logprobs"),
         "kind",  # read by bc's accuracies alone: tests/unit/algos/test_bc.py
     }

@@ -117,11 +117,15 @@ class Attempt:
         return best.update
 
 
+def _metric_rows(folder: Path) -> list[dict[str, Any]]:
+    return [row for row in read_rows(folder / "journal.jsonl") if row["kind"] == "metrics"]
+
+
 def history(folder: Path) -> dict[tuple[str, int], float]:
-    """Every metric value but wall-clock ones; a (name, step) twice is an error."""
+    """Every metric value of a run but wall-clock ones; a (name, step) twice is an error."""
     found: dict[tuple[str, int], float] = {}
-    for row in read_rows(folder / "journal.jsonl"):
-        for name, value in row.get("metrics", {}).items():
+    for row in _metric_rows(folder):
+        for name, value in row["metrics"].items():
             assert (name, row["step"]) not in found
             if not is_wall_clock(name):
                 found[name, row["step"]] = value
@@ -129,13 +133,12 @@ def history(folder: Path) -> dict[tuple[str, int], float]:
 
 
 def series(folder: Path, name: str) -> dict[int, float]:
-    rows = read_rows(folder / "journal.jsonl")
-    return {row["step"]: row["metrics"][name] for row in rows if name in row.get("metrics", {})}
+    return {row["step"]: row["metrics"][name] for row in _metric_rows(folder) if name in row["metrics"]}
 
 
 def metric(folder: Path, name: str) -> list[float]:
     """Values of a metric in the journal, in order of their steps."""
-    rows = [row for row in read_rows(folder / "journal.jsonl") if name in row.get("metrics", {})]
+    rows = [row for row in _metric_rows(folder) if name in row["metrics"]]
     return [row["metrics"][name] for row in sorted(rows, key=lambda row: row["step"])]
 
 

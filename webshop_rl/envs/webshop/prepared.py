@@ -21,7 +21,7 @@ from webshop_rl.errors import UserError
 from webshop_rl.storage.files import read_json
 
 VERSION: Final = 1
-MANIFEST: Final = "manifest.json"
+MANIFEST: Final = "catalogue.json"
 KINDS: Final = ("synthetic", "human")
 FIDELITIES: Final = ("original", "fixed")
 AGAIN: Final = "make it again: webshop-rl prepare --data-dir FOLDER"

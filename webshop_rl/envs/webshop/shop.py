@@ -181,8 +181,9 @@ class WebShop:
     def digest(self) -> str:
         """Hex digest of products, prices, goals and rules: of all that decides an episode."""
         digest = hashlib.sha256(self._products_digest().encode())
-        if self._catalogue.asked is not self.products:
-            for product in self._catalogue.asked:
+        asked = self._catalogue.asked
+        if asked is not self.products and list(asked) != list(self.products):
+            for product in asked:
                 digest.update(repr(product).encode("utf-8", "surrogatepass"))
         digest.update(self._goals.table.digest().encode())
         for goal in self._generated:

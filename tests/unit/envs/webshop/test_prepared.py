@@ -122,7 +122,7 @@ def test_odd_texts_survive(mini_data_dir: Path) -> None:
 
 
 def _content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "catalogue.json"}
 
 
 def test_an_interrupted_command_goes_on(
@@ -193,8 +193,8 @@ def _version(path: Path) -> None:
         (lambda mini, out: _cut(mini / "items_human_ins.json"), r"was made of other bytes than .*human_ins"),
         (lambda mini, out: _cut(out / "products.bin"), r"products\.bin: has [\d,]+ bytes of [\d,]+"),
         (lambda mini, out: (out / "ranks.npy").unlink(), r"ranks\.npy: no such file"),
-        (lambda mini, out: _version(out / "manifest.json"), r"is of version 99, this program reads 1"),
-        (lambda mini, out: _cut(out / "manifest.json"), r"manifest\.json: not a readable manifest"),
+        (lambda mini, out: _version(out / "catalogue.json"), r"is of version 99, this program reads 1"),
+        (lambda mini, out: _cut(out / "catalogue.json"), r"catalogue\.json: not a readable manifest"),
     ],
 )
 def test_what_is_not_whole_or_not_of_its_sources_is_refused(
@@ -324,5 +324,5 @@ def test_prepared_again_after_a_change(mini: Path, tmp_path: Path) -> None:
     _change(mini / "items_shuffle_1000.json")
     assert _prepare(mini, out) == 0
     assert "Elm Table" in [product.title for product in Prepared(out).products]
-    manifest = json.loads((out / "manifest.json").read_text())
+    manifest = json.loads((out / "catalogue.json").read_text())
     assert manifest["nouns"] == "title_nouns.json"
