@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from webshop_rl.evaluation.reasons import Reason
 
-from .arms import Arm, short
+from .arms import Arm, natural, short
 from .comparison import METRICS, Comparison
 from .cost import mean_cost
 from .drawing import COLOURS, DASHES, HATCHES, INK, WIDE, wrapped
@@ -105,31 +105,43 @@ def reasons_figure(
 
 
 def swept_keys(arms: Sequence[Arm]) -> list[str]:
-    """Keys whose values are numbers and differ between arms."""
+    """Keys that differ between arms; words alone, as of `algo`, only where something else differs, too.
+
+    Without that the first picture shows the same.
+    """
     keys = dict.fromkeys(key for arm in arms for key in arm.settings)
-    return [
-        key
-        for key in keys
-        if len({arm.settings.get(key) for arm in arms}) > 1
-        and all(_number(arm.settings.get(key, "")) is not None for arm in arms)
-    ]
+    swept = [key for key in keys if len(_values(arms, key)) > 1]
+    return [key for key in swept if len(swept) > 1 or _numbers(arms, key)]
 
 
 def sensitivity_figure(comparison: Comparison, key: str, width: float = WIDE) -> Figure | None:
-    """Means of the arms against one swept key, a line for each setting of the others."""
+    """Means of the arms against one swept key, a line for each setting of the others.
+
+    Numbers stand on an axis, a log one where they span a factor of two; words stand beside each other.
+    """
     lines = _lines(comparison, key)
     if not any(len(points) > 1 for points in lines.values()):
         return None
     figure = Figure(figsize=(width, 3.2 if width >= WIDE else 3.6), layout="constrained")
     axes = figure.subplots()
-    for number, (label, points) in enumerate(list(lines.items())[:MAX_LINES]):
-        xs, means, lows, highs = map(np.array, zip(*points, strict=True))
-        style = {"color": COLOURS[number], "ls": DASHES[number], "marker": _MARKERS[number]}
-        axes.errorbar(xs, means, (means - lows, highs - means), capsize=3, label=wrapped(label), **style)
-    values = [x for points in lines.values() for x, *_ in points]
-    if min(values) > 0 and max(values) >= 2 * min(values):
+    arms = [result.arm for result in comparison.results]
+    numbers = _numbers(arms, key)
+    shown = list(lines.items())[:MAX_LINES]
+    for number, (label, points) in enumerate(shown):
+        names, means, lows, highs = zip(*points, strict=True)
+        # Of words the settings stand a little apart, so that their intervals do.
+        apart = 0.0 if numbers else 0.5 * ((number + 0.5) / len(shown) - 0.5)
+        xs = [float(x) if numbers else _values(arms, key).index(x) + apart for x in names]
+        style = {"color": COLOURS[number], "marker": _MARKERS[number]}
+        style["ls"] = DASHES[number] if numbers else ""
+        errors = (np.subtract(means, lows), np.subtract(highs, means))
+        axes.errorbar(xs, means, errors, capsize=3, label=wrapped(label), **style)
+    values = sorted({x for points in lines.values() for x, *_ in points}, key=natural)
+    if not numbers:
+        axes.set_xticks(range(len(_values(arms, key))), [wrapped(v, 18) for v in _values(arms, key)])
+    elif float(values[0]) > 0 and float(values[-1]) >= 2 * float(values[0]):
         axes.set_xscale("log")
-        axes.set_xticks(sorted(set(values)), [f"{x:g}" for x in sorted(set(values))])
+        axes.set_xticks([float(v) for v in values], [f"{float(v):g}" for v in values])
         axes.minorticks_off()
     axes.set_xlabel(short(key))
     axes.set_ylabel(comparison.metric)
@@ -146,7 +158,9 @@ def num_lines(comparison: Comparison, key: str) -> int:
 def sensitivity_numbers(comparison: Comparison, key: str) -> pd.DataFrame:
     """What sensitivity_figure shows."""
     rows = [(label, *point) for label, points in _lines(comparison, key).items() for point in points]
-    return pd.DataFrame(rows, columns=["others", short(key), "mean", "low", "high"])
+    found = pd.DataFrame(rows, columns=["others", short(key), "mean", "low", "high"])
+    arms = [result.arm for result in comparison.results]
+    return found.astype({short(key): float}) if _numbers(arms, key) else found
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -227,27 +241,29 @@ def profile_figure(comparison: Comparison, width: float = WIDE) -> Figure | None
     return figure
 
 
-def _lines(comparison: Comparison, key: str) -> dict[str, list[tuple[float, float, float, float]]]:
-    """(value of the key, mean, low, high) by the setting of the other keys."""
-    found: dict[str, list[tuple[float, float, float, float]]] = {}
+def _lines(comparison: Comparison, key: str) -> dict[str, list[tuple[str, float, float, float]]]:
+    """(value of the key, mean, low, high) by the setting of the other keys; no arms that lack the key."""
+    found: dict[str, list[tuple[str, float, float, float]]] = {}
     for result in comparison.results:
         settings = result.arm.settings
-        value = _number(settings.get(key, ""))
-        if value is not None:
-            rest = " ".join(f"{short(k)}={v}" for k, v in settings.items() if k != key) or "all"
+        if settings.get(key):
+            rest = " ".join(f"{short(k)}={v or 'unset'}" for k, v in settings.items() if k != key) or "all"
             e = result.means[comparison.metric]
             low, high = (e.value if end is None else end for end in (e.low, e.high))
-            found.setdefault(rest, []).append((value, e.value, low, high))
+            found.setdefault(rest, []).append((settings[key], e.value, low, high))
     if len(found) <= MAX_LINES:
         found = dict(sorted(found.items()))
-    return {rest: sorted(points) for rest, points in found.items()}  # else the leading ones first
+    # Else the leading ones come first.
+    return {rest: sorted(points, key=lambda point: natural(point[0])) for rest, points in found.items()}
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _values(arms: Sequence[Arm], key: str) -> list[str]:
+    """Of a key, those that arms have, in order."""
+    return sorted({arm.settings[key] for arm in arms if arm.settings.get(key)}, key=natural)
+
+
+def _numbers(arms: Sequence[Arm], key: str) -> bool:
+    return all(natural(value)[0] == 0 for value in _values(arms, key))
 
 
 def _baselines(comparison: Comparison) -> dict[tuple[float, float], list[str]]:

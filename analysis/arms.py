@@ -31,6 +31,11 @@ class Arm:
         """Those whose numbers count."""
         return [run for run in self.runs if run.finished]
 
+    @property
+    def to_come(self) -> int:
+        """How many more of it the sweep lists, which have not started."""
+        return max(run.to_come for run in self.runs)
+
     def scores(self, metric: str) -> list[float]:
         """Last value of a metric of each finished run."""
         return [run.metrics[metric] for run in self.finished]

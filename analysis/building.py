@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import arm_figures, figures
+from . import arm_figures, figures, reach
 from .arms import Arm, shared_by_arms
-from .axes import AXES, Axis
+from .axes import AXES, SHOWN, Axis
 from .cautions import cautions
 from .checkpoints import Ends, ends_table
 from .comparison import Comparison
@@ -24,6 +24,7 @@ from .frames import frames
 from .headline import headline
 from .load import Sweep
 from .page import Report
+from .soon import soon_of, soon_table
 from .survey import Played, reasons_by_arm, success_by_goal
 from .tables import (
     Table,
@@ -50,10 +51,16 @@ _HEALTH = (
     "vstar/mean",
     "algo/advantage_std",
     "optim/grad_norm",
+    "curriculum/stage",
     "curriculum/success",
-    "curriculum/forgetting",
 )
-NUM_CURVES = (*figures.CURVES, *_HEALTH)
+
+
+def curves_needed(arms: Sequence[Arm], axis: str) -> list[str]:
+    """Metrics whose whole histories a report of these arms is made of; axis: a key of axes.AXES."""
+    of_axes = [name for key in (axis, *SHOWN, *reach.AXES_READ) for name in AXES[key].metrics]
+    stages = [f"stage/{s}/{what}" for s in figures.stages_of(arms) for what in figures.STAGE_CURVES]
+    return list(dict.fromkeys((*figures.CURVES, *_HEALTH, *of_axes, *stages)))
 
 
 def build_report(
@@ -71,7 +78,7 @@ def build_report(
     """The report, its figures written below folder.
 
     Args:
-        curves: from load.load_curves, of NUM_CURVES and the metrics of the axis.
+        curves: from load.load_curves, of curves_needed.
         ends: what the best and the final checkpoints reached, by run id.
         axis: what learning curves are drawn against, a key of axes.AXES.
     """
@@ -85,11 +92,13 @@ def build_report(
     made = (comparison_table, pairs_table, products_table, stages_table)
     tables = [make(comparison) for comparison in comparisons for make in made]
     lost = unfinished_table(sweep, arms, reached)
+    soon = [soon_of(comparison, curves) for comparison in comparisons]
+    drawn = folder / "figures"
     bars = picture(
         partial(_reasons, reasons, tested),
         "Why test episodes failed: the share of each arm's episodes, by reason."
         + _leading(len(reasons), arm_figures.MAX_ARMS),
-        folder / "figures" / "reasons",
+        drawn / "reasons",
         pd.DataFrame(
             [
                 {"arm": a, "episodes": tested[a], **{str(k): n for k, n in c.items()}}
@@ -99,19 +108,24 @@ def build_report(
     )
     return Report(
         title=title,
-        headline=headline(sweep, comparisons),
+        headline=headline(sweep, comparisons, soon),
         verdict=verdict(sweep, comparisons),
         first=[summary_table(c, reasons, cost=cost_cells(arms)) for c in comparisons],
         cautions=cautions(sweep, arms, comparisons),
+        metric=comparisons[0].metric if comparisons else "",
         shared=shared_by_arms(arms),
-        tables=[t for t in (cost_table(arms), ends_table(arms, ends), *tables, lost) if t],
+        tables=[
+            t for t in (*map(soon_table, soon), cost_table(arms), ends_table(arms, ends), *tables, lost) if t
+        ],
         folded=[runs_table(arms, reached), provenance_table(sweep, comparisons)],
         reason_tables=[t for t in (reasons_table(reasons, tested), _solved(played, comparisons)) if t],
-        first_pictures=_first(comparisons, folder / "figures"),
+        first_pictures=_first(comparisons, drawn),
         reason_pictures=[bars] if bars else [],
+        learning=_learning_pictures(ranked, curves, axis, drawn),
         pictures=[
-            *_arm_pictures(comparisons, folder / "figures"),
-            *_curve_pictures(ranked, curves, AXES[axis], folder),
+            *_arm_pictures(comparisons, drawn),
+            *_stage_pictures(ranked, curves, AXES[axis], drawn),
+            *_curve_pictures(ranked, curves, (*figures.CURVES[1:], *_HEALTH), AXES[axis], drawn),
         ],
         played=played,
     )
@@ -176,7 +190,9 @@ def cost_table(arms: Sequence[Arm]) -> Table | None:
     """What each arm cost; None if no run finished."""
     rows = cost_rows(arms)
     columns = ["arm", *(cost.column for cost in COSTS)]
-    return Table("Cost", columns, rows, "Means of an arm's finished runs.") if rows else None
+    note = "Means of an arm's finished runs; - where one of them did not log it: energy is logged where the "
+    note += "machine shows it (docs/analysis.md), of CPUs that of the whole machine."
+    return Table("Cost", columns, rows, note) if rows else None
 
 
 def _solved(played: Sequence[Played], comparisons: Sequence[Comparison]) -> Table | None:
@@ -248,20 +264,53 @@ def _arm_pictures(comparisons: Sequence[Comparison], folder: Path) -> list[Pictu
     return [made for made in found if made]
 
 
-def _curve_pictures(arms: Sequence[Arm], curves: pd.DataFrame, axis: Axis, folder: Path) -> list[Picture]:
+def _curve_pictures(
+    arms: Sequence[Arm], curves: pd.DataFrame, metrics: Sequence[str], axis: Axis, folder: Path
+) -> list[Picture]:
+    found = [_curve(arms, curves, metric, axis, folder / metric.replace("/", "_")) for metric in metrics]
+    return [made for made in found if made]
+
+
+def _learning_pictures(
+    arms: Sequence[Arm], curves: pd.DataFrame, axis: str, folder: Path
+) -> list[tuple[str, Picture]]:
+    """The first curve against the axis that was asked for, and against what else a reader weighs it by."""
+    metric = figures.CURVES[0]
     found = []
-    for metric in NUM_CURVES:
-        caption = f"{metric}: each run (thin), mean of an arm (thick) between its lowest and highest run"
-        caption += "; a cross ends a run that did not finish."
-        if len(arms) > figures.MAX_TOGETHER:
-            caption += f" Behind each arm, in grey, {figures.behind(arms)}."
-        caption += _leading(len(arms), figures.MAX_PANELS, file="curves.csv")
-        found.append(
-            picture(
-                partial(figures.curve_figure, arms, curves, metric, axis),
-                caption,
-                folder / "figures" / metric.replace("/", "_"),
-                figures.shown_numbers(arms, curves, metric, axis),
-            )
+    for name in dict.fromkeys((axis, *SHOWN)):
+        place = folder / (metric.replace("/", "_") + ("" if name == axis else f"_{name}"))
+        made = _curve(arms, curves, metric, AXES[name], place)
+        if made:
+            found.append((AXES[name].label, made))
+    return found
+
+
+def _curve(arms: Sequence[Arm], curves: pd.DataFrame, metric: str, axis: Axis, path: Path) -> Picture | None:
+    own = curves[curves["metric"].isin({metric, *axis.metrics})]
+    caption = (
+        f"{metric} against {axis.label}: each run (thin), mean of an arm (thick) between its lowest and "
+    )
+    caption += "highest run; a cross ends a run that did not finish."
+    if len(arms) > figures.MAX_TOGETHER:
+        caption += f" Behind each arm, in grey, {figures.behind(arms)}."
+    caption += _leading(len(arms), figures.MAX_PANELS, file="curves.csv")
+    draw = partial(figures.curve_figure, arms, own, metric, axis)
+    return picture(draw, caption, path, figures.shown_numbers(arms, own, metric, axis))
+
+
+def _stage_pictures(arms: Sequence[Arm], curves: pd.DataFrame, axis: Axis, folder: Path) -> list[Picture]:
+    """Success and forgetting of each stage of a curriculum; none without one."""
+    found = []
+    for what in figures.STAGE_CURVES:
+        metrics = [f"stage/{stage}/{what}" for stage in figures.stages_of(arms)]
+        own = curves[curves["metric"].isin({*metrics, *axis.metrics})]
+        caption = (
+            f"{what} of each stage of the curriculum against {axis.label}, on validation goals: mean of "
         )
+        caption += "an arm between its lowest and highest run."
+        caption += " What a stage has lost of its best so far." if what == "forgetting" else ""
+        caption += _leading(len(arms), figures.MAX_TOGETHER, file="curves.csv")
+        draw = partial(figures.stages_figure, arms, own, what, axis)
+        numbers = pd.concat([figures.placed(own, m, axis).assign(metric=m) for m in metrics] or [own])
+        found.append(picture(draw, caption, folder / f"stages_{what}", numbers))
     return [made for made in found if made]

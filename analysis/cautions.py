@@ -18,6 +18,7 @@ FEW_SEEDS = 10
 # Policies take more or fewer turns as they learn: env steps and tokens differ a little between any arms.
 MUCH_MORE = 1.1
 MAX_LISTED = 8
+_GO_ON = "webshop-rl status shows whether the sweep is at work; if not, launch it again to go on with it."
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,28 @@ def cautions(sweep: Sweep, arms: Sequence[Arm], comparisons: Sequence[Comparison
 
 def _undecided(comparison: Comparison) -> list[Caution]:
     """The pair at the top that seeds do not settle."""
-    pair = next((p for p in comparison.against_leader.values() if p.p is not None and not p.differs), None)
-    if pair is None:
+    if not any(p.p is not None for p in comparison.pairs):
         return []
+    if comparison.alike:
+        value = comparison.leader.means[comparison.metric].value
+        text = f"All arms have the same mean {comparison.metric}, {value:.3f}: these goals do not tell them "
+        return [Caution(f"{text}apart.", _other_goals(value))]
+    level = [p for p in comparison.against_leader.values() if p.p is not None and not p.differs]
+    if not level:
+        return []
+    pair = next((p for p in level if p.over_seeds.value > 1e-9), level[0])
     text = f"{pair.high.label} and {pair.low.label} do not differ significantly with these seeds."
     advice = seed_advice(pair, comparison)
     return [Caution(text, f"{advice[0].upper()}{advice[1:]}.")]
+
+
+def _other_goals(value: float) -> str:
+    """What may tell arms apart that all reached a score."""
+    if value > 1 - 1e-9:
+        return "A harder shop may: env.distractors=2 to 4, env=stage2 and on (docs/ladder.md)."
+    if value < 1e-9:
+        return "More updates may, or an easier shop: env=stage1 (docs/ladder.md)."
+    return "More test episodes and seeds may."
 
 
 def _lost(sweep: Sweep, arms: Sequence[Arm]) -> list[Caution]:
@@ -64,6 +81,10 @@ def _lost(sweep: Sweep, arms: Sequence[Arm]) -> list[Caution]:
         if going:
             text = f"{arm.label}: {_runs(going)} of {len(arm.runs)} not over; its numbers will change."
             found.append(Caution(text, "Make the report again when they are done."))
+        if arm.to_come:
+            planned = len(arm.runs) + arm.to_come
+            text = f"{arm.label}: {arm.to_come} of {planned} runs have not started; its numbers will change."
+            found.append(Caution(text, _GO_ON))
         lost = len(arm.runs) - len(arm.finished) - going
         if lost and arm.finished:
             text = (
@@ -75,7 +96,7 @@ def _lost(sweep: Sweep, arms: Sequence[Arm]) -> list[Caution]:
             found.append(Caution(text, _retry(sweep)))
     for overrides, num in sweep.arms_to_come.items():
         text = f"{overrides or 'The sweep'}: no run yet ({num} to come), so it is in no comparison."
-        found.append(Caution(text, "Launch the sweep again to go on with it."))
+        found.append(Caution(text, _GO_ON))
     for status, num in sweep.unrecorded.items():
         text = (
             f"The launcher counted {num} {status.lower()} more than MLflow has: ended before they could be "

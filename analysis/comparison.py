@@ -129,6 +129,17 @@ class Comparison:
         return len(self.pairs) == len(self.results) * (len(self.results) - 1) // 2
 
     @property
+    def alike(self) -> bool:
+        """Whether several arms reached one and the same mean."""
+        values = [result.means[self.metric].value for result in self.results]
+        return len(values) > 1 and max(values) - min(values) < 1e-9
+
+    @property
+    def shared(self) -> bool:
+        """Whether another arm reached the leader's mean."""
+        return any(abs(pair.over_seeds.value) < 1e-9 for pair in self.against_leader.values())
+
+    @property
     def leader(self) -> ArmResult:
         """The highest arm of those with several seeds."""
         return leader_of(self.results)

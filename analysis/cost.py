@@ -23,6 +23,8 @@ COSTS = (
     Cost("GPU-hours", "time/gpu_hours", 1.0, 2),
     Cost("env steps", "train/env_steps"),
     Cost("tokens", "train/tokens"),
+    Cost("GPU Wh", "system/gpu_energy_wh", 1.0, 1),
+    Cost("machine's CPU Wh", "system/cpu_energy_wh", 1.0, 1),
     Cost("peak MB", "system/rss_peak_mb"),
     Cost("GPU MB", "system/gpu_mem_mb"),
 )

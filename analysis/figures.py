@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from .axes import UPDATES, Axis
 from .drawing import COLOURS, DASHES, GRID, STYLE, WIDE, wrapped
 
 CURVES = ("val/success", "train/return_mean")
+STAGE_CURVES = ("val_success", "forgetting")  # of each stage of a curriculum
 MAX_TOGETHER = 7  # arms in one panel; more get a panel each
 MAX_PANELS = 24
 MAX_GREY = 20  # runs behind each panel; more are a band
@@ -120,6 +122,54 @@ def _panels(arms: Sequence[Arm], lines: Lines, metric: str, axis: Axis, width: f
         axes.set_axis_off()
     figure.supxlabel(axis.label)
     figure.supylabel(_unit(metric))
+    return figure
+
+
+def stages_of(arms: Sequence[Arm]) -> list[str]:
+    """Names of all stages that the arms' curricula have, in their order."""
+    stages = [stage for arm in arms for stage in json.loads(arm.param("curriculum.stages") or "[]")]
+    return list(dict.fromkeys(str(stage["name"]) for stage in stages))
+
+
+def stages_figure(
+    arms: Sequence[Arm], curves: pd.DataFrame, what: str, axis: Axis = UPDATES, width: float = WIDE
+) -> Figure | None:
+    """A panel a stage of the curriculum, a line and a band an arm: the leading MAX_TOGETHER arms.
+
+    Args:
+        what: of STAGE_CURVES.
+    Returns: None without a curriculum, or before its first evaluation.
+    """
+    stages = stages_of(arms)
+    known: dict[str, Lines] = {}
+    for stage in stages:
+        points = placed(curves, f"stage/{stage}/{what}", axis)
+        known[stage] = dict(tuple(points.groupby("run_id", sort=False)))
+    drawn = [
+        arm
+        for arm in arms[:MAX_TOGETHER]
+        if any(run.run_id in lines for run in arm.runs for lines in known.values())
+    ]
+    if not drawn:
+        return None
+    num_columns = min(len(stages), 3 if width >= WIDE else 2)
+    num_rows = math.ceil(len(stages) / num_columns)
+    legend = 0.25 * math.ceil(len(drawn) / (2 if width >= WIDE else 1))
+    figure = Figure(figsize=(width, 2.0 * num_rows + 0.5 + legend), layout="constrained")
+    grid = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
+    for axes, stage in zip(grid.flat, stages, strict=False):
+        for arm, colour, dash in zip(drawn, COLOURS, DASHES, strict=False):
+            _draw(axes, arm, known[stage], colour, dash=dash, label=wrapped(arm.label))
+        axes.set_title(wrapped(stage, 30), fontsize=8)
+        axes.set_ylim(-0.03, 1.03)
+    for axes in grid.flat[len(stages) :]:
+        axes.set_axis_off()
+    figure.supxlabel(axis.label)
+    figure.supylabel(f"{what} (fraction)")
+    lines = {
+        name: line for axes in grid.flat for line, name in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend([*lines.values()], [*lines], loc="outside lower center", ncols=2 if width >= WIDE else 1)
     return figure
 
 

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import zip_longest
 
 from webshop_rl.statistics import interval
 
 from .advice import seed_advice
-from .comparison import ArmResult, Comparison
+from .comparison import Baseline, Comparison
 from .load import Sweep
+from .soon import Soon, soonest
 from .verdict import listed
 
 _NEVER = "No run has finished with a test, so there is nothing to compare yet."
 
 
-def headline(sweep: Sweep, comparisons: Sequence[Comparison]) -> str:
-    """One sentence on the whole sweep; with several test sets one each."""
+def headline(sweep: Sweep, comparisons: Sequence[Comparison], soon: Sequence[Soon | None] = ()) -> str:
+    """One sentence on the whole sweep; with several test sets one each.
+
+    Args:
+        soon: of each comparison how soon its arms learnt, which tells arms of equal scores apart.
+    """
     if not comparisons:
         return _NEVER
+    found = [_sentence(c, s) for c, s in zip_longest(comparisons, soon)]
     if len(comparisons) == 1:
-        sentences = [_sentence(comparisons[0])]
+        sentences = found
     else:
-        total = len(comparisons)
-        sentences = [f"Test set {n} of {total}: {_sentence(c)}" for n, c in enumerate(comparisons, 1)]
+        sentences = [f"Test set {n} of {len(found)}: {said}" for n, said in enumerate(found, 1)]
     return " ".join([*([] if sweep.over else ["PRELIMINARY:"]), *sentences])
 
 
-def _sentence(comparison: Comparison) -> str:
-    leader = comparison.leader
-    clauses = [_claim(comparison), *_against_baselines(leader, comparison)]
+def _sentence(comparison: Comparison, soon: Soon | None) -> str:
+    clauses = [_claim(comparison), soonest(soon) if comparison.alike else ""]
+    clauses += _against_baselines(comparison)
     said = "; ".join(clause for clause in clauses if clause)
     return f"On training goals, {said[0].lower()}{said[1:]}." if comparison.training_goals else f"{said}."
 
@@ -40,25 +46,27 @@ def _claim(comparison: Comparison) -> str:
     reached = f"{metric} {interval(estimate)} over {num} seed{'s' if num > 1 else ''}"
     if len(comparison.results) == 1:
         return f"{label} reached {reached}"
-    if all(abs(r.means[metric].value - estimate.value) < 1e-9 for r in comparison.results):
-        return f"All {len(comparison.results)} arms reached the same {metric}, {estimate.value:.3f}"
+    if comparison.alike:
+        num_arms = len(comparison.results)
+        who = "Both" if num_arms == 2 else f"All {num_arms}"
+        highest = ", the highest there is" if _full(comparison) else ""
+        return f"{who} arms reached the same {metric}, {estimate.value:.3f}{highest}"
     tested = {other: pair for other, pair in comparison.against_leader.items() if pair.p is not None}
     if not tested:
         return f"{label} has the highest {reached}; one finished seed an arm is too few to compare"
+    same = [other for other, pair in tested.items() if abs(pair.over_seeds.value) < 1e-9]
     below = [other for other, pair in tested.items() if pair.differs]
-    level = [other for other, pair in tested.items() if not pair.differs]
-    if not level:
+    level = [other for other, pair in tested.items() if not pair.differs and other not in same]
+    if not level and not same:
         beyond = all(tested[other].differs_beyond for other in below) and not comparison.training_goals
         reach = "over seeds and products" if beyond else "over seeds, on these goals"
         claims = [f"{label} is best with {reached}, higher than {_others(below, tested)} {reach}"]
-    elif below:
-        rest = f"higher than {listed(below)}, no significant difference from {listed(level)}"
-        claims = [f"{label} leads with {reached}, {rest}"]
     else:
-        who = _others(level, tested)
-        claims = [
-            f"No arm is shown to be best: {label} leads with {reached}, no significant difference from {who}"
-        ]
+        who = f"{listed([label, *same])} share the highest" if same else f"{label} leads with"
+        words = [("higher than", below), ("no significant difference from", level)]
+        rest = [f"{relation} {_others(labels, tested)}" for relation, labels in words if labels]
+        said = ", ".join([f"{who} {reached}", *rest])
+        claims = [said if below else f"No arm is shown to be best: {said}"]
     if level:
         claims.append(seed_advice(tested[level[0]], comparison))
     single = [r.arm.label for r in comparison.results if len(r.arm.finished) == 1]
@@ -68,29 +76,47 @@ def _claim(comparison: Comparison) -> str:
     return "; ".join(claims)
 
 
-def _against_baselines(first: ArmResult, comparison: Comparison) -> list[str]:
+def _full(comparison: Comparison) -> bool:
+    """Whether the leader's episodes all have the highest score there is."""
+    return comparison.leader.means[comparison.metric].value > 1 - 1e-9
+
+
+def _against_baselines(comparison: Comparison) -> list[str]:
     """What was not trained and is as good as the leading arm, or better."""
-    values = {y.name.removeprefix("baseline/"): _value(comparison, y) for y in comparison.baselines}
+    first = comparison.leader
     ahead = [n for n in first.against if first.against[n].below]
     level = [n for n in first.against if not first.against[n].above and not first.against[n].below]
-    clauses = []
-    for names, words in ((ahead, "below"), (level, "not significantly different from")):
-        plain = [name.removeprefix("baseline/") for name in names]
-        if plain:
-            best = max(plain, key=lambda name: values.get(name, 0.0))
-            kind = "untrained policy" if best == "untrained" else f"scripted {best} policy"
-            more = f" and {len(plain) - 1} more untrained ones" if len(plain) > 1 else ""
-            clauses.append(f"it is {words} the {kind} ({values.get(best, 0.0):.2f}){more}")
+    subject = "it is"
+    if comparison.shared:
+        subject = "they are" if _full(comparison) else f"{first.arm.label} is"
+    clauses = [
+        f"{subject} {words} {_untrained(names, comparison)}"
+        for names, words in ((ahead, "below"), (level, "not significantly different from"))
+        if names
+    ]
     if first.against and not clauses:
-        clauses.append("it is above everything that was not trained")
+        clauses.append(f"{subject} above everything that was not trained")
     return clauses
+
+
+def _untrained(names: Sequence[str], comparison: Comparison) -> str:
+    """`the scripted policies rule (0.68) and first (0.59)`, the best first."""
+    values = {y.name: _value(comparison, y) for y in comparison.baselines}
+    ranked = sorted(names, key=lambda name: -values.get(name, 0.0))
+    said = {n: f"{n.removeprefix('baseline/')} ({values.get(n, 0.0):.2f})" for n in ranked}
+    scripted = [said[n] for n in ranked if n != "untrained"]
+    parts = []
+    if scripted:
+        kind = "policy" if len(scripted) == 1 else "policies"
+        parts.append(f"the scripted {kind} {listed(scripted)}")
+    if "untrained" in said:
+        parts.append(f"the untrained policy ({values.get('untrained', 0.0):.2f})")
+    return " and ".join(parts)
 
 
 def _others(labels: Sequence[str], tested: Collection[str]) -> str:
     return f"the other {len(labels)} arms" if len(labels) == len(tested) > 2 else listed(labels)
 
 
-def _value(comparison: Comparison, baseline: object) -> float:
-    name = "score" if comparison.metric == "test/score" else "success"
-    value: float = getattr(baseline, name)
-    return value
+def _value(comparison: Comparison, baseline: Baseline) -> float:
+    return baseline.score if comparison.metric == "test/score" else baseline.success

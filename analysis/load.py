@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class Run:
         started: milliseconds since 1970.
         record: the mlflow Run it was read from.
         sweep: by which its arm is kept apart where a report is about several sweeps, else "".
+        to_come: runs of its arm that its sweep lists and that have not started.
     """
 
     run_id: str
@@ -54,6 +55,7 @@ class Run:
     started: int
     record: Any
     sweep: str = ""
+    to_come: int = 0
 
     @property
     def seed(self) -> str:
@@ -141,6 +143,7 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None, *, root: Path |
         unrecorded, absent = _unrecorded(parent.data.tags, chosen), Missing()
     else:
         absent = missing(plan, [run.signature for run in chosen])
+        chosen = [replace(run, to_come=absent.beside.get(run.signature, 0)) for run in chosen]
         unrecorded = {"FAILED": absent.failed} if absent.failed else {}
     return Sweep(
         sweep,

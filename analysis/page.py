@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from .tables import Table, right_aligned
 
 _TEMPLATES = Path(__file__).parent / "templates"
 WIDE = 120  # characters of a terminal that shows the whole table
-NUM_NARROW = 5  # columns of the table in a narrower one
+NARROW = ("arm", "seeds", "against the leader")  # columns in a narrower one, and what arms are compared by
 MAX_LISTED = 3000  # episodes in the page; more are in episodes.jsonl alone
 
 
@@ -34,7 +34,9 @@ class Report:
     Attributes:
         headline: one sentence.
         verdict: the whole of it, in detail.
+        metric: what arms are compared by.
         first, first_pictures: beside the headline.
+        learning: one curve against several axes, each with the axis' name; the page shows one at a time.
         shared: sentences.
         tables: shown open; folded: on demand.
         played: the test episodes.
@@ -45,12 +47,14 @@ class Report:
     verdict: str
     first: Sequence[Table]
     cautions: Sequence[Caution]
+    metric: str = "test/score"
     shared: Sequence[str] = ()
     tables: Sequence[Table] = ()
     folded: Sequence[Table] = ()
     reason_tables: Sequence[Table] = ()
     first_pictures: Sequence[Picture] = ()
     reason_pictures: Sequence[Picture] = ()
+    learning: Sequence[tuple[str, Picture]] = ()
     pictures: Sequence[Picture] = ()
     played: Sequence[Played] = field(default=(), repr=False)
 
@@ -63,7 +67,7 @@ class Report:
                 parts += [f"## {heading}", "\n".join(f"- {line}" for line in lines)]
         parts += _images(self.reason_pictures, folder)
         parts += [table.markdown() for table in self.reason_tables]
-        parts += _images(self.pictures, folder)
+        parts += _images([*(made for _, made in self.learning), *self.pictures], folder)
         parts += ["## In detail", self.verdict]
         parts += [table.markdown() for table in (*self.tables, *self.folded)]
         return "\n\n".join(parts) + "\n"
@@ -84,8 +88,9 @@ class Report:
         )
 
     def terminal(self, width: int) -> Sequence[RichTable]:
-        """The first tables for a terminal of so many characters; a narrow one leaves out reason and cost."""
-        return [rich_table(table, None if width >= WIDE else NUM_NARROW) for table in self.first]
+        """The first tables for a terminal of so many characters; a narrow one has the columns of NARROW."""
+        shown = None if width >= WIDE else (*NARROW, self.metric)
+        return [rich_table(table, shown) for table in self.first]
 
 
 def comparison_html(title: str, headline: str, tables: Sequence[Table], pairs: Sequence[Episodes]) -> str:
@@ -115,15 +120,17 @@ def _data_uri(path: Path) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def rich_table(table: Table, num_columns: int | None = None) -> RichTable:
+def rich_table(table: Table, columns: Collection[str] | None = None) -> RichTable:
     """A table for the terminal; None shows all of its columns."""
     found = RichTable(title=Text(table.title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for place, column in enumerate(table.columns[:num_columns]):
+    places = [n for n, column in enumerate(table.columns) if columns is None or column in columns]
+    for place in places:
+        column = table.columns[place]
         right = right_aligned(column)
         heading = Text(column, no_wrap=right)
         found.add_column(
             heading, justify="right" if right else "left", no_wrap=right, min_width=5 if place else 14
         )
     for row in table.rows:
-        found.add_row(*map(Text, row[:num_columns]))
+        found.add_row(*(Text(row[place]) for place in places))
     return found

@@ -48,11 +48,13 @@ class Missing:
         failed: how many failed before they were recorded.
         to_come: how many have not started.
         arms_to_come: of arms without any recorded run, by their overrides: how many have not started.
+        beside: by signature of each recorded run: how many of its arm have not started.
     """
 
     failed: int = 0
     to_come: int = 0
     arms_to_come: Mapping[str, int] = field(default_factory=dict)
+    beside: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_plan(client: MlflowClient, parent: Any, sweep: str, root: Path | None) -> list[Planned] | None:
@@ -86,9 +88,11 @@ def missing(plan: Sequence[Planned], recorded: Iterable[str]) -> Missing:
     known = set(recorded)
     absent = [planned for planned in plan if planned.signature not in known]
     waiting = [planned for planned in absent if not planned.failed]
-    begun = {planned.arm for planned in plan if planned.signature in known}
-    arms = Counter(planned.arm for planned in waiting if planned.arm not in begun)
-    return Missing(len(absent) - len(waiting), len(waiting), dict(arms))
+    begun = {planned.signature: planned.arm for planned in plan if planned.signature in known}
+    by_arm = Counter(planned.arm for planned in waiting)
+    arms = {arm: num for arm, num in by_arm.items() if arm not in begun.values()}
+    beside = {signature: by_arm[arm] for signature, arm in begun.items() if by_arm[arm]}
+    return Missing(len(absent) - len(waiting), len(waiting), arms, beside)
 
 
 def _failed(root: Path | None, run: str) -> bool:

@@ -31,6 +31,7 @@ COSTS: Final = (
     ("with V*", "episodes_with_vstar", 1.0),
     ("minutes", "hours", 60.0),
 )
+AXES_READ: Final = tuple(axis for _, axis, _ in COSTS)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,12 @@ class Reach:
 
 
 def reach(arm: Arm, curves: pd.DataFrame, level: float) -> Reach:
-    """What an arm's finished runs took to a level.
+    """What an arm's finished runs took to a level; the arguments are those of `reaches`."""
+    return reaches([arm], curves, level)[0]
+
+
+def reaches(arms: Sequence[Arm], curves: pd.DataFrame, level: float) -> list[Reach]:
+    """What the finished runs of each arm took to a level.
 
     Args:
         curves: from load.load_curves: CURVE and the metrics of the axes of COSTS.
@@ -60,20 +66,29 @@ def reach(arm: Arm, curves: pd.DataFrame, level: float) -> Reach:
     """
     from .figures import placed
 
-    own = curves[curves["run_id"].isin([run.run_id for run in arm.finished])]
+    named = {CURVE, *(name for axis in AXES_READ for name in AXES[axis].metrics)}
+    own = curves[curves["metric"].isin(named)]
     taken = {}
     for column, axis, factor in COSTS:
         points = placed(own, CURVE, AXES[axis]).sort_values("step")
         first = points[points["value"] >= level].groupby("run_id", sort=False)["place"].first()
-        taken[column] = [factor * place for place in first]
+        taken[column] = {run_id: factor * place for run_id, place in first.items()}
     validated = own[own["metric"] == CURVE].sort_values("step").groupby("run_id")["value"]
-    return Reach(
-        arm,
-        num_runs=len(arm.finished),
-        num_reached=int((validated.max() >= level).sum()),
-        num_kept=int((validated.last() >= level).sum()),
-        taken=taken,
-    )
+    reached = validated.max() >= level
+    kept = validated.last() >= level
+    return [
+        Reach(
+            arm,
+            num_runs=len(arm.finished),
+            num_reached=sum(bool(reached.get(run.run_id, False)) for run in arm.finished),
+            num_kept=sum(bool(kept.get(run.run_id, False)) for run in arm.finished),
+            taken={
+                column: [places[run.run_id] for run in arm.finished if run.run_id in places]
+                for column, places in taken.items()
+            },
+        )
+        for arm in arms
+    ]
 
 
 def ratio(ours: Numbers, theirs: Numbers, axis: int = -1) -> Any:
@@ -111,9 +126,9 @@ def read(root: Path, sweep: str | None, level: float) -> list[Reach]:
     uri = tracker_uri(root, None)
     client = open_tracker(uri)
     found = load_sweep(client, uri, sweep, root=root)
-    names = dict.fromkeys(name for _, axis, _ in COSTS for name in AXES[axis].metrics)
+    names = dict.fromkeys(name for axis in AXES_READ for name in AXES[axis].metrics)
     curves = load_curves(client, uri, found.runs, (CURVE, *names))
-    return [reach(arm, curves, level) for arm in arms_of(found.runs)]
+    return reaches(arms_of(found.runs), curves, level)
 
 
 @command

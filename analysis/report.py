@@ -103,7 +103,7 @@ def write_report(
 
     from .arms import arms_of
     from .attach import attach
-    from .building import NUM_CURVES, build_report, write_files
+    from .building import build_report, curves_needed, write_files
     from .checkpoints import ends_of
     from .comparison import compare
     from .load import load_curves, load_evaluations, load_run
@@ -126,7 +126,7 @@ def write_report(
         )
     folder = writable_folder(out or Root(root).reports / _folder_name(sweep.name, query))
     arms = arms_of(sweep.runs)
-    curves = load_curves(client, address, sweep.runs, (*NUM_CURVES, *AXES[x].metrics))
+    curves = load_curves(client, address, sweep.runs, curves_needed(arms, x))
     comparisons = compare(arms, metric, goal_reader(client, address, metric, own))
     played = survey(arms, episode_reader(client, address, own))
     ends = ends_of(sweep.runs, curves, load_evaluations(client, address))

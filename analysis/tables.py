@@ -90,7 +90,8 @@ def summary_table(
     rows = []
     for result in comparison.results:
         label = result.arm.label
-        against = "leads" if result is comparison.leader else _against_leader(pairs.get(label))
+        leads = "level" if comparison.shared else "leads"
+        against = leads if result is comparison.leader else _against_leader(pairs.get(label))
         means = _arm_cells(result, comparison.metric)[1:4]
         fails = usual_reason(reasons.get(label, {}))
         rows.append([label, *means, against, fails or "-", *cost.get(label, [])])
@@ -103,6 +104,8 @@ def summary_table(
 def _against_leader(pair: Pair | None) -> str:
     if pair is None or pair.p is None:
         return "one seed" if pair else "-"
+    if abs(pair.over_seeds.value) < 1e-9:
+        return "level"
     gap = interval(pair.over_seeds, digits=2)
     return f"lower by {gap}" if pair.differs else "no significant difference"
 
@@ -342,7 +345,7 @@ def _described(comparison: Comparison) -> str:
 
 def _arm_cells(result: ArmResult, metric: str) -> list[str]:
     arm = result.arm
-    finished, planned = len(arm.finished), len(arm.runs)
+    finished, planned = len(arm.finished), len(arm.runs) + arm.to_come
     seeds = str(finished) if finished == planned else f"{finished} of {planned}"
     means = [interval(result.means[m]) for m in ("test/success", "test/score")]
     return [arm.label, seeds, *means, interval(result.iqms[metric])]

@@ -26,6 +26,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// One curve against several axes: one at a time, chosen by the arrow keys; without this script all are there.
+const learning = document.getElementById("learning");
+if (learning) {
+  const axes = [...learning.querySelectorAll("input")];
+  const curves = [...learning.querySelectorAll("figure")];
+  const show = () => curves.forEach((curve, index) => { curve.hidden = !axes[index].checked; });
+  axes.forEach((axis) => axis.addEventListener("change", show));
+  learning.querySelector("fieldset").hidden = axes.length < 2;
+  show();
+}
 // Search and filters of the episodes; "/" goes to the search, Escape empties it.
 const search = document.getElementById("search");
 if (search) {

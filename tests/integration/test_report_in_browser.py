@@ -44,6 +44,7 @@ def page(tmp_path_factory) -> Path:
         tables=[table],
         folded=[table],
         first_pictures=[made] if made else [],
+        learning=[(name, made) for name in ("update", HOSTILE)] if made else [],
         played=survey(arms_of(runs), lambda run: [episode(n) for n in range(4)]),
     )
     path = folder / "report.html"
@@ -75,7 +76,7 @@ def test_it_loads_without_error_or_request_at_four_widths_in_light_and_dark(chro
             assert [url for url in chrome.requests if not url.startswith("data:")] == [page.as_uri()]
             assert chrome.run("document.documentElement.scrollWidth") <= width  # no scrolling sideways
             assert chrome.run("[...document.images].every((image) => image.naturalWidth > 0)")
-            assert chrome.run("document.images.length") == 1
+            assert chrome.run("document.images.length") == 3
             assert chrome.run("window.hit") is None  # names are inert
         papers.add(chrome.run("getComputedStyle(document.body).backgroundColor"))
     assert len(papers) == 2
@@ -141,3 +142,16 @@ def test_an_episode_opens_by_keyboard(chrome, page) -> None:
     assert chrome.run(f"{first}.querySelector('.page').getBoundingClientRect().height") > 0
     chrome.press("Enter")
     assert chrome.run(f"{first}.open") is False
+
+
+def test_the_axis_of_the_learning_curves_is_chosen_by_keyboard(chrome, page) -> None:
+    chrome.open(page)
+    figures = "[...document.querySelectorAll('#learning figure')]"
+    shown = f"{figures}.map((each) => each.getBoundingClientRect().height > 0)"
+    assert chrome.run(shown) == [True, False]
+    chrome.run("document.querySelector('#learning input').focus()")
+    chrome.press("ArrowDown")
+    assert chrome.run(shown) == [False, True]
+    chrome.press("ArrowDown")  # round to the first
+    assert chrome.run(shown) == [True, False]
+    assert chrome.errors == []

@@ -176,6 +176,18 @@ METRICS: tuple[Metric, ...] = (
     Metric("system/cpu_cores", "cores", "Cores that the process kept busy, mean since the update before."),
     Metric("system/rss_mb", "MB", "Resident memory of the process after the update.", "down"),
     Metric("system/rss_peak_mb", "MB", "Largest resident memory of the process so far.", "down"),
+    Metric(
+        "system/cpu_energy_wh",
+        "Wh",
+        "Energy of the machine's processors while the run trained, all users', where powercap shows it.",
+        "down",
+    ),
+    Metric(
+        "system/gpu_energy_wh",
+        "Wh",
+        "Energy of the GPUs that the first rank sees while the run trained, where NVML shows it.",
+        "down",
+    ),
     Metric("system/gpu_mem_mb", "MB", "Peak memory allocated on the GPU since the last update.", "down"),
 )
 

@@ -25,6 +25,7 @@ class Progress:
             kept counts as 0.
         train_s: wall time spent in the loop, all attempts together.
         gpu_s: the same times the GPUs of each attempt; 0 on a CPU.
+        energy_j: joules by source (training.energy), of those that every attempt could read.
         episodes, env_steps, tokens: of the collections so far: episodes played, those of dropped groups
             included, turns taken, and tokens of replies (those without an alternative included).
         episodes_dropped: of these episodes, those whose group was left out for its equal returns.
@@ -50,6 +51,7 @@ class Progress:
     skipped_in_a_row: int = 0
     train_s: float = 0.0
     gpu_s: float = 0.0
+    energy_j: dict[str, float] = field(default_factory=dict)
     episodes: int = 0
     env_steps: int = 0
     tokens: int = 0
@@ -77,6 +79,14 @@ class Progress:
         self.env_steps += sum(len(t.turns) for t in trajectories)
         self.tokens += sum(t.num_action_tokens for t in trajectories)
 
+    def count_time(self, seconds: float, num_gpus: int, joules: Mapping[str, float]) -> None:
+        """Add wall time, and the energy that was used in it, by source."""
+        # What an attempt could not read is not known of the run.
+        before = self.energy_j if self.train_s else dict.fromkeys(joules, 0.0)
+        self.energy_j = {name: before[name] + used for name, used in joules.items() if name in before}
+        self.train_s += seconds
+        self.gpu_s += num_gpus * seconds
+
     def count_dropped(self, collection: Collection, num_goals: int) -> None:
         """Note what of a collection is not learnt from, and what was played in its place.
 
@@ -103,6 +113,7 @@ class Progress:
             "time/train_s": self.train_s,
             "time/gpu_hours": self.gpu_s / 3600,
         }
+        found |= {f"system/{name}_energy_wh": joules / 3600 for name, joules in self.energy_j.items()}
         if with_dropped:
             found["train/episodes_dropped"] = self.episodes_dropped
         if with_vstar:

@@ -29,6 +29,7 @@ from webshop_rl.training.collection import collection_metrics
 from webshop_rl.training.control import permute_rewards
 from webshop_rl.training.curriculum import Curriculum
 from webshop_rl.training.diversity import diversity_metrics
+from webshop_rl.training.energy import EnergyMeter
 from webshop_rl.training.health import HealthChecks, fallen
 from webshop_rl.training.keeper import CheckpointKeeper
 from webshop_rl.training.learner import Learner, UpdateResult
@@ -108,6 +109,7 @@ class Trainer:
         self.progress = Progress()
         self._ticked = time.monotonic()
         self._cores = Cores()
+        self._energy = EnergyMeter()
         self._num_gpus = num_gpus
 
     def resume(self) -> bool:
@@ -177,10 +179,9 @@ class Trainer:
         return self._keeper.best(self.progress.best_update)
 
     def _tick(self) -> None:
-        """Bring train_s and gpu_s up to now, a collection that is cut off included."""
+        """Bring time and energy up to now, a collection that is cut off included."""
         now = time.monotonic()
-        self.progress.train_s += now - self._ticked
-        self.progress.gpu_s += self._num_gpus * (now - self._ticked)
+        self.progress.count_time(now - self._ticked, self._num_gpus, self._energy.used())
         self._ticked = now
 
     @property

@@ -12,7 +12,14 @@ from analysis.comparison import MAX_ALL_PAIRS, Comparison, compare
 from analysis.goals import GoalScores, mean_of
 from analysis.load import Run
 from analysis.plan import Planned, missing
-from analysis.tables import comparison_table, pairs_table, products_table, stages_table, unfinished_table
+from analysis.tables import (
+    comparison_table,
+    pairs_table,
+    products_table,
+    stages_table,
+    summary_table,
+    unfinished_table,
+)
 from analysis.verdict import verdict
 from tests.support.analysis_runs import make_run, make_sweep
 from webshop_rl.statistics import interval
@@ -229,6 +236,13 @@ def test_a_sweep_that_is_not_over_is_preliminary_and_names_what_is_to_come():
     )
     words = warned(runs, **fields)
     assert "algo=c: no run yet (8 to come), so it is in no comparison." in words
+    assert absent.beside == {"b-5e-06-0": 5, "b-5e-06-1": 5, "b-5e-06-2": 5}
+    listed = [replace(run, to_come=absent.beside.get(run.signature, 0)) for run in runs]
+    assert "algo=b: 5 of 8 runs have not started; its numbers will change." in warned(listed, **fields)
+    assert {row[0]: row[1] for row in summary_table(one(listed), {}, cost={}).rows} == {
+        "algo=a": "8",
+        "algo=b": "2 of 8",
+    }
     assert "did not finish" not in words
     assert "may flatter" not in words
     # One of c failed before it could be recorded.

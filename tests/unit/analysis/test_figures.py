@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pandas as pd
@@ -160,7 +161,7 @@ def test_pareto_keeps_what_nothing_beats_at_less_cost():
     assert arm_figures.pareto([(1.0, 0.5), (2.0, 0.4), (3.0, 0.9), (4.0, 0.9), (0.5, 0.1)]) == [4, 0, 2]
 
 
-def test_sensitivity_is_drawn_for_swept_numbers_alone_small_rates_on_a_log_axis():
+def test_sensitivity_is_drawn_for_every_swept_key_small_rates_on_a_log_axis():
     runs = [
         make_run(a, s, v + 0.01 * s, lr=lr)
         for a in "ab"
@@ -168,10 +169,47 @@ def test_sensitivity_is_drawn_for_swept_numbers_alone_small_rates_on_a_log_axis(
         for s in (0, 1)
     ]
     (comparison,) = compare(arms_of(runs), "test/score", lambda run, evaluation: None)
-    assert arm_figures.swept_keys([r.arm for r in comparison.results]) == ["lr"]
+    arms = [r.arm for r in comparison.results]
+    assert arm_figures.swept_keys(arms) == ["algo.name", "lr"]
     figure = arm_figures.sensitivity_figure(comparison, "lr")
     assert figure is not None
     assert figure.axes[0].get_xscale() == "log"
     numbers = arm_figures.sensitivity_numbers(comparison, "lr")
     assert list(numbers["lr"]) == [1e-06, 1e-05] * 2
     assert list(numbers["mean"]) == pytest.approx([0.205, 0.605] * 2)
+    # Words stand beside each other, the settings of the others a little apart, and no line joins them.
+    words = arm_figures.sensitivity_figure(comparison, "algo.name")
+    assert words is not None
+    assert [text.get_text() for text in words.axes[0].get_xticklabels()] == ["a", "b"]
+    (fast, slow) = (list(drawn.lines[0].get_xdata()) for drawn in words.axes[0].containers)
+    assert fast == [-0.125, 0.875]
+    assert slow == [0.125, 1.125]
+    assert {drawn.lines[0].get_linestyle() for drawn in words.axes[0].containers} == {"None"}
+
+
+def test_a_sweep_of_words_alone_has_no_sensitivity_for_the_first_picture_shows_it():
+    runs = [make_run(a, s, 0.5 + 0.1 * s) for a in "ab" for s in (0, 1)]
+    assert arm_figures.swept_keys(arms_of(runs)) == []
+
+
+def test_a_key_that_one_algorithm_lacks_is_drawn_for_those_that_have_it():
+    runs = [make_run("a", s, 0.5, algo__kl=kl) for kl in ("0.1", "0.5") for s in (0, 1)]
+    runs += [make_run("b", s, 0.7) for s in (0, 1)]
+    (comparison,) = compare(arms_of(runs), "test/score", lambda run, evaluation: None)
+    assert "algo.kl" in arm_figures.swept_keys([r.arm for r in comparison.results])
+    assert list(arm_figures.sensitivity_numbers(comparison, "algo.kl")["algo.kl"]) == [0.1, 0.5]
+
+
+def test_stages_of_a_curriculum_have_a_panel_each_and_without_one_there_is_none():
+    stages = json.dumps([{"name": "easy"}, {"name": "hard"}])
+    runs = [make_run("a", s, 0.5, curriculum__stages=stages) for s in (0, 1)]
+    rows = [(run.run_id, "stage/easy/val_success", step, step / 10) for run in runs for step in (1, 2, 3)]
+    rows += [(runs[0].run_id, "stage/hard/val_success", 3, 0.1)]
+    curves = pd.DataFrame(rows, columns=["run_id", "metric", "step", "value"])
+    figure = figures.stages_figure(arms_of(runs), curves, "val_success")
+    assert figure is not None
+    easy, hard = (axes for axes in figure.axes if axes.get_title())
+    assert (easy.get_title(), hard.get_title()) == ("easy", "hard")
+    assert line(easy, 0.7) == [([1, 2, 3], [0.1, 0.2, 0.3])] * 2
+    assert line(hard, 0.7) == [([3], [0.1])]
+    assert figures.stages_figure(arms_of([make_run()]), curves, "val_success") is None

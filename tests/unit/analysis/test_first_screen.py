@@ -5,6 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 
 from analysis.advice import seeds_to_settle
@@ -12,6 +13,7 @@ from analysis.arms import arms_of
 from analysis.cautions import Caution
 from analysis.comparison import Comparison, compare
 from analysis.failures import failures_markdown
+from analysis.goals import GoalScores
 from analysis.headline import headline
 from analysis.page import Report
 from analysis.survey import Played, reasons_by_arm, success_by_goal, survey, usual_reason
@@ -49,7 +51,14 @@ def test_the_headline_says_which_how_sure_and_what_is_open() -> None:
     lucky = said(a=far, b=[0.9])
     assert lucky.startswith("algo=a has the highest")
     assert "one finished seed" in lucky
-    assert said(a=[0.5, 0.5], b=[0.5, 0.5]) == "All 2 arms reached the same test/score, 0.500."
+    assert said(a=[0.5, 0.5], b=[0.5, 0.5]) == "Both arms reached the same test/score, 0.500."
+    # Of two that share the highest mean none leads, and what is settled or not is about the others.
+    shared = said(a=[0.8, 0.6, 0.7], b=[0.8, 0.6, 0.7], c=[0.6, 0.5, 0.55])
+    assert shared.startswith(
+        "No arm is shown to be best: algo=a and algo=b share the highest test/score 0.700 ["
+    )
+    assert "over 3 seeds, no significant difference from algo=c; " in shared
+    assert "not even" not in shared  # that would be about a and b
     assert headline(make_sweep([]), []).startswith("No run has finished with a test")
 
 
@@ -125,6 +134,28 @@ def test_the_first_table_has_a_line_an_arm() -> None:
     assert against["algo=b"].startswith("lower by 0.70 [")
     assert against["algo=c"] == "one seed"
     assert reasons_table({}, {}) is None
+    _, comparison = compared(a=[0.8, 0.6], b=[0.8, 0.6])
+    assert [row[4] for row in summary_table(comparison, {}, cost={}).rows] == ["level", "level"]
+
+
+def test_policies_that_were_not_trained_are_named_where_the_leading_arm_is_not_above_them() -> None:
+    """Goal by goal: a is .2 below rule, level with first, above random."""
+    others = {"rule": 0.9, "first": 0.7, "random": 0.1}
+    own = {f"baseline/{name}/{m}": v for name, v in others.items() for m in ("score", "success")}
+    runs = [make_run("a", seed, 0.7, metrics=own) for seed in (0, 1)]
+    wave = np.tile([-0.05, 0.05], 10)  # first is better on every second goal
+
+    def read(run: Any, evaluation: str) -> GoalScores:
+        value = {"test": 0.7, **{f"baseline/{name}": v for name, v in others.items()}}.get(evaluation)
+        if value is None:
+            value = 0.0
+        own = np.full(20, value) + (wave if evaluation == "baseline/first" else 0.0)
+        return GoalScores(tuple(map(str, range(20))), tuple(f"P{i}" for i in range(20)), np.ones(20), own)
+
+    (comparison,) = compare(arms_of(runs), "test/score", read)
+    found = headline(make_sweep(runs), [comparison])
+    assert "it is below the scripted policy rule (0.90); " in found
+    assert found.endswith("it is not significantly different from the scripted policy first (0.70).")
 
 
 class Inert(HTMLParser):
