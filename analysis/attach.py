@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webshop_rl.tracking.client import DESCRIPTION_TAG, MAX_DESCRIPTION_CHARS
+from webshop_rl.tracking.files import store_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,7 +31,7 @@ def attach(client: MlflowClient, parent_id: str, report: Report, folder: Path) -
     """
     with contextlib.suppress(Exception):
         for name in _FILES:
-            client.log_artifact(parent_id, str(folder / name), _FOLDER)
+            store_file(client, parent_id, folder / name, _FOLDER)
         verdict = f"{report.headline} {report.verdict}"
         client.set_tag(parent_id, "verdict", verdict[:_MAX_TAG_CHARS])
         present = client.get_run(parent_id).data.tags.get(DESCRIPTION_TAG, "")

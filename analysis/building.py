@@ -286,7 +286,7 @@ def _learning_pictures(
 
 
 def _curve(arms: Sequence[Arm], curves: pd.DataFrame, metric: str, axis: Axis, path: Path) -> Picture | None:
-    own = curves[curves["metric"].isin({metric, *axis.metrics})]
+    points = figures.placed(curves, metric, axis)
     caption = (
         f"{metric} against {axis.label}: each run (thin), mean of an arm (thick) between its lowest and "
     )
@@ -294,8 +294,8 @@ def _curve(arms: Sequence[Arm], curves: pd.DataFrame, metric: str, axis: Axis, p
     if len(arms) > figures.MAX_TOGETHER:
         caption += f" Behind each arm, in grey, {figures.behind(arms)}."
     caption += _leading(len(arms), figures.MAX_PANELS, file="curves.csv")
-    draw = partial(figures.curve_figure, arms, own, metric, axis)
-    return picture(draw, caption, path, figures.shown_numbers(arms, own, metric, axis))
+    draw = partial(figures.placed_figure, arms, points, metric, axis)
+    return picture(draw, caption, path, figures.shown_numbers(arms, points))
 
 
 def _stage_pictures(arms: Sequence[Arm], curves: pd.DataFrame, axis: Axis, folder: Path) -> list[Picture]:

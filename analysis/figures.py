@@ -46,7 +46,13 @@ def curve_figure(
         width: inches.
     Returns: None if no run has a point.
     """
-    points = placed(curves, metric, axis)
+    return placed_figure(arms, placed(curves, metric, axis), metric, axis, width)
+
+
+def placed_figure(
+    arms: Sequence[Arm], points: pd.DataFrame, metric: str, axis: Axis, width: float = WIDE
+) -> Figure | None:
+    """curve_figure of points from `placed`, which takes a while for a thousand runs."""
     lines: Lines = dict(tuple(points.groupby("run_id", sort=False)))
     drawn = [arm for arm in arms if any(run.run_id in lines for run in arm.runs)]
     if not drawn:
@@ -78,25 +84,22 @@ def placed(curves: pd.DataFrame, metric: str, axis: Axis) -> pd.DataFrame:
     points = curves[curves["metric"] == metric]
     if not axis.metrics:
         return points.assign(place=points["step"].astype(float))[columns]
-    logged = curves[curves["metric"].isin(axis.metrics)].sort_values("step")
-    consumed = dict(tuple(logged.groupby(["run_id", "metric"])))
-    found = []
-    for run_id, own in points.groupby("run_id", sort=False):
-        place = np.zeros(len(own))
-        for name in axis.metrics:
-            line = consumed.get((run_id, name))
-            if line is None:
-                break
-            at = np.searchsorted(line["step"].to_numpy(), own["step"].to_numpy(), side="right")
-            place += np.concatenate([[0.0], line["value"].to_numpy(dtype=float)])[at]
-        else:
-            found.append(own.assign(place=place / axis.divisor)[columns])
-    return pd.concat(found) if found else pd.DataFrame(columns=columns)
+    points = points[["run_id", "step", "value"]].reset_index(drop=True)
+    place = np.zeros(len(points))
+    known = np.ones(len(points), dtype=bool)
+    for name in axis.metrics:
+        line = curves.loc[curves["metric"] == name, ["run_id", "step", "value"]]
+        if line.empty or points.empty:
+            return pd.DataFrame(columns=columns)
+        line = line.rename(columns={"value": "consumed"}).sort_values("step")
+        found = pd.merge_asof(points.reset_index().sort_values("step"), line, on="step", by="run_id")
+        place += found.set_index("index")["consumed"].sort_index().fillna(0.0).to_numpy()
+        known &= points["run_id"].isin(line["run_id"].unique()).to_numpy()
+    return points.assign(place=place / axis.divisor)[columns][known]
 
 
-def shown_numbers(arms: Sequence[Arm], curves: pd.DataFrame, metric: str, axis: Axis) -> pd.DataFrame:
-    """What curve_figure shows: the points of the arms that it has room for."""
-    points = placed(curves, metric, axis)
+def shown_numbers(arms: Sequence[Arm], points: pd.DataFrame) -> pd.DataFrame:
+    """What curve_figure shows of points from `placed`: those of the arms that it has room for."""
     return points[points["run_id"].isin([run.run_id for arm in arms[:MAX_PANELS] for run in arm.runs])]
 
 

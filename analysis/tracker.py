@@ -15,6 +15,7 @@ import numpy as np
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
 from webshop_rl.tracking.client import connect
+from webshop_rl.tracking.files import kept_here
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -119,9 +120,11 @@ def read_artifact(client: MlflowClient, run: Any, path: str) -> str | None:
         run: an mlflow Run.
         path: inside the run's artifacts, "tables/test.json".
     """
-    uri = urlparse(str(run.info.artifact_uri))
-    if uri.scheme in ("", "file"):
-        file = Path(unquote(uri.path)) / path
+    address = str(run.info.artifact_uri)
+    uri = urlparse(address)
+    kept = kept_here(str(client.tracking_uri), address)
+    if kept is not None or uri.scheme in ("", "file"):
+        file = (kept or Path(unquote(uri.path))) / path
         return file.read_text(encoding="utf-8") if file.is_file() else None
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException

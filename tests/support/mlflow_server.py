@@ -35,7 +35,7 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, *command], cwd=REPOSITORY, stdout=self.log, stderr=subprocess.STDOUT
             )
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180
             while not self.answers():
                 assert time.monotonic() < deadline, (self.root / "server.log").read_text()
                 time.sleep(0.1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -74,8 +74,15 @@ def record(
     record_sweep(settings, sweep, ended)
 
 
-def record_run(root: Path, sweep: str, run: Written, settings: Destination) -> None:
-    """One run, in its journal alone."""
+def record_run(
+    root: Path,
+    sweep: str,
+    run: Written,
+    settings: Destination,
+    *,
+    after_update: Callable[[int], None] | None = None,
+) -> None:
+    """One run, in its journal alone; with after_update, which is called with each update, live."""
     folder = root / "runs" / run.name
     folder.mkdir(parents=True)
     (folder / "signature.json").write_text(json.dumps({"sweep": sweep}))
@@ -103,9 +110,10 @@ def record_run(root: Path, sweep: str, run: Written, settings: Destination) -> N
         "folder": str(folder),
         **({} if run.algo == "ppo" else {"vstar_code": "c0de"}),
     }
-    # The journal alone: record_sweep replays it, as after a launch whose tracker was away.
-    journal = replace(settings, config=replace(settings.config, kind="journal"))
-    tracker = open_tracker(folder, journal, run_name=run.name, params=params, tags=tags, sweep=sweep)
+    if after_update is None:
+        # The journal alone: record_sweep replays it, as after a launch whose tracker was away.
+        settings = replace(settings, config=replace(settings.config, kind="journal"))
+    tracker = open_tracker(folder, settings, run_name=run.name, params=params, tags=tags, sweep=sweep)
     rng = np.random.default_rng([run.seed, *run.algo.encode()])
     by_product = dict(zip(sorted({g[1] for g in GOALS}), rng.uniform(-0.1, 0.1, NUM_PRODUCTS), strict=True))
     final = run.level + rng.normal(0, 0.01)
@@ -118,6 +126,9 @@ def record_run(root: Path, sweep: str, run: Written, settings: Destination) -> N
             tracker.metrics(update, _consumed(run.algo, update))
             if update % 4 == 0:
                 tracker.metrics(update, {"val/success": float(np.clip(reached, 0, 1))})
+            if after_update is not None:
+                tracker.flush()
+                after_update(update)
         if run.status == "FAILED":
             raise Diverged("the loss is | not <finite> at update 8")
         if run.status == "FINISHED":

@@ -22,8 +22,9 @@ from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.client import connect, reason
 from webshop_rl.tracking.config import Destination, sqlite_path
 from webshop_rl.tracking.database import contains_run, create_database, forget_ready
+from webshop_rl.tracking.files import store_file
 from webshop_rl.tracking.lineage import send_dataset, send_model
-from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run, stores_here
+from webshop_rl.tracking.prepare import ensure_ready, find_run, parent_run
 from webshop_rl.tracking.rows import Row, scan
 from webshop_rl.tracking.traces import send_traces
 
@@ -205,9 +206,7 @@ class Mirror:
                     path=path,
                     ts_ms=row["ts_ms"],
                 )
-            elif stores_here(client.get_run(run_id).info.artifact_uri):
-                client.log_artifact(run_id, str(path), row["folder"] or None)
-            else:
+            elif not store_file(client, run_id, path, row["folder"]):
                 log.warning("MLflow keeps files on another machine: %s stays in the run's folder", path)
 
     def _parent_of(self, row: Row) -> str:

@@ -7,7 +7,6 @@ import socket
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlparse
 
 from webshop_rl.errors import UserError
 from webshop_rl.storage.files import create_file, read_json, read_original, write_original
@@ -20,6 +19,7 @@ from webshop_rl.tracking.database import (
     find_or_create_experiment,
     ready_experiment,
 )
+from webshop_rl.tracking.files import store_file
 from webshop_rl.tracking.reach import check_server
 
 if TYPE_CHECKING:
@@ -136,17 +136,8 @@ def finish_parent_run(
 def store_manifest(client: MlflowClient, destination: Destination, sweep: str, run_id: str) -> None:
     """Store what the sweep lists as a file of its parent run, for readers on other machines."""
     path = Root(destination.root).sweep(sweep).manifest
-    if path.is_file() and stores_here(client.get_run(run_id).info.artifact_uri):
-        client.log_artifact(run_id, str(path))
-
-
-def stores_here(artifact_uri: str) -> bool:
-    """Whether files can be stored at an address from here; not in a folder that is not on this machine."""
-    parsed = urlparse(artifact_uri)
-    if parsed.scheme not in ("", "file"):
-        return True
-    # <mlartifacts>/<experiment>/<run>/artifacts: the first file makes all but the root folder.
-    return Path(unquote(parsed.path)).parents[3].exists()
+    if path.is_file():
+        store_file(client, run_id, path)
 
 
 def find_run(client: MlflowClient, experiment_id: str, tag: str, value: str) -> str | None:

@@ -75,7 +75,7 @@ def test_behind_the_panels_of_many_runs_is_the_span_of_all_of_them():
     steps, values = line(first, 0.7)[0]
     assert len(steps) == figures.MAX_POINTS
     assert (steps[0], steps[-1], set(values)) == (1, 300, {heights[arms[0].runs[0].run_id]})
-    shown = figures.shown_numbers(arms, long, "val/success", AXES["updates"])
+    shown = figures.shown_numbers(arms, figures.placed(long, "val/success", AXES["updates"]))
     assert len(shown) == len(long)  # ten arms have room
 
 
