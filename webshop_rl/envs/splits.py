@@ -16,7 +16,8 @@ whoever asks for it, never an empty result.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -33,6 +34,7 @@ TEST_SHARE = 0.20
 PUBLISHED_TEST_END = 500
 PUBLISHED_VAL_END = 1500
 ALL = "all"
+LINES_AT_A_TIME = 10_000
 
 G = TypeVar("G", bound=Goal)
 
@@ -60,12 +62,10 @@ class Split:
         """Hex digest of protocol and assignment."""
         if self._digest is None:
             digest = hashlib.sha256(self.protocol.encode())
-            ids = [goal_id for goal_id, _ in names(self._goals)]
             for split in SPLITS:
-                for place in self.places[split].tolist():
-                    digest.update(f"\n{split} {ids[place]}".encode())
-            for goal_id, asin in names(self._goals):
-                digest.update(f"\n{goal_id} {asin}".encode())
+                own = names(at(self._goals, self.places[split]))
+                _add(digest, (f"\n{split} {goal_id}" for goal_id, _ in own))
+            _add(digest, (f"\n{goal_id} {asin}" for goal_id, asin in names(self._goals)))
             self._digest = digest.hexdigest()
         return self._digest
 
@@ -88,6 +88,11 @@ class Split:
                 remedy="use more products or other goals, another env.split, or the split 'all'",
             )
         return at(goals, places)
+
+
+def _add(digest: hashlib._Hash, lines: Iterator[str]) -> None:
+    while some := "".join(itertools.islice(lines, LINES_AT_A_TIME)):
+        digest.update(some.encode())
 
 
 def product_split(asin: str) -> str:

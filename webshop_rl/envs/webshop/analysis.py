@@ -8,6 +8,7 @@ UTF-16 units.
 
 from __future__ import annotations
 
+import itertools
 import re
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ from webshop_rl.envs.webshop import unicode9
 from webshop_rl.envs.webshop.porter import stem
 
 MAX_TOKEN_UNITS = 255
+TEXTS_KEPT = 1 << 17
 _STOP_WORDS = """
 a an and are as at be but by for if in into is it no not of on or such that the their then there these
 they this to was will with
@@ -88,18 +90,42 @@ _OTHERS = (
         f"[{_ranges(unicode9.EXTEND, unicode9.FORMAT, unicode9.ZWJ)}]*"
     ),
 )
-# A place where a token can start: in ASCII only letters, digits, "_" and the keycap bases.
-_START = re.compile("[0-9A-Za-z_#*\u0080-\U0010ffff]")
-_ASCII_WORD_START = re.compile("[0-9A-Za-z]")
+# What a token of another kind than a word can start with.
+_OTHER_START = _ranges(
+    unicode9.ZWJ,
+    unicode9.EMOJI,
+    unicode9.EMOJI_MODIFIER,
+    unicode9.EMOJI_MODIFIER_BASE,
+    unicode9.EXTENDED_PICTOGRAPHIC,
+    unicode9.REGIONAL_INDICATOR,
+    unicode9.COMPLEX_CONTEXT,
+    unicode9.HAN,
+    unicode9.HIRAGANA,
+)
+_WORD_START = _ranges(
+    unicode9.A_LETTER,
+    unicode9.HEBREW_LETTER,
+    unicode9.NUMERIC,
+    unicode9.FULLWIDTH_DIGIT,
+    unicode9.KATAKANA,
+    unicode9.EXTEND_NUM_LET,
+)
+_START = re.compile(f"[0-9#*{_OTHER_START}{_WORD_START}]")
+# No other kind of token that starts so is longer than the word there.
+_WORD_WINS = re.compile(f"(?![{_OTHER_START}])[{_WORD_START}]|[0-9A-Za-z]")
 
 
 def words(text: str) -> list[str]:
     """The raw words of text, in order, before any filter."""
-    found: list[str]
     if text.isascii():
-        found = _ASCII_WORD.findall(text)  # the same grammar where no other character can stand
+        found: list[str] = _ASCII_WORD.findall(text)  # the same grammar where no other character can stand
         if max(map(len, found), default=0) <= MAX_TOKEN_UNITS:
             return found
+    return _any_words(text)
+
+
+def _any_words(text: str) -> list[str]:
+    """As words, whatever characters the text has."""
     found = []
     position = 0
     while start := _START.search(text, position):
@@ -118,8 +144,8 @@ def _longest(text: str, start: int) -> int:
     limit = _limit(text, start)
     match = _WORD.match(text, start, limit)
     end = match.end() if match else start
-    if _ASCII_WORD_START.match(text, start):
-        return end  # no other kind of token that starts so is longer
+    if _WORD_WINS.match(text, start):
+        return end
     for pattern in _OTHERS:
         match = pattern.match(text, start, limit)
         if match:
@@ -143,10 +169,16 @@ def _limit(text: str, start: int) -> int:
 
 def tokens(text: str) -> list[str]:
     """Index tokens of text, in order, repeats kept; "" and pure punctuation give none."""
-    return [token for word in words(text) if (token := _token(word))]
+    # No word contains a blank, and most of what lies between blanks was there before.
+    return list(itertools.chain.from_iterable(map(_tokens_between_blanks, text.split(" "))))
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=TEXTS_KEPT)
+def _tokens_between_blanks(text: str) -> tuple[str, ...]:
+    return tuple([token for word in words(text) if (token := _token(word))])
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
 def _token(word: str) -> str:
     """What the filters make of a word; "" for a stop word."""
     if len(word) >= 2 and word[-1] in "sS" and word[-2] in "'\u2019\uff07":

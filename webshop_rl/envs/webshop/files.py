@@ -121,21 +121,28 @@ class Records:
         offset: what `offset` was after the record before it, bytes.
 
     Attributes:
-        offset: end of the record that came last, bytes.
+        text: the record that came last, as it is written.
     """
 
     def __init__(self, path: Path, *, number: int = 0, offset: int = 0) -> None:
         self._path = path
         self._number = number
-        self.offset = offset
+        self._start = offset
+        self._buffer: _Buffer | None = None
+        self.text = ""
+
+    @property
+    def offset(self) -> int:
+        """End of the record that came last, bytes."""
+        return self._start if self._buffer is None else self._buffer.offset()
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         number = self._number
         try:
             # Line ends are left as they are, so that the offset counts them.
             with self._path.open(encoding="utf-8", newline="") as stream:
-                stream.seek(self.offset)
-                for record in self._items(_Buffer(stream, self.offset)):
+                stream.seek(self._start)
+                for record in self._items(_Buffer(stream, self._start)):
                     if not isinstance(record, dict):
                         raise ValueError(f"it is a {type(record).__name__}, not an object")
                     yield number, record
@@ -147,7 +154,8 @@ class Records:
 
     def _items(self, buffer: _Buffer) -> Iterator[Any]:
         decoder = json.JSONDecoder()
-        if not self.offset:
+        self._buffer = buffer
+        if not self._start:
             if buffer.next_symbol() != "[":
                 raise ValueError("the file does not hold a JSON array")
             buffer.position += 1
@@ -157,7 +165,7 @@ class Records:
             return
         while True:
             value = buffer.decode(decoder)
-            self.offset = buffer.offset()
+            self.text = buffer.decoded()
             yield value
             if not _goes_on(buffer, "]"):
                 return
@@ -244,6 +252,10 @@ class _Buffer:
     def decode_as_text(self, decoder: json.JSONDecoder) -> str:
         """The JSON value that starts here, consumed, as it is written."""
         self.decode(decoder)
+        return self.decoded()
+
+    def decoded(self) -> str:
+        """The value that was consumed last, as it is written."""
         return self._text[self._value_start : self.position]
 
     def _may_go_on(self, error: json.JSONDecodeError) -> bool:

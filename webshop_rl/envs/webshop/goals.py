@@ -13,7 +13,10 @@ import numpy.typing as npt
 
 from webshop_rl.envs.types import Goal
 from webshop_rl.envs.webshop.goal_table import Floats, GoalTable, Integers, limit_text, tabulate
+from webshop_rl.envs.webshop.prepared import PreparedProducts
 from webshop_rl.envs.webshop.product import Product
+
+NAMES_AT_A_TIME = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -123,16 +126,25 @@ class WebshopGoals(Sequence[WebshopGoal]):
     def homes(self, home_of: Callable[[str], int]) -> npt.NDArray[np.uint8]:
         """For each goal what a function says of its ASIN, asked once a product."""
         firsts, places = np.unique(self.table.firsts, return_inverse=True)
-        found = np.array([home_of(self._products[first].asin) for first in firsts.tolist()], dtype=np.uint8)
+        found = np.array([home_of(asin) for asin in self._asins(firsts)], dtype=np.uint8)
         return self._own(found[places][self.table.instructions])
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Id and ASIN of each goal."""
-        asins = {first: self._products[first].asin for first in np.unique(self.table.firsts).tolist()}
-        firsts = self._own(self.table.firsts[self.table.instructions])
-        indices = self._own(np.arange(len(self.table.order)))
-        for index, first in zip(indices.tolist(), firsts.tolist(), strict=True):
-            yield f"{self.table.kind}/{index}", asins[first]
+        different = np.unique(self.table.firsts)
+        asins = dict(zip(different.tolist(), self._asins(different), strict=True))
+        for begin in range(0, len(self), NAMES_AT_A_TIME):
+            end = min(len(self), begin + NAMES_AT_A_TIME)
+            indices = np.arange(begin, end) if self._places is None else self._places[begin:end]
+            firsts = self.table.firsts[self.table.instructions[indices]]
+            for index, first in zip(indices.tolist(), firsts.tolist(), strict=True):
+                yield f"{self.table.kind}/{index}", asins[first]
+
+    def _asins(self, places: Integers) -> list[str]:
+        products = self._products
+        if isinstance(products, PreparedProducts):
+            return [products.asin(place) for place in places.tolist()]
+        return [products[place].asin for place in places.tolist()]
 
     @cached_property
     def _grouped(self) -> _ByProduct:

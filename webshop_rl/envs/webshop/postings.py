@@ -64,15 +64,24 @@ class Terms:
         weights = np.repeat(self._weights, self.sizes)
         return documents, weights - weights / saturation
 
-    def parts_of(self, place: int, documents: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    def sums(self, num_documents: int) -> npt.NDArray[np.float32]:
+        """The sum of what the terms add to the score of each document of the index, in 32 bits."""
+        from scipy.sparse import csc_array  # not loaded where the catalogue is small
+
+        documents, parts = self.entries()
+        column = csc_array((parts, documents, [0, len(parts)]), shape=(num_documents, 1))
+        sums: npt.NDArray[np.float32] = column @ np.ones(1, dtype=np.float32)
+        return sums
+
+    def parts_of(self, place: int, documents: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
         """What one term adds to the scores of some documents, in rising order: 0 where one lacks it."""
         start, end = self._extents[place]
         own = self._postings.documents[start:end]
-        found = np.searchsorted(own, documents)
-        np.minimum(found, len(own) - 1, out=found)
+        found = own.searchsorted(documents.astype(np.int32, copy=False))
         weight = self._weights[place]
-        parts: npt.NDArray[np.float32] = weight - weight / self._postings.saturation[start:end][found]
-        parts[own[found] != documents] = 0
+        saturation = self._postings.saturation[start:end].take(found, mode="clip")
+        parts: npt.NDArray[np.float32] = weight - weight / saturation
+        parts *= own.take(found, mode="clip") == documents
         return parts
 
 

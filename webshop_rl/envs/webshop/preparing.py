@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
+import multiprocessing
 import os
 import random
 import shutil
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,11 +106,12 @@ class State:
 
 @dataclass(frozen=True)
 class Raw:
-    """A usable record with what the other files have of it, as JSON; None where they have nothing."""
+    """A usable record and what the other files have of it, as JSON; None where they have nothing."""
 
     number: int
     where: str
-    record: dict[str, Any]
+    asin: str
+    record: str
     annotation: str | None
     human: str | None
     nouns: str | None
@@ -220,13 +223,19 @@ class _Reading:
             self._sources.catalogue, number=self._state.num_records, offset=self._state.offset
         )
         numbered = iter(records)
-        pool = ProcessPoolExecutor(self._request.workers) if self._request.workers > 1 else None
+        workers = self._request.workers
+        pool = ProcessPoolExecutor(workers, initializer=_end_with_parent) if workers > 1 else None
         try:
             while not self._state.whole:
                 wanted = RUN
                 if self._request.num_records is not None:
                     wanted = min(RUN, self._request.num_records - self._state.num_records)
-                self._one_run(list(islice(numbered, wanted)), wanted, records.offset, pool)
+                # Of a record its text is kept: the object is made again where it is parsed.
+                own = [
+                    (number, {"asin": record.get("asin")}, records.text)
+                    for number, record in itertools.islice(numbered, wanted)
+                ]
+                self._one_run(own, wanted, records.offset, pool)
         finally:
             if pool:
                 pool.shutdown(cancel_futures=True)
@@ -235,7 +244,7 @@ class _Reading:
 
     def _one_run(
         self,
-        records: list[tuple[int, dict[str, Any]]],
+        records: list[tuple[int, dict[str, Any], str]],
         wanted: int,
         offset: int,
         pool: ProcessPoolExecutor | None,
@@ -276,9 +285,9 @@ class _Reading:
         replace_file(self._folder / _STATE, json.dumps(asdict(state)))
         self._progress.show(state.num_records, offset)
 
-    def _usable(self, records: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[Raw]:
+    def _usable(self, records: Iterable[tuple[int, dict[str, Any], str]]) -> Iterator[Raw]:
         """The records that the original uses, with what the other files have of them."""
-        for number, record in records:
+        for number, record, text in records:
             where = f"{self._sources.catalogue}: record {number}"
             try:
                 asin = text_field(record, "asin", where)
@@ -297,11 +306,24 @@ class _Reading:
                 yield Raw(
                     number,
                     where,
-                    record,
+                    asin,
+                    text,
                     self._annotations.get(asin),
                     self._human.get(asin),
                     self._nouns.get(asin),
                 )
+
+
+def _end_with_parent() -> None:
+    """Let a worker whose parent was killed not wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+
+
+def _exit_after(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _resumed(folder: Path, name: str, number: int) -> TextsWriter:
@@ -342,7 +364,7 @@ def _parse(batch: Sequence[Raw], *, skip_broken: bool, tagged: bool) -> Parsed:
 
 
 def _product(raw: Raw, *, tagged: bool) -> Product:
-    asin = raw.record["asin"]
+    asin = raw.asin
     if raw.nouns is None and not tagged:
         raise UserError(
             f"no title nouns for {asin}, which the reward needs",
@@ -351,7 +373,7 @@ def _product(raw: Raw, *, tagged: bool) -> Product:
         )
     where = {name: f"{name} of {asin}" for name in ("annotation", "human", "nouns")}
     return parse_product(
-        raw.record,
+        json.loads(raw.record),
         raw.where,
         annotation=as_mapping(json.loads(raw.annotation or "{}"), where["annotation"]),
         annotation_where=f"{raw.where}: annotation",
@@ -366,14 +388,14 @@ def _tagger() -> Any:
 
 
 def _analysed(products: Iterable[Product]) -> Analysed:
-    vocabulary: dict[str, int] = {}
+    vocabulary: dict[str, int] = defaultdict(itertools.count().__next__)
     lengths = []
-    columns: tuple[list[int], list[int], list[int]] = ([], [], [])
+    columns: tuple[list[int], ...] = ([], [], [])
     for number, product in enumerate(products):
         found = tokens(product.index_text())
         lengths.append(len(found))
         counts = Counter(found)
-        columns[0].extend([vocabulary.setdefault(token, len(vocabulary)) for token in counts])
+        columns[0].extend(map(vocabulary.__getitem__, counts))
         columns[1].extend([number] * len(counts))
         columns[2].extend(counts.values())
     arrays = (np.array(column, dtype=np.int32) for column in columns)
@@ -442,7 +464,11 @@ def _write_goals(folder: Path, products: PreparedProducts) -> tuple[str, dict[st
     for name, members in groups.items():
         write_names(folder, name, members)
         save(folder, f"{name}.members.starts", np.cumsum([0, *map(len, members.values())]))
-        save(folder, f"{name}.members", np.array([*chain.from_iterable(members.values())], dtype=np.int32))
+        save(
+            folder,
+            f"{name}.members",
+            np.array([*itertools.chain.from_iterable(members.values())], dtype=np.int32),
+        )
     leading = splits.twin_leaders(asked)
     places = {asin: place for place, asin in enumerate(Texts(folder, "asins")) if asin in leading}
     leaders = np.empty(len(products), dtype=np.int32)

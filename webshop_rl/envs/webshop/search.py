@@ -27,15 +27,18 @@ from webshop_rl.envs.webshop.postings import Postings, PostingsBuilder, Terms
 
 MAX_HITS = 50
 # A query with fewer postings than this is scored in full: below it, finding out what to leave out costs more.
-FEW_POSTINGS = 200_000
-# Documents that are scored first, so that the score of the last hit is known from below.
+FEW_POSTINGS = 50_000
+# The terms that are added up for every document before any is left out: those after them can add this share.
+FIRST_LEFT = 0.15
+# Documents whose scores say what a hit has to reach, times the number of hits.
 NUM_SEEDS = 4
-# Postings of the rarest tokens among which these are looked for.
-SEED_POSTINGS = 60_000
-# Sums of 32-bit parts in 64 bits, rounded to 32, are within this of the exact sum.
-ROUNDING = 1e-6
+SEED_SHARE = 0.6  # of the largest sum so far, among which they are
+# What looking a term up for one document costs, in postings of a term that is added up for every document.
+LOOKUP_COST = 20
+# Sums in 32 bits are within this of the exact ones, relative to the sum of all bounds.
+ROUNDING = 1e-5
 
-Numbers = npt.NDArray[np.int32] | npt.NDArray[np.intp]
+Numbers = npt.NDArray[np.integer]
 Scores = npt.NDArray[np.float64]
 
 
@@ -91,53 +94,67 @@ class SearchIndex:
         ]
 
     def _all_scores(self, terms: Terms) -> tuple[Numbers, Scores]:
-        """Every document with one of the terms, and its score."""
-        scores = self._sums(terms)
-        found = np.flatnonzero(scores)
-        return found, scores[found]
-
-    def _sums(self, terms: Terms) -> Scores:
-        """The sum of the terms' parts for each document of the index, 0 where it has none of them.
+        """Every document with one of the terms, and its score.
 
         Lucene adds the 32-bit parts of a document in 64 bits, term by term, as bincount does.
         """
         documents, parts = terms.entries()
-        sums = np.bincount(documents, parts, minlength=len(self._ranks))
-        return sums.astype(np.float64, copy=False)
+        scores: Scores = np.bincount(documents, parts).astype(np.float64, copy=False)
+        found = np.flatnonzero(scores)
+        return found, scores[found]
 
     def _best_scores(self, terms: Terms, limit: int) -> tuple[Numbers, Scores]:
         """Documents among which the best `limit` are, and their scores."""
         by_bound = terms.chosen(np.argsort(-terms.bounds, kind="stable"))
-        least = self._least_hit(by_bound, limit)
-        if not least:
-            return self._all_scores(terms)
         # rest[k]: what the terms from place k on can add at most.
         bounds = by_bound.bounds.astype(np.float64)
-        rest = np.append(np.cumsum(bounds[::-1])[::-1], 0.0) * (1 + ROUNDING)
-        needed = next(place for place in range(1, len(rest)) if rest[place] < least)
-        sums = self._sums(by_bound.chosen(range(needed)))
-        documents = np.flatnonzero(sums >= least - rest[needed]).astype(np.int32)
+        rest = np.append(np.cumsum(bounds[::-1])[::-1], 0.0) + ROUNDING * bounds.sum()
+        done = int(np.argmax(rest[1:] <= rest[-1] + FIRST_LEFT * bounds.sum())) + 1
+        sums = by_bound.chosen(range(done)).sums(len(self._ranks))
+        least = _least_hit(by_bound, done, sums, limit) - ROUNDING * bounds.sum()
+        if least <= rest[done]:
+            return self._all_scores(terms)
+        # Other terms are added up too, or looked up for the documents that are left: what costs less.
+        documents = np.flatnonzero(sums >= least - rest[done])
+        while done < len(by_bound):
+            lookups = LOOKUP_COST * len(documents) * (len(by_bound) - done)
+            if lookups < by_bound.sizes[done] + len(sums):
+                break
+            sums += by_bound.chosen([done]).sums(len(sums))
+            done += 1
+            documents = documents[sums[documents] >= least - rest[done]]
         reached = sums[documents]
-        for place in range(needed, len(by_bound)):
+        for place in range(done, len(by_bound)):
             reached = reached + by_bound.parts_of(place, documents)
-            kept = reached + rest[place + 1] >= least
-            documents, reached = documents[kept], reached[kept]
+            kept = reached >= least - rest[place + 1]
+            documents = documents[kept]
+            reached = reached[kept]
         return documents, _exact(terms, documents)
 
-    def _least_hit(self, by_bound: Terms, limit: int) -> float:
-        """A score that the best `limit` documents reach, from some with the rarest terms; 0 if too few."""
-        num_first = max(1, int(np.searchsorted(np.cumsum(by_bound.sizes), SEED_POSTINGS)))
-        entries, parts = by_bound.chosen(range(num_first)).entries()
-        documents, places = np.unique(entries, return_inverse=True)
-        if len(documents) < limit:
+
+def _least_hit(by_bound: Terms, done: int, sums: npt.NDArray[np.float32], limit: int) -> float:
+    """About a score that the best `limit` documents reach, from those with the largest sums; 0 if too few.
+
+    Args:
+        by_bound: the terms of the query.
+        done: how many of them are in the sums.
+        sums: by document.
+    """
+    promising = np.flatnonzero(sums > SEED_SHARE * sums.max())
+    if len(promising) < limit:
+        promising = np.flatnonzero(sums)
+        if len(promising) < limit:
             return 0.0
-        seeds = documents[np.argsort(-np.bincount(places, parts))[: NUM_SEEDS * limit]]
-        scores = _exact(by_bound, np.sort(seeds))
-        return float(np.partition(scores, len(scores) - limit)[len(scores) - limit]) * (1 - ROUNDING)
+    number = min(NUM_SEEDS * limit, len(promising))
+    seeds = np.sort(promising[np.argpartition(-sums[promising], number - 1)[:number]])
+    reached = sums[seeds]
+    for place in range(done, len(by_bound)):
+        reached = reached + by_bound.parts_of(place, seeds)
+    return float(np.partition(reached, number - limit)[number - limit])
 
 
-def _exact(terms: Terms, documents: npt.NDArray[np.int32]) -> Scores:
-    """The scores of some documents, in rising order: the terms' parts added as _sums adds them."""
+def _exact(terms: Terms, documents: Numbers) -> Scores:
+    """The scores of some documents, in rising order: the terms' parts added as in scoring everything."""
     scores = np.zeros(len(documents))
     for place in range(len(terms)):
         scores += terms.parts_of(place, documents)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from webshop_rl.envs.webshop import analysis
 from webshop_rl.envs.webshop.analysis import tokens, words
 from webshop_rl.envs.webshop.porter import stem
 
@@ -77,3 +80,13 @@ def test_tokens_drop_stop_words_and_possessives() -> None:
 )
 def test_stem(word: str, expected: str) -> None:
     assert stem(word) == expected
+
+
+def test_texts_are_read_between_blanks_as_they_are_whole() -> None:
+    rng = random.Random(0)
+    letters = " \t\n\u00a0ab'’._-#*1٣é\u0301\u200d❤️😀👍🏽🇩🇪한กข漢ひカー"
+    letters += '"”„“©0,;:\ufe0f\u20e3\U000e0067\U000e007f〰\u3000'
+    for _ in range(2000):
+        text = "".join(rng.choices(letters, k=rng.randint(1, 30)))
+        whole = [analysis._token(word) for word in analysis._any_words(text)]
+        assert tokens(text) == [token for token in whole if token], ascii(text)

@@ -87,7 +87,10 @@ def _plain_scores(query: Sequence[str], postings: Postings, number: int) -> np.n
 
 
 @pytest.mark.parametrize("limit", [1, 7, 50])
-def test_the_hits_are_those_of_scoring_everything(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lookup_cost", [0, 20, 10**6], ids="lookup cost {}".format)
+def test_the_hits_are_those_of_scoring_everything(
+    limit: int, lookup_cost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = random.Random(limit)
     documents = _documents(3000, rng)
     builder = PostingsBuilder()
@@ -97,11 +100,11 @@ def test_the_hits_are_those_of_scoring_everything(limit: int, monkeypatch: pytes
     keys = [f"k{number}" for number in rng.sample(range(10**6), len(documents))]
     index = SearchIndex(postings, ranks_of(keys))
     monkeypatch.setattr(search, "FEW_POSTINGS", 0)
+    monkeypatch.setattr(search, "LOOKUP_COST", lookup_cost)
     scored: list[int] = []
-    monkeypatch.setattr(search, "SEED_POSTINGS", 200)
     exact = search._exact
     monkeypatch.setattr(search, "_exact", lambda t, d: (scored.append(len(d)), exact(t, d))[1])
-    for _ in range(150):
+    for _ in range(100):
         query = rng.choice(documents)[:12] + rng.choices([f"w{n}" for n in range(420)], k=rng.randint(0, 9))
         scores = _plain_scores(query, postings, len(documents))
         order = sorted(np.flatnonzero(scores), key=lambda number: (-scores[number], keys[number]))
