@@ -99,7 +99,9 @@ class RulePolicy(FirstPolicy):
     def took(self, page: Page, action: str) -> None:
         if page.products:
             self._clicked = set()
-        self._clicked |= {option for option in page.options if action == f"click[{option}]"}
+        target = action.removeprefix("click[").removesuffix("]")
+        if action == f"click[{target}]" and target in page.options:
+            self._clicked.add(target)
 
 
 POLICIES: dict[str, Callable[[], Policy]] = {

@@ -36,6 +36,9 @@ class View:
         products: the clickables that open a product, in order.
         shown: the products on a page of results; the one that any other page is about.
         chosen: option name to the value that a purchase now would take.
+        opened: the subset of `products` that are marked as opened.
+        number: of a page of results, from 1.
+        total: number of results on all pages.
     """
 
     kind: str
@@ -44,6 +47,9 @@ class View:
     products: tuple[str, ...] = ()
     shown: tuple[Product, ...] = ()
     chosen: Mapping[str, str] = field(default_factory=dict)
+    opened: tuple[str, ...] = ()
+    number: int = 0
+    total: int = 0
 
     @cached_property
     def nodes(self) -> list[Node]:
@@ -144,10 +150,23 @@ class Browser:
         self._options = {}
         found = self._lookup(self._keywords)
         shown = tuple(found[(page - 1) * RESULTS_PER_PAGE : page * RESULTS_PER_PAGE])
-        nodes = pages.results_page(self._instruction, shown, page=page, total=len(found), opened=self._opened)
-        links = tuple(item.asin.lower() for item in shown)
-        clickables = _buttons(nodes) | dict.fromkeys(links)
-        return View("results", lambda: nodes, clickables, links, shown)
+        total = len(found)
+        opened = frozenset(self._opened)
+        links = tuple([item.asin.lower() for item in shown])
+
+        def write() -> list[Node]:
+            return pages.results_page(self._instruction, shown, page=page, total=total, opened=opened)
+
+        return View(
+            "results",
+            write,
+            dict.fromkeys((*_LATER_BUTTONS, *links) if page > 1 else (*_FIRST_BUTTONS, *links)),
+            links,
+            shown,
+            opened=tuple([link for link, item in zip(links, shown, strict=True) if item.asin in opened]),
+            number=page,
+            total=total,
+        )
 
     def _item_page(self) -> View:
         product = self._shown_product()
@@ -168,7 +187,8 @@ class Browser:
         known = self._item_clickables.get(product.asin)
         if known is None:
             nodes = pages.item_buttons(show_attributes=self._show_attributes)
-            known = _buttons(nodes) | {v: name for name, values in product.options.items() for v in values}
+            known = _buttons(nodes)
+            known |= {v: name for name, values in product.options.items() for v in values}
             self._item_clickables[product.asin] = known
         return known
 
@@ -197,6 +217,8 @@ class Browser:
         return lambda: f"{'+'.join(keywords)}/{page}/{json.dumps(options)}"
 
 
+_FIRST_BUTTONS = (pages.BACK_TO_SEARCH.lower(), pages.NEXT_PAGE.lower())
+_LATER_BUTTONS = (_FIRST_BUTTONS[0], pages.PREVIOUS_PAGE.lower(), _FIRST_BUTTONS[1])
 _SUB_PAGES = {name.lower(): name for name in pages.SUB_PAGES}
 
 

@@ -17,6 +17,7 @@ from webshop_rl.envs.webshop.prepared import PreparedProducts
 from webshop_rl.envs.webshop.product import Product
 
 NAMES_AT_A_TIME = 1 << 16
+GOALS_KEPT = 1024
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class WebshopGoals(Sequence[WebshopGoal]):
         self._products = products
         self.table = table
         self._places = places
+        # The last ones made, by place in the table's order: an episode asks for its goal more than once.
+        self._made: dict[int, WebshopGoal] = {}
 
     def __len__(self) -> int:
         return len(self.table.order if self._places is None else self._places)
@@ -97,9 +100,10 @@ class WebshopGoals(Sequence[WebshopGoal]):
 
     def at(self, places: Integers) -> WebshopGoals:
         """Those at some of their places."""
-        return WebshopGoals(
-            self._products, self.table, places if self._places is None else self._places[places]
-        )
+        own = places if self._places is None else self._places[places]
+        goals = WebshopGoals(self._products, self.table, own)
+        goals._made = self._made
+        return goals
 
     def by_product(self) -> Sequence[Sequence[WebshopGoal]]:
         """The goals of each product, in their order; products in the order of their first goals."""
@@ -160,6 +164,15 @@ class WebshopGoals(Sequence[WebshopGoal]):
 
     def _goal(self, index: int) -> WebshopGoal:
         """The goal at a place of the table's order."""
+        goal = self._made.get(index)
+        if goal is None:
+            if len(self._made) >= GOALS_KEPT:
+                self._made.clear()
+            goal = self._make(index)
+            self._made[index] = goal
+        return goal
+
+    def _make(self, index: int) -> WebshopGoal:
         table = self.table
         number = int(table.instructions[index])
         product = self._products[int(table.products[number])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 from webshop_rl.envs.webshop.prepared import Prepared
@@ -83,6 +83,9 @@ class Found(Sequence[Product]):
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def __iter__(self) -> Iterator[Product]:
+        return map(self._products.__getitem__, self._places)
 
     @overload
     def __getitem__(self, place: int) -> Product: ...

@@ -32,6 +32,7 @@ def normalise_colour(value: str) -> str:
     return value
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def similar(first: str, second: str) -> bool:
     """Whether the token sets of two texts match by more than 85 of 100, rounded half to even.
 

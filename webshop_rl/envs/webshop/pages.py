@@ -21,7 +21,7 @@ BACK_TO_SEARCH = "Back to Search"
 NEXT_PAGE = "Next >"
 PREVIOUS_PAGE = "< Prev"
 BUY_NOW = "Buy Now"
-_SEPARATOR = " [SEP] "
+SEPARATOR = " [SEP] "
 SUB_PAGES = ("Description", "Features", "Reviews", "Attributes")
 
 
@@ -73,13 +73,16 @@ def results_page(
     if page > 1:
         nodes.append(Node(PREVIOUS_PAGE, Role.BUTTON))
     nodes.append(Node(NEXT_PAGE, Role.BUTTON))
+    kept = _nodes(*nodes)
     for product in products:
-        nodes += [
-            Node(product.asin, Role.PRODUCT, product.asin in opened),
-            Node(product.title),
-            Node(product.price_tag),
-        ]
-    return _nodes(*nodes)
+        kept += result_nodes(product, clicked=product.asin in opened)
+    return kept
+
+
+def result_nodes(product: Product, *, clicked: bool) -> list[Node]:
+    """What a page of results shows of one product."""
+    asin = Node(product.asin, Role.PRODUCT, clicked)
+    return _nodes(asin, Node(product.title), Node(product.price_tag))
 
 
 def item_page(instruction: str, product: Product, *, clicked: Set[str], show_attributes: bool) -> list[Node]:
@@ -124,19 +127,15 @@ def sub_page(instruction: str, product: Product, name: str) -> list[Node]:
 
 def end_page(asin: str, options: Mapping[str, str], score: float) -> list[Node]:
     """The page after a purchase: what was bought, with which options, and the score."""
-    texts = ["Thank you for shopping with us!", "Your code: ", "None", " (Paste it in your MTurk interface.)"]
-    texts += ["Purchased", "asin", asin, "options", _options_json(options), "attrs", "None"]
-    texts += ["category", "None", "query", "None", "product category", "None"]
-    texts += ["Target", "asin", "options", "attrs", "price upper", "instuction text", "category"]
-    texts += ["product category", "query", "Goal ", "None", "Reward"]
-    texts += ["Your score (min 0.0, max 1.0)", str(score), "Reward Details ", "None"]
-    return _nodes(*map(Node, texts))
+    changing = Node(asin), Node(_options_json(options)), Node(str(score))
+    first, second, third = (_nodes(node) for node in changing)
+    return [*_END_HEAD, *first, *_END_OPTIONS, *second, *_END_GOAL, *third, *_END_TAIL]
 
 
 def render(nodes: Sequence[Node], mode: str) -> str:
     """Print nodes as the original prints the page in mode "text" or "text_rich"."""
     if mode == "text":
-        return _SEPARATOR.join([node.text.strip() for node in nodes])
+        return SEPARATOR.join([node.text.strip() for node in nodes])
     clicked = "".join(
         f"You have clicked {node.text}.\n"
         for node in reversed(nodes)
@@ -149,8 +148,10 @@ def with_and_without_instruction(nodes: Sequence[Node], mode: str) -> tuple[str,
     """The page printed whole, and as a transcript needs it that opens with the instruction."""
     if mode == "text":
         texts = [node.text.strip() for node in nodes]
+        if not any(node.role is Role.INSTRUCTION for node in nodes):
+            return (whole := SEPARATOR.join(texts)), whole
         kept = [text for text, node in zip(texts, nodes, strict=True) if node.role is not Role.INSTRUCTION]
-        return _SEPARATOR.join(texts), _SEPARATOR.join(kept)
+        return SEPARATOR.join(texts), SEPARATOR.join(kept)
     return render(nodes, mode), render(without_instruction(nodes), mode)
 
 
@@ -170,12 +171,13 @@ def _rich(node: Node) -> str:
     return node.text
 
 
-def _head(instruction: str) -> tuple[Node, ...]:
-    return (
-        Node("Instruction:", Role.INSTRUCTION),
-        Node(instruction, Role.INSTRUCTION),
-        Node(BACK_TO_SEARCH, Role.BUTTON),
-    )
+def instruction_nodes(instruction: str) -> list[Node]:
+    """What every page of an episode but the first and the last begins with."""
+    return _nodes(Node("Instruction:", Role.INSTRUCTION), Node(instruction, Role.INSTRUCTION))
+
+
+def _head(instruction: str) -> list[Node]:
+    return [*instruction_nodes(instruction), Node(BACK_TO_SEARCH, Role.BUTTON)]
 
 
 def _nodes(*nodes: Node) -> list[Node]:
@@ -199,3 +201,16 @@ def _options_json(options: Mapping[str, str]) -> str:
     for character in "<>&'":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+_END_HEAD = [
+    *map(Node, ("Thank you for shopping with us!", "Your code: ", "None")),
+    *map(Node, (" (Paste it in your MTurk interface.)", "Purchased", "asin")),
+]
+_END_OPTIONS = [Node("options")]
+_END_GOAL = [
+    *map(Node, ("attrs", "None", "category", "None", "query", "None", "product category", "None")),
+    *map(Node, ("Target", "asin", "options", "attrs", "price upper", "instuction text", "category")),
+    *map(Node, ("product category", "query", "Goal ", "None", "Reward", "Your score (min 0.0, max 1.0)")),
+]
+_END_TAIL = [Node("Reward Details "), Node("None")]

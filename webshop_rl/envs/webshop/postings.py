@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -105,18 +105,35 @@ class Postings:
     idf: npt.NDArray[np.float32]
     peaks: npt.NDArray[np.float32]
 
-    def terms(self, tokens: Iterable[str]) -> Terms | None:
-        """The tokens of a query, in the order in which they first occur; None if no document has any."""
+    def counts(self, tokens: Iterable[str]) -> dict[int, int]:
+        """How often each token of a query stands in it, by number, in the order in which they first occur.
+
+        A token that no document has is not among them.
+        """
         counts: dict[int, int] = {}
         for token, count in Counter(tokens).items():
             number = self.vocabulary.get(token)
             if number is not None:
                 counts[number] = count
-        if not counts:
-            return None
+        return counts
+
+    def terms(self, counts: Mapping[int, int]) -> Terms:
+        """The tokens of a query, as counts has them."""
         numbers = np.array(list(counts), dtype=np.intp)
         weights = np.array(list(counts.values()), dtype=np.float32) * self.idf[numbers]
         return Terms(self, numbers, weights)
+
+    def parts(self, number: int, count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """The documents that have a token, and what it adds to their scores.
+
+        Args:
+            number: of the token.
+            count: how often it stands in the query.
+        """
+        own = slice(self.starts[number], self.starts[number + 1])
+        weight = np.float32(count) * self.idf[number]
+        parts = weight - weight / self.saturation[own]
+        return self.documents[own].astype(np.intp), parts.astype(np.float64)
 
 
 class PostingsBuilder:

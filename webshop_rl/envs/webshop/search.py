@@ -16,6 +16,7 @@ and Optimizations, 1995). What is left out cannot be a hit, so the hits are thos
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 
@@ -26,6 +27,9 @@ from webshop_rl.envs.webshop.analysis import tokens
 from webshop_rl.envs.webshop.postings import Postings, PostingsBuilder, Terms
 
 MAX_HITS = 50
+# With so few documents every one is scored, from what is remembered of the words.
+FEW_DOCUMENTS = 2_000
+PARTS_KEPT = 4_096
 # A query with fewer postings than this is scored in full: below it, finding out what to leave out costs more.
 FEW_POSTINGS = 50_000
 # The terms that are added up for every document before any is left out: those after them can add this share.
@@ -53,6 +57,8 @@ class SearchIndex:
     def __init__(self, postings: Postings, ranks: Numbers) -> None:
         self._postings = postings
         self._ranks = ranks
+        # Of few documents, what the same words add to scores is remembered.
+        self._parts = functools.lru_cache(PARTS_KEPT)(postings.parts) if len(ranks) <= FEW_DOCUMENTS else None
 
     @classmethod
     def of(cls, documents: Iterable[tuple[str, str]]) -> SearchIndex:
@@ -76,11 +82,15 @@ class SearchIndex:
 
     def search_tokens(self, query_tokens: Sequence[str], limit: int = MAX_HITS) -> list[tuple[int, float]]:
         """As search, for a query that is already analysed."""
-        terms = self._postings.terms(query_tokens)
-        if terms is None:
+        counts = self._postings.counts(query_tokens)
+        if not counts:
             return []
-        few = terms.sizes.sum() < FEW_POSTINGS
-        candidates, scores = self._all_scores(terms) if few else self._best_scores(terms, limit)
+        if self._parts is not None:
+            candidates, scores = _sums([self._parts(number, count) for number, count in counts.items()])
+        else:
+            terms = self._postings.terms(counts)
+            few = terms.sizes.sum() < FEW_POSTINGS
+            candidates, scores = _sums([terms.entries()]) if few else self._best_scores(terms, limit)
         rounded = scores.astype(np.float32)
         if len(rounded) > limit:
             least = np.partition(rounded, len(rounded) - limit)[len(rounded) - limit]
@@ -93,16 +103,6 @@ class SearchIndex:
             if score
         ]
 
-    def _all_scores(self, terms: Terms) -> tuple[Numbers, Scores]:
-        """Every document with one of the terms, and its score.
-
-        Lucene adds the 32-bit parts of a document in 64 bits, term by term, as bincount does.
-        """
-        documents, parts = terms.entries()
-        scores: Scores = np.bincount(documents, parts).astype(np.float64, copy=False)
-        found = np.flatnonzero(scores)
-        return found, scores[found]
-
     def _best_scores(self, terms: Terms, limit: int) -> tuple[Numbers, Scores]:
         """Documents among which the best `limit` are, and their scores."""
         by_bound = terms.chosen(np.argsort(-terms.bounds, kind="stable"))
@@ -113,7 +113,7 @@ class SearchIndex:
         sums = by_bound.chosen(range(done)).sums(len(self._ranks))
         least = _least_hit(by_bound, done, sums, limit) - ROUNDING * bounds.sum()
         if least <= rest[done]:
-            return self._all_scores(terms)
+            return _sums([terms.entries()])
         # Other terms are added up too, or looked up for the documents that are left: what costs less.
         documents = np.flatnonzero(sums >= least - rest[done])
         while done < len(by_bound):
@@ -130,6 +130,21 @@ class SearchIndex:
             documents = documents[kept]
             reached = reached[kept]
         return documents, _exact(terms, documents)
+
+
+def _sums(entries: Sequence[tuple[Numbers, npt.NDArray[np.floating]]]) -> tuple[Numbers, Scores]:
+    """The documents of entries, and their scores.
+
+    Lucene adds the 32-bit parts of a document in 64 bits, term by term, as bincount does.
+
+    Args:
+        entries: documents, and what terms add to their scores, term after term.
+    """
+    documents = np.concatenate([documents for documents, _ in entries])
+    parts = np.concatenate([parts for _, parts in entries])
+    scores: Scores = np.bincount(documents, parts).astype(np.float64, copy=False)
+    found = np.flatnonzero(scores)
+    return found, scores[found]
 
 
 def _least_hit(by_bound: Terms, done: int, sums: npt.NDArray[np.float32], limit: int) -> float:

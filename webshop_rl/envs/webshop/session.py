@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from webshop_rl.envs.types import Goal, Page, ResultLine, Step
+from webshop_rl.envs.types import Goal, Page, Step
 from webshop_rl.envs.webshop import pages
 from webshop_rl.envs.webshop.browser import Browser, View
 from webshop_rl.envs.webshop.goals import WebshopGoal
-from webshop_rl.envs.webshop.pages import Role
 from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.reward import Score, same_kind
-
-_SEARCH = pages.SEARCH.lower()
+from webshop_rl.envs.webshop.shown import ShownProducts, can_be_clicked, option_groups, result_line
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,13 @@ class Rules:
 
 
 class Store(Protocol):
-    """What a session needs of its shop."""
+    """What a session needs of its shop.
+
+    Attributes:
+        shown: what pages show of its products.
+    """
+
+    shown: ShownProducts
 
     def goal(self, goal: Goal) -> WebshopGoal: ...
 
@@ -69,7 +73,8 @@ class WebshopSession:
         self._credited: set[str] = set()
         self._found = False  # the results last shown contain the target
         self._progress: dict[str, float] = {}
-        self._items: dict[str, Page] = {}  # the pages of products that were open, by ASIN
+        self._kinds: dict[str, float] = {}  # whether products are of the right kind, by ASIN
+        self._head = pages.render(pages.instruction_nodes(self._wanted.instruction), "text")
         self._browser = Browser(
             self._wanted.instruction,
             lookup=lambda keywords: self._store.lookup(keywords, rng),
@@ -106,14 +111,28 @@ class WebshopSession:
         return self._step(applied=True, reward=reward, parts=parts)
 
     def _show(self, view: View) -> Page:
-        """A view as a page: that of a product shows in mode "text" the same whatever is chosen on it."""
-        if view.kind != "item" or self._rules.mode != "text":
+        """A view as a page: in mode "text" a product's page shows the same whatever is chosen on it."""
+        if self._rules.mode != "text" or view.kind not in ("results", "item"):
             return _page(view, self._rules.mode)
-        asin = view.shown[0].asin
-        if asin in self._items:
-            return replace(self._items[asin], chosen=view.chosen)
-        self._items[asin] = _page(view, self._rules.mode)
-        return self._items[asin]
+        shown = self._store.shown
+        if view.kind == "item":
+            page = shown.item(view)
+            return _changed(page, text=self._with_instruction(page.body), chosen=view.chosen)
+        body, lines = shown.results(view)
+        return Page(
+            text=self._with_instruction(body),
+            body=body,
+            can_search=False,
+            clickables=can_be_clicked(view.clickables),
+            products=view.products,
+            kind=view.kind,
+            results=lines,
+            opened=view.opened,
+            asins=tuple([product.asin for product in view.shown]),
+        )
+
+    def _with_instruction(self, body: str) -> str:
+        return f"{self._head}{pages.SEPARATOR}{body}"
 
     def _buy(self, product: Product, options: dict[str, str]) -> float:
         self._purchase = self._store.score(product, self._wanted, options)
@@ -148,10 +167,17 @@ class WebshopSession:
         is_target = product.asin == self._wanted.asin
         return {
             "search": float(self._found),
-            "category": float(any(same_kind(product, self._wanted))),
+            "category": self._is_of_kind(product),
             "product": float(is_target),
             "options": self._store.options_share(self._wanted, view.chosen) if is_target else 0.0,
         }
+
+    def _is_of_kind(self, product: Product) -> float:
+        """1 if the product is of the kind that is asked for, which is found out once an episode."""
+        known = self._kinds.get(product.asin)
+        if known is None:
+            known = self._kinds[product.asin] = float(any(same_kind(product, self._wanted)))
+        return known
 
     def _shaping(self, view: View) -> dict[str, float]:
         """The parts of the shaping that this page earns for the first time in the episode."""
@@ -166,14 +192,15 @@ class WebshopSession:
         return new
 
 
-def _can_be_clicked(target: str) -> bool:
-    """Not the search button, which does nothing without words, nor a value no action can name."""
-    nameable = bool(target) and "[" not in target and "\n" not in target and target == target.lower()
-    return nameable and target != _SEARCH
+def _changed(page: Page, **values: Any) -> Page:
+    """As dataclasses.replace, whose checks would cost more than the rest of a step."""
+    changed = object.__new__(Page)
+    changed.__dict__.update(page.__dict__, **values)
+    return changed
 
 
 def _page(view: View, mode: str) -> Page:
-    clickables = tuple([name for name in view.clickables if _can_be_clicked(name)])
+    clickables = can_be_clicked(view.clickables)
     item = view.shown[0] if view.kind == "item" else None
     text, body = pages.with_and_without_instruction(view.nodes, mode)
     return Page(
@@ -184,29 +211,11 @@ def _page(view: View, mode: str) -> Page:
         products=view.products,
         options=tuple([name for name in clickables if view.clickables[name] is not None]),
         kind=view.kind,
-        results=tuple(_result_line(product) for product in view.shown) if view.products else (),
-        opened=_opened(view) if view.products else (),
+        results=tuple(map(result_line, view.shown)) if view.products else (),
+        opened=view.opened,
         title=item.title if item else "",
         price=item.price_tag if item else "",
-        option_groups=_option_groups(view, clickables),
+        option_groups=option_groups(view.clickables, clickables),
         chosen=view.chosen,
         asins=tuple(product.asin for product in view.shown),
     )
-
-
-def _opened(view: View) -> tuple[str, ...]:
-    """The products on a page of results that were opened before."""
-    return tuple(node.text.lower() for node in view.nodes if node.role is Role.PRODUCT and node.clicked)
-
-
-def _result_line(product: Product) -> ResultLine:
-    return ResultLine(product.asin.lower(), product.title, product.price_tag)
-
-
-def _option_groups(view: View, clickables: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Values by the option that a click on them sets: a value of two options sets the last of them."""
-    groups: dict[str, list[str]] = {}
-    for value in clickables:
-        if (name := view.clickables[value]) is not None:
-            groups.setdefault(name, []).append(value)
-    return {name: tuple(values) for name, values in groups.items()}

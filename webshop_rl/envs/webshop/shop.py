@@ -19,6 +19,7 @@ from webshop_rl.envs.webshop.prepared import ByAsin
 from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.reward import Score, count_options, score_purchase
 from webshop_rl.envs.webshop.session import Rules, WebshopSession
+from webshop_rl.envs.webshop.shown import ShownProducts
 from webshop_rl.errors import UserError
 
 
@@ -54,6 +55,7 @@ class WebShop:
         self.name = name
         self.max_steps = max_steps
         self.fidelity = fidelity
+        self.shown = ShownProducts(show_attributes=show_attributes)
         self._rules = Rules(reward, mode, max_steps, shaping_search, shaping_open, show_attributes)
         if catalogue is None:
             catalogue = Catalogue.load(files.data_folder(data_dir), num_products=num_products)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from webshop_rl.envs.types import Goal
+from webshop_rl.envs.webshop import session as session_module
 from webshop_rl.envs.webshop.browser import parse_action
-from webshop_rl.envs.webshop.session import _can_be_clicked
 from webshop_rl.envs.webshop.shop import WebShop
+from webshop_rl.envs.webshop.shown import can_be_clicked
 from webshop_rl.errors import UserError
 
 BUY_EXACT = ("search[shoes]", "click[b000000001]", "click[8]", "click[red]", "click[buy now]")
@@ -99,7 +100,7 @@ def test_a_page_that_comes_again_shows_what_is_chosen_now(mode: str, data_dir: s
 )
 def test_what_can_be_clicked_is_what_an_action_can_name(value: str) -> None:
     can = parse_action(f"click[{value}]") == ("click", value) and value != "search"
-    assert _can_be_clicked(value) == can
+    assert (can_be_clicked({value: None}) == (value,)) == can
 
 
 def test_score_reward(data_dir: str) -> None:
@@ -262,3 +263,18 @@ def test_texts_hold_the_words_of_pages(data_dir: str) -> None:
     made = {word for word in seen - words if word.strip('{}",:()').replace(".", "").isalnum()}
     assert seen - words <= made
     assert {"WebShop", "Instruction:", "Search", "Next", "Price:", "$45.0", "b000000001"} <= words
+
+
+def test_pages_written_once_are_those_written_whole(webshop_data_dir: Path) -> None:
+    """What is kept of products gives the pages that the texts of the whole view give, at any step."""
+    shop = WebShop(data_dir=str(webshop_data_dir))
+    rng = random.Random(0)
+    for goal in shop.goals("all")[::300]:
+        session = shop.session()
+        page = session.reset_to(goal, seed=0)
+        for _ in range(14):
+            words = " ".join(goal.instruction.split()[: rng.randint(1, 12)])
+            targets = [f"click[{name}]" for name in page.clickables if name != "buy now"]
+            page = session.step(rng.choice([*targets, f"search[{words}]"])).page
+            assert session._browser is not None
+            assert page == session_module._page(session._browser.view, "text")
