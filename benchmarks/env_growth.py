@@ -51,8 +51,9 @@ def make(work: Path, data_dir: Path, size: int) -> Path:
 
 def measure(folder: Path) -> dict[str, float]:
     """Figures of one fresh process, by name."""
+    num_records = json.loads((folder / MANIFEST).read_text())["num_records"]
     start = time.process_time()
-    shop = WebShop(data_dir=str(folder), num_products=None)
+    shop = WebShop(data_dir=str(folder), num_products=num_records)
     shop.goals("train")
     open_s = time.process_time() - start
     goals = shop.goals("test")

@@ -8,9 +8,11 @@ import pytest
 
 from webshop_rl.envs import splits
 from webshop_rl.envs.demonstrators import Demonstrator
+from webshop_rl.envs.webshop import shop as shop_module
 from webshop_rl.envs.webshop.generated import FEWEST_ATTRIBUTES, MOST_GOALS
 from webshop_rl.envs.webshop.goals import WebshopGoal
 from webshop_rl.envs.webshop.shop import WebShop
+from webshop_rl.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,14 @@ def test_only_training_has_more_goals(given: WebShop, more: WebShop) -> None:
     assert len({goal.id for goal in train}) == len(train)
     assert more.split_digest() == given.split_digest()
     assert more.digest() != given.digest()
+
+
+def test_too_many_products_to_list_the_goals_of_are_refused(
+    webshop_data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shop_module, "MOST_GENERATED", 99)
+    with pytest.raises(UserError, match="generated goals are listed, of 1,000 products too many"):
+        WebShop(data_dir=str(webshop_data_dir), train_goals="generated")
 
 
 def test_no_held_out_product_and_no_text_of_one_appears(more: WebShop) -> None:

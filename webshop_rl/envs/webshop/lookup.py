@@ -66,7 +66,8 @@ class ProductFinder:
 
     def hits(self, query: str) -> list[tuple[str, float]]:
         """ASINs and scores of a ranked search, best first, at most 50."""
-        return [(self._products[number].asin, score) for number, score in self._search(query)]
+        asin_of = self._prepared.products.asin if self._prepared else lambda place: self._products[place].asin
+        return [(asin_of(number), score) for number, score in self._search(query)]
 
 
 class Found(Sequence[Product]):

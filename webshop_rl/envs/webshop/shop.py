@@ -22,6 +22,8 @@ from webshop_rl.envs.webshop.session import Rules, WebshopSession
 from webshop_rl.envs.webshop.shown import ShownProducts
 from webshop_rl.errors import UserError
 
+MOST_GENERATED = 50_000  # products of a shop that makes goals of its own
+
 
 class WebShop:
     """The original's text environment in pure Python; implements envs.types.Shop.
@@ -73,6 +75,12 @@ class WebShop:
         self._split = self._assigned(split)
         self._generated: Sequence[WebshopGoal] = ()
         if train_goals == "generated":
+            if len(self.products) > MOST_GENERATED:
+                raise UserError(
+                    f"generated goals are listed, of {len(self.products):,} products too many",
+                    where="env.train_goals",
+                    remedy=f"env.train_goals=given, or env.num_products={MOST_GENERATED} or fewer",
+                )
             training = self._training_products(split, catalogue.leaders)
             self._generated = generated_goals(self.products, self.prices, training)
         self._generated_by_id = {goal.id: goal for goal in self._generated}

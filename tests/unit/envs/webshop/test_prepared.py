@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from webshop_rl.envs import prepare as command
@@ -167,6 +171,31 @@ def test_several_processes_write_the_same(mini: Path, tmp_path: Path) -> None:
     assert _prepare(mini, tmp_path / "one") == 0
     assert command.main(["--data-dir", str(mini), "--out", str(tmp_path / "two"), "--workers", "2"]) == 0
     assert _content(tmp_path / "one") == _content(tmp_path / "two")
+
+
+def test_workers_do_not_outlive_a_killed_command(mini: Path, tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+from webshop_rl.envs.webshop import preparing
+from webshop_rl.envs import prepare
+class Pool(preparing.ProcessPoolExecutor):
+    def map(self, *args, **kwargs):
+        result = list(super().map(*args, **kwargs))
+        print(*self._processes, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+preparing.ProcessPoolExecutor = Pool
+prepare.main(sys.argv[1:])
+"""
+    command_line = [sys.executable, "-c", program, "--data-dir", str(mini), "--out", str(tmp_path / "out")]
+    killed = subprocess.run(
+        [*command_line, "--workers", "2"], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL
+    workers = [int(number) for number in killed.stdout.splitlines()[-1].split()]
+    assert workers
+    assert (
+        psutil.wait_procs([psutil.Process(n) for n in workers if psutil.pid_exists(n)], timeout=30)[1] == []
+    )
 
 
 def _cut(path: Path) -> None:
