@@ -19,6 +19,7 @@ from webshop_rl.errors import UserError
 from webshop_rl.interface.prompts import Prompter
 from webshop_rl.models.agent import Agent
 from webshop_rl.rollout.collector import Collector
+from webshop_rl.rollout.sampler import NativeSampler, Sampler
 
 
 def build_shop(env: EnvConfig, curriculum: CurriculumConfig | None = None) -> Shop:
@@ -87,6 +88,8 @@ class Acting:
         rest = {"model": agent.fingerprint, "shop": shop.digest(), "context_tokens": agent.context_tokens}
         return {name: str(value) for name, value in {**prompts, **rollout, **rest}.items()}
 
-    def collector(self, agent: Agent, shop: Shop, **options: Any) -> Collector:
-        """A collector of this agent in this shop."""
-        return Collector(agent, shop, self.prompter, self.rollout, **options)
+    def collector(
+        self, agent: Agent, shop: Shop, sampler: Sampler | None = None, **options: Any
+    ) -> Collector:
+        """A collector of this agent in this shop; without a sampler, the agent's own network samples."""
+        return Collector(agent, shop, self.prompter, self.rollout, sampler or NativeSampler(), **options)

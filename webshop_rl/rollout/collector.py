@@ -1,9 +1,4 @@
-"""Plays episodes in batches: one forward pass a decision for all that have one to make.
-
-Episodes still inside a reply go first; when all wait at a page, their pages are read together.
-A finished episode leaves the batch at once, the key-value cache is kept across turns, and what
-several transcripts have in common is read once.
-"""
+"""Plays episodes in batches; what is said in them a Sampler chooses."""
 
 from __future__ import annotations
 
@@ -15,14 +10,10 @@ from webshop_rl.config.schema import RolloutConfig
 from webshop_rl.envs.types import Shop
 from webshop_rl.interface.prompts import Prompter
 from webshop_rl.models.agent import Agent
-from webshop_rl.models.memory import memory_advice, release_freed
-from webshop_rl.models.network import PolicyNetwork
-from webshop_rl.models.sampling import choose
+from webshop_rl.models.memory import release_freed
 from webshop_rl.rollout.episode import Episode, EpisodeSpec, Teacher
-from webshop_rl.rollout.shared_cache import SharedCache
+from webshop_rl.rollout.sampler import Batch, Sampler
 from webshop_rl.rollout.types import Trajectory
-
-_MEMORY_REMEDY = "turn down rollout.batch_size or model.context_tokens, or use model.dtype=bfloat16"
 
 
 class Collector:
@@ -34,6 +25,7 @@ class Collector:
         shop: where it shops.
         prompter: pages to tokens.
         rollout: how replies are decoded, and how many episodes together.
+        sampler: chooses the tokens of the replies.
         keep_last_page: see Episode.
         interrupted: asked between decisions; may raise to abandon the collection.
         report: called between decisions with episodes ended, episodes in all, and turns so far.
@@ -45,6 +37,7 @@ class Collector:
         shop: Shop,
         prompter: Prompter,
         rollout: RolloutConfig,
+        sampler: Sampler,
         *,
         keep_last_page: bool = False,
         interrupted: Callable[[], None] = lambda: None,
@@ -53,6 +46,7 @@ class Collector:
         self.agent = agent
         self.shop = shop
         self.prompter = prompter
+        self.sampler = sampler
         self._rollout = rollout
         self._keep_last_page = keep_last_page
         self._interrupted = interrupted
@@ -82,18 +76,17 @@ class Collector:
         """
         agent = agent or self.agent
         done: list[Trajectory] = []
-        was_training = agent.network.training
-        agent.network.eval()
         size = self._rollout.batch_size
         for start in range(0, len(specs), size):
             if len(specs) >= size:
                 release_freed()  # what learning, or the batch before, has left: caches of this size are next
             everyone = [self.begin(spec, agent, teacher, prompter) for spec in specs[start : start + size]]
-            self._play(agent.network, everyone, done, len(specs), temperature, top_p)
+            sampling = self.sampler.playing(agent, everyone, temperature=temperature, top_p=top_p)
+            with sampling as batch:
+                self._play(batch, everyone, done, len(specs))
             done += [episode.trajectory for episode in everyone]
         if len(specs) >= size:
             release_freed()
-        agent.network.train(was_training)
         return done
 
     def play_back(
@@ -129,51 +122,13 @@ class Collector:
             teacher=teacher,
         )
 
-    def _play(
-        self,
-        network: PolicyNetwork,
-        everyone: list[Episode],
-        done: list[Trajectory],
-        total: int,
-        temperature: float,
-        top_p: float,
-    ) -> None:
+    def _play(self, batch: Batch, everyone: list[Episode], done: list[Trajectory], total: int) -> None:
         """Play a batch to its end; done and total are for the report."""
         turns_before = sum(len(trajectory.turns) for trajectory in done)
-        live = [episode for episode in everyone if not episode.finished]
-        cache = SharedCache(network, len(live))
-        while live:
+        num_live = sum(not episode.finished for episode in everyone)
+        while num_live:
             self._interrupted()
-            self._decide(live, cache, temperature, top_p)
-            staying = [i for i, episode in enumerate(live) if not episode.finished]
-            if len(staying) < len(live):
-                live = [live[i] for i in staying]
-                cache.keep(staying)
+            self.num_decisions += batch.advance()
+            num_live = sum(not episode.finished for episode in everyone)
             turns = turns_before + sum(len(episode.trajectory.turns) for episode in everyone)
-            self._report(len(done) + len(everyone) - len(live), total, turns)
-
-    def _decide(
-        self,
-        live: list[Episode],
-        cache: SharedCache,
-        temperature: float,
-        top_p: float,
-    ) -> None:
-        """One forward pass and one sampled token for every episode whose turn it is."""
-        replying = [i for i, episode in enumerate(live) if not episode.at_page]
-        chosen = replying or list(range(len(live)))
-        pieces: list[list[int]] = [[] for _ in live]
-        for i in chosen:
-            if live[i].restarted:
-                cache.forget(i)
-                live[i].restarted = False
-            pieces[i], live[i].pending = live[i].pending, []
-        with memory_advice("collecting", _MEMORY_REMEDY):
-            cache.feed(pieces, self.prompter.codec.pad)
-            logits = cache.logits(chosen)
-        masks = [live[i].mask() for i in chosen]
-        uniforms = [live[i].uniform() for i in chosen]
-        tokens, logprobs, masks = choose(logits, masks, uniforms, temperature=temperature, top_p=top_p)
-        for i, token, logprob, mask in zip(chosen, tokens, logprobs, masks, strict=True):
-            live[i].push(token, logprob, mask)
-        self.num_decisions += len(chosen)
+            self._report(len(done) + len(everyone) - num_live, total, turns)
