@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 NOUNS := $(VENV)/.nouns
 PEERS := .venv-peers
+VLLM := .venv-vllm
 NUM_PRODUCTS ?= 1000
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-peers test-slurm drill mutants lint type bench smollm2 webshop ui report status clean
+.PHONY: help setup train test test-peers test-vllm test-slurm drill mutants lint type bench smollm2 webshop ui report status clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,13 +37,16 @@ test: $(STAMP)  ## the tests that need no cluster (ARGS="-k grammar")
 test-peers: $(PEERS)/.ready  ## our losses and gradients against TRL's, in an environment of its own (.venv-peers)
 	$(PEERS)/bin/python -m pytest -rs tests/peers $(ARGS)
 
-$(PEERS)/.ready: constraints-peers.txt $(STAMP)
-	test -x $(PEERS)/bin/python || $(BIN)/python -m venv $(PEERS)
+test-vllm: $(VLLM)/.ready  ## runs that vLLM samples for, on a CPU, in an environment of its own (.venv-vllm)
+	$(VLLM)/bin/python -m pytest -rs --timeout 900 tests/vllm $(ARGS)
+
+$(PEERS)/.ready $(VLLM)/.ready: .venv-%/.ready: constraints-%.txt $(STAMP)
+	test -x $(@D)/bin/python || $(BIN)/python -m venv $(@D)
 	@# torch and the rest are those of .venv, so both sides compute with the same; a missing one is a failing import.
-	@here=$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	@here=$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	 there=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	 echo "import site; site.addsitedir('$$there')" > "$$here/platform.pth"
-	$(PEERS)/bin/python -m pip install -q --disable-pip-version-check --no-deps -r constraints-peers.txt
+	$(@D)/bin/python -m pip install -q --disable-pip-version-check --no-deps -r constraints-$*.txt
 	@touch $@
 
 test-slurm: $(STAMP)  ## the tests against a real Slurm (Debian, root: installs it), some five minutes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from webshop_rl.algos.config import CloningConfig
-from webshop_rl.build import Acting, build_agent, build_algorithm, choose_device
+from webshop_rl.build import Acting, build_agent, build_algorithm, build_sampler, choose_device
 from webshop_rl.config import RunConfig
 from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.envs.demonstrators import Demonstrator, scripted_act
@@ -30,7 +30,7 @@ from webshop_rl.storage.files import read_json, replace_file
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.tracking.tracker import Tracker
 from webshop_rl.training.display import RunDisplay
-from webshop_rl.training.learner import Learner
+from webshop_rl.training.learner import Importance, Learner
 from webshop_rl.training.reference import Reference
 from webshop_rl.training.trainer import Trainer
 from webshop_rl.training.vstar import Provenance, VstarSource
@@ -86,6 +86,7 @@ def assemble(
     collector = acting.collector(
         agent,
         shop,
+        build_sampler(cfg.rollout),
         keep_last_page=algorithm.needs_critic,
         interrupted=stop.check,
         report=display.playing,
@@ -108,6 +109,7 @@ def assemble(
         temperature=cfg.rollout.temperature,
         seed=cfg.seed,
         ranks=ranks,
+        importance=None if collector.sampler.exact else Importance(cfg.rollout.importance_cap),
     )
     vstar = None
     if algorithm.needs_vstar and reference is not None:

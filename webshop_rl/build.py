@@ -47,6 +47,15 @@ def build_agent(model: ModelConfig, shop: Shop, *, critic: bool, device: torch.d
     return agent
 
 
+def build_sampler(rollout: RolloutConfig) -> Sampler:
+    """The sampler of `rollout.engine`; an engine starts with its first batch."""
+    if rollout.engine == "native":
+        return NativeSampler()
+    from webshop_rl.rollout.engines.vllm_sampler import VllmSampler
+
+    return VllmSampler(rollout.batch_size)
+
+
 def choose_device(name: str) -> torch.device:
     """The device of `hardware.device`. Raises: UserError if it is not there."""
     if name == "cuda" and not torch.cuda.is_available():

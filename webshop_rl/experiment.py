@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from webshop_rl.assembly import RunParts, assemble, vstar_source
-from webshop_rl.build import Acting, build_agent, build_algorithm, build_shop, choose_device
+from webshop_rl.build import Acting, build_agent, build_algorithm, build_sampler, build_shop, choose_device
 from webshop_rl.config import load
 from webshop_rl.distributed.ranks import join_ranks
 from webshop_rl.distributed.threads import settle_threads
@@ -54,7 +54,8 @@ def run_experiment(run_dir: Path) -> float:
                 for remark in shop.remarks:
                     display.say(f"note: {remark}")
                 parts = assemble(cfg, run_dir, shop, tracker, ranks, stop, display)
-                result = _execute(parts)
+                with contextlib.closing(parts.collector.sampler):
+                    result = _execute(parts)
         except Preempted as preempted:
             display.say(f"{preempted}; the same command resumes the run")
             tracker.finish("KILLED")
@@ -95,10 +96,11 @@ def sample_reference(run_dirs: Sequence[Path], stop: StopRequest) -> int:
     if cfg.init_from is not None:
         agent = start_from(agent, Path(cfg.init_from))
     acting = Acting.of(cfg.rollout, cfg.view, agent)
-    collector = acting.collector(agent, shop, interrupted=stop.check)
+    collector = acting.collector(agent, shop, build_sampler(cfg.rollout), interrupted=stop.check)
     vstar = vstar_source(cfg, run_dirs[0], acting.key(agent, shop), collector, Reference(agent))
-    for number in sorted(set(needed.values()), reverse=True):
-        vstar.of([goal for goal in goals if needed.get(goal.id) == number], number)
+    with contextlib.closing(collector.sampler):
+        for number in sorted(set(needed.values()), reverse=True):
+            vstar.of([goal for goal in goals if needed.get(goal.id) == number], number)
     return vstar.num_played
 
 

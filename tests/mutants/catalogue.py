@@ -33,6 +33,7 @@ LADDER = (UNIT + "envs/ladder/test_generator.py", UNIT + "envs/ladder/test_stage
 DIFFICULTY = (UNIT + "envs/ladder/test_difficulty.py",)
 POINTER = (UNIT + "models/test_pointer.py",)
 RENAMING = ("tests/property/test_renaming.py",)
+ENGINES = (UNIT + "rollout/engines/test_masks.py",)
 
 
 @dataclass(frozen=True)
@@ -541,5 +542,42 @@ MUTANTS = [
             'replace(goal, id=f"{name}/{goal.id}", stage=name)',
             "replace(goal, stage=name)",
         ),
+    ),
+    *_of(
+        "algos/importance.py",
+        (UNIT + "algos/test_importance.py",),
+        (
+            "the weight is upside down",
+            "log_ratio(policy.detach(), sampled, decided)",
+            "log_ratio(sampled, policy.detach(), decided)",
+        ),
+        ("nothing is truncated", "ratio.clamp(max=cap)", "ratio"),
+    ),
+    *_of(
+        "training/learner.py",
+        ENGINES,
+        ("weights are left out", "sampler_weights=found.weights", "sampler_weights=None"),
+    ),
+    *_of(
+        "rollout/engines/masks.py",
+        ENGINES,
+        ("what was said is forgotten", 'self._read(plain["said"])', "self._read([])"),
+        ("padding is sampled", "logits[self._ids.to(logits.device)] = -torch.inf", "pass"),
+        ("a thought goes on after its end", "or not _same_masks(episode.ahead(), ahead)", ""),
+    ),
+    *_of(
+        "rollout/engines/weights.py",
+        (UNIT + "rollout/engines/test_weights.py",),
+        (
+            "adapters stay behind",
+            "(value.float() + module.get_delta_weight(adapter).float())",
+            "value.float()",
+        ),
+        ("a step goes unnoticed", "parameter._version for", "parameter.shape for"),
+    ),
+    *_of(
+        "config/engine.py",
+        (UNIT + "config/test_engine.py",),
+        ("any version does", "< _OLDEST", "< (0, 0)"),
     ),
 ]

@@ -49,7 +49,9 @@ class ActionBatch:
         replayed: [B] bool, True where an earlier policy sampled the trajectory (collection.replay_best); None
             where none is.
         policy_logprobs: [B, T] log-probs under the policy as of the collection, where trajectories are
-            replayed; None where it is the behaviour policy of all.
+            replayed or another engine sampled; None where it is the behaviour policy of all.
+        sampler_weights: [B, T] truncated importance weights of tokens that another engine sampled
+            (algos/importance.py), 1 where they need none; None where the learner's own network sampled.
     """
 
     behaviour_logprobs: Tensor
@@ -68,6 +70,7 @@ class ActionBatch:
     state: Tensor | None = None
     replayed: Tensor | None = None
     policy_logprobs: Tensor | None = None
+    sampler_weights: Tensor | None = None
 
     @property
     def at_collection(self) -> Tensor:

@@ -170,8 +170,9 @@ def turn_lengths(mask: Tensor, turn: Tensor, num_turns: int) -> Tensor:
 def objective(settings: AlgoConfig, policy: Tensor, inputs: LossInputs) -> LossOutput:
     """sum_bt w_bt (policy_bt + kl_loss_coef KL_bt - entropy_coef H_bt), w as loss_norm says.
 
-    All three terms share the weights, so kl_coef and entropy_coef mean the same under every loss_norm. KL,
-    entropy and the means that are logged are of what the policy played: no replayed trajectory is in them.
+    All three terms share the weights, so kl_coef and entropy_coef mean the same under every loss_norm; the
+    policy's has the batch's sampler_weights as a further factor, where there are any. KL, entropy and the
+    means that are logged are of what the policy played: no replayed trajectory is in them.
 
     Args:
         settings: the loss_norm, KL and entropy fields are read.
@@ -187,7 +188,8 @@ def objective(settings: AlgoConfig, policy: Tensor, inputs: LossInputs) -> LossO
     decided = batch.decided & batch.own.unsqueeze(1)
     decisions = max(norm.num_decisions - norm.num_replayed_decisions, 1)
     weights = token_weights(batch, norm, settings.loss_norm, settings.loss_divisor_tokens)
-    loss = policy_loss = (weights * masked(policy, mask)).sum()
+    sampled = weights if batch.sampler_weights is None else weights * batch.sampler_weights
+    loss = policy_loss = (sampled * masked(policy, mask)).sum()
     weights = masked(weights, batch.own.unsqueeze(1))
     metrics = {
         "policy_loss": policy_loss.detach(),

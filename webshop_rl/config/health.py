@@ -23,6 +23,7 @@ CHECKS: Final[Mapping[str, str]] = {
     "actions_invalid": "most replies are no valid action: use rollout.decoding=admissible or few_shot",
     "entropy_drains": "decisions are all but certain, and wrong: raise algo.entropy_coef or algo.kl_coef",
     "replies_alike": "episodes of different goals have the same replies: raise algo.entropy_coef or kl_coef",
+    "sampler_differs": "the engine's log-probs are not the learner's: model.dtype=float32 or engine=native",
     "fallen": "validation is far below its best: lower lr, raise algo.kl_coef, or on_trouble=restore_best",
 }
 
@@ -43,6 +44,7 @@ class HealthConfig(Section):
         solved: mean success of the window from which low entropy and equal replies are no trouble.
         entropy_min: nats a decision; less in the whole window is too little.
         alike_frac: share of equal replies among episodes of different goals that is too much.
+        sampler_gap: nats a decision between the log-probs of learner and engine; a larger mean is too much.
         fall: validation success or score below the best validation's.
     """
 
@@ -56,6 +58,7 @@ class HealthConfig(Section):
     solved: float = ranged(ge=0, le=1)
     entropy_min: float = ranged(ge=0)
     alike_frac: float = ranged(ge=0, le=1)
+    sampler_gap: float = ranged(ge=0)
     fall: float = ranged(ge=0, le=1)
 
     @staticmethod

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from webshop_rl.config.budget import planned_updates
+from webshop_rl.config.engine import check_engine
 from webshop_rl.config.fields import choice, ranged, section
 from webshop_rl.config.groups import (
     AlgoConfig,
@@ -69,6 +70,8 @@ class RolloutConfig(Section):
     context_overflow: str = choice("truncate", "drop_oldest")
     rename: float = ranged(ge=0, le=1, decides=())
     batch_size: int = ranged(ge=1, decides=())
+    engine: str = choice("native", "vllm", decides=("reference",))
+    importance_cap: float | None = ranged(ge=1, decides=())
     shaping: ShapingConfig = section(ShapingConfig, decides=("reference",))
 
     @property
@@ -89,7 +92,9 @@ class RolloutConfig(Section):
 
     @staticmethod
     def check_with(config: Mapping[str, Any]) -> None:
-        """See that shaping by a potential leaves the best policies alone. Raises: UserError if not."""
+        """See that an engine can do what is asked of it, and that shaping by a potential leaves the best
+        policies alone. Raises: UserError if not."""
+        check_engine(config)
         algo = config["algo"]
         if config["rollout"]["shaping"]["kind"] != "potential":
             return

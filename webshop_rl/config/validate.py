@@ -10,6 +10,7 @@ from typing import Any, cast
 from omegaconf import DictConfig
 
 from webshop_rl.config.budget import planned_updates_of
+from webshop_rl.config.engine import find_engine
 from webshop_rl.config.fields import UNSET, violation
 from webshop_rl.config.groups import ConfigGroup, EnvConfig, ModelConfig, Section
 from webshop_rl.config.hydra_adapter import missing, no_such_key, removed
@@ -76,7 +77,7 @@ def _check_names(tree: Tree, chosen: Mapping[str, str]) -> None:
 
 
 def with_data(tree: Tree) -> Tree:
-    """See that the data and weights that a valid configuration names are there.
+    """See that the data, weights and engine that a valid configuration names are there.
 
     What a run would stumble over in its first second is found now, before anything is queued, and cheaply:
     no catalogue is built and no weights are loaded.
@@ -85,6 +86,7 @@ def with_data(tree: Tree) -> Tree:
         `model.revision` stands for.
     Raises: UserError naming the first thing that is missing.
     """
+    find_engine(tree)
     found: Tree = {}
     for name, schema in section_schemas(tree):
         if issubclass(schema, ConfigGroup) and (values := schema.find(tree[name])):

@@ -102,9 +102,9 @@ def configure(target: Target, request: Request, overrides: Sequence[str]) -> Con
     """
     register()
     temperature = [] if request.temperature is None else [f"evaluation.temperature={request.temperature}"]
-    # Wherever it was trained, it is evaluated on what this machine has.
+    # Wherever it was trained, and whatever sampled there, it is evaluated on what this machine has.
     device = [] if any(word.startswith("hardware") for word in overrides) else ["hardware.device=auto"]
-    words = [*device, *temperature, *overrides]
+    words = [*device, "rollout.engine=native", *temperature, *overrides]
     try:
         _refuse_unread(OverridesParser.create().parse_overrides(list(overrides)))
         with initialize_config_dir(str(CONF), version_base="1.3"):

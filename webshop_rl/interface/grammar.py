@@ -7,8 +7,9 @@ by itself. The same masks are recorded with the sampled tokens and applied in le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from webshop_rl.interface.masks import TokenMask, only
 
@@ -70,6 +71,9 @@ class PageGrammar:
         window: bool = False,
     ) -> None:
         words = [word for word in words if encode(word)]  # a tokenizer may know none of its characters
+        self._encode = encode
+        self._targets = list(targets)
+        self._can_search = can_search
         self._end = end
         self._words = words
         self._max_words = len(words) if max_words is None else max_words
@@ -83,6 +87,26 @@ class PageGrammar:
         self.start: State = tuple(start)
         self.max_tokens = 1 + max([self._longest_query(), *(len(path.literal) for path in start)])
         self._masks: dict[State, TokenMask] = {}
+
+    def plain(self) -> dict[str, Any]:
+        """All that makes it, as JSON has it, for a process without the tokenizer; see `of`."""
+        clicks = [f"click[{target}]" for target in self._targets]
+        texts = [*self._words, *(" " + word for word in self._words), *clicks, "search[", "]"]
+        return {
+            "spelled": {text: self._encode(text) for text in texts},
+            "end": self._end,
+            "words": self._words,
+            "targets": self._targets,
+            "can_search": self._can_search,
+            "max_words": self._max_words,
+            "window": self._window,
+        }
+
+    @staticmethod
+    def of(plain: Mapping[str, Any]) -> PageGrammar:
+        """The same grammar again, of what `plain` gave."""
+        rest = {key: value for key, value in plain.items() if key not in ("spelled", "end")}
+        return PageGrammar(plain["spelled"].__getitem__, plain["end"], **rest)
 
     def _longest_query(self) -> int:
         spelled = [max(len(a), len(b)) for a, b in zip(self._first, self._later, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from webshop_rl.envs.words import instruction_words
@@ -13,6 +14,23 @@ from webshop_rl.interface.views import View
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 _CLOSE_WINDOW = 12  # tokens looked back on for the closing mark
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What decides the masks of the tokens to come, for who samples several without asking in between.
+
+    Attributes:
+        max_tokens: to sample at most; the reply may be over, or masked in another way, sooner.
+        grammar: of the page; it masks the tokens after those that are `said`.
+        said: tokens of the grammar's part of the reply so far.
+        mask: in force at every token, where there is no grammar.
+    """
+
+    max_tokens: int
+    grammar: PageGrammar | None = None
+    said: tuple[int, ...] = ()
+    mask: TokenMask | None = None
 
 
 class Reply(Protocol):
@@ -35,6 +53,10 @@ class Reply(Protocol):
 
     def mask(self) -> TokenMask | None:
         """What may come next."""
+        ...
+
+    def ahead(self) -> Ahead:
+        """What may be sampled from here on, where the next token is not forced."""
         ...
 
     def push(self, token: int) -> None:
@@ -61,6 +83,7 @@ class AdmissibleReply:
         self._grammar = grammar
         self._view = view
         self._state = grammar.start
+        self._said: list[int] = []
         self.max_tokens = grammar.max_tokens
         self.finished = False
         self.cut = False
@@ -68,7 +91,11 @@ class AdmissibleReply:
     def mask(self) -> TokenMask | None:
         return self._grammar.mask(self._state)
 
+    def ahead(self) -> Ahead:
+        return Ahead(self.max_tokens - len(self._said), self._grammar, tuple(self._said))
+
     def push(self, token: int) -> None:
+        self._said.append(token)
         if token == self._end:
             self.finished = True
         else:
@@ -101,6 +128,9 @@ class FreeReply:
 
     def mask(self) -> TokenMask | None:
         return self._mask
+
+    def ahead(self) -> Ahead:
+        return Ahead(self._left, mask=self._mask)
 
     def push(self, token: int) -> None:
         self._left -= 1
@@ -153,6 +183,10 @@ class ThinkingReply:
         if self._forced:
             return only([self._forced[0]])
         return self._free if self._thinking else self._then.mask()
+
+    def ahead(self) -> Ahead:
+        """Where the thought ends is seen afterwards, by what it says."""
+        return Ahead(self._left, mask=self._free) if self._thinking else self._then.ahead()
 
     def push(self, token: int) -> None:
         if self._forced:

@@ -45,6 +45,17 @@ class TinyConfig(ModelConfig):
             )
 
     @staticmethod
+    def check_with(config: Mapping[str, Any]) -> None:
+        """See that what samples can compute the network. Raises: UserError if not."""
+        parts = [f"model.{part}" for part in ("pointer", "smear") if config["model"][part]]
+        if parts and config["rollout"]["engine"] != "native":
+            raise UserError(
+                f"{config['rollout']['engine']} cannot compute {' and '.join(parts)}",
+                where="rollout.engine",
+                remedy=f"rollout.engine=native, or {' '.join(f'{part}=false' for part in parts)}",
+            )
+
+    @staticmethod
     def misfit(group: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str | None:
         """Compares width, number of layers, and which parts there are."""
         width = next((shape[-1] for name, shape in shapes.items() if "embed_tokens" in name), 0)

@@ -85,6 +85,7 @@ class Collector:
             with sampling as batch:
                 self._play(batch, everyone, done, len(specs))
             done += [episode.trajectory for episode in everyone]
+        self.sampler.rest()
         if len(specs) >= size:
             release_freed()
         return done

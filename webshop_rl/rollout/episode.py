@@ -15,7 +15,7 @@ from webshop_rl.envs.words import instruction_words
 from webshop_rl.interface.grammar import Encode, PageGrammar, Unspellable
 from webshop_rl.interface.masks import TokenMask
 from webshop_rl.interface.prompts import Prompter
-from webshop_rl.interface.reply import AdmissibleReply, FreeReply, Reply, ThinkingReply, spell
+from webshop_rl.interface.reply import AdmissibleReply, Ahead, FreeReply, Reply, ThinkingReply, spell
 from webshop_rl.interface.views import View, identity
 from webshop_rl.rollout.shaping import PartialCredit
 from webshop_rl.rollout.types import Label, Segment, Trajectory, Turn
@@ -116,6 +116,15 @@ class Episode:
     def mask(self) -> TokenMask | None:
         """Decoding mask of the next token."""
         return self._reply.mask()
+
+    def ahead(self) -> Ahead:
+        """What decides the masks of the next tokens."""
+        return self._reply.ahead()
+
+    @property
+    def transcript(self) -> Sequence[int]:
+        """All tokens of the segment so far: what the next one is sampled after."""
+        return self._segment.tokens
 
     def uniform(self) -> float:
         """The next draw of this episode's own random stream."""

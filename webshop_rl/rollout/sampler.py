@@ -51,6 +51,10 @@ class Sampler(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Give up what is needed while sampling alone: a collection is over."""
+        ...
+
     def close(self) -> None:
         """Give back what it holds beyond the agent; it samples no more."""
         ...
@@ -78,6 +82,9 @@ class NativeSampler:
             yield _NativeBatch(agent, episodes, temperature, top_p)
         finally:
             network.train(was_training)
+
+    def rest(self) -> None:
+        """Its cache went with the batch."""
 
     def close(self) -> None:
         """There is nothing to give back."""

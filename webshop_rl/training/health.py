@@ -75,6 +75,7 @@ def _verdicts(recent: list[dict[str, float]], config: HealthConfig) -> dict[str,
         "actions_invalid": always("train/invalid_frac", lambda x: x > config.invalid_frac),
         "entropy_drains": failing and always("train/decision_entropy", lambda x: x < config.entropy_min),
         "replies_alike": failing and always("train/replies_alike_frac", lambda x: x > config.alike_frac),
+        "sampler_differs": now.get("sampler/gap_mean", 0.0) > config.sampler_gap,
     }
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from webshop_rl.algos.algorithm import ActionBatch, Advantages, Algorithm, LossInputs, Norm
+from webshop_rl.algos.importance import correction
 from webshop_rl.config.schema import OptimConfig
 from webshop_rl.distributed.ranks import Ranks
 from webshop_rl.errors import UserError
@@ -31,6 +32,17 @@ class UpdateResult:
     """What one optimiser step did; metrics carry their logged names."""
 
     metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How to learn from what another engine than the learner's own network sampled.
+
+    Attributes:
+        cap: largest importance weight of a token; None: no weights, the gap is measured alone.
+    """
+
+    cap: float | None
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,7 @@ class Learner:
         temperature: of sampling; log-probs are taken at the same.
         seed: of the order of minibatches.
         ranks: that train together.
+        importance: None where the learner's own network samples.
     """
 
     def __init__(
@@ -69,6 +82,7 @@ class Learner:
         temperature: float,
         seed: int,
         ranks: Ranks,
+        importance: Importance | None = None,
     ) -> None:
         self.agent = agent
         self._reference = reference
@@ -79,6 +93,7 @@ class Learner:
         self._optim = optim
         self._temperature = temperature
         self._seed = seed
+        self._importance = importance
         self._network = ranks.prepare(agent.network)
         self.optimiser = build_optimiser(
             self._network, lr * agent.lr_scale, optim, getattr(algorithm, "critic_lr_scale", 1.0)
@@ -116,8 +131,12 @@ class Learner:
                 remedy="lower it, or raise algo.group_size or algo.goals_per_update",
             )
         batch = self._prepare(trajectories, vstar)
+        gap: dict[str, float] = {}
+        # What is cloned was not sampled by the policy: it has no log-probs to compare with.
+        if self._importance is not None and not self.algorithm.needs_teacher:
+            batch, gap = self._corrected(batch, self._importance)
         collected = Collected(trajectories, batch, self.algorithm.advantages(batch))
-        shared = {f"algo/{name}": value for name, value in collected.advantages.metrics.items()}
+        shared = gap | {f"algo/{name}": value for name, value in collected.advantages.metrics.items()}
         for epoch in range(self.algorithm.num_epochs):
             order = np.random.default_rng([self._seed, update, epoch]).permutation(len(trajectories))
             for part in np.array_split(order, self.algorithm.num_minibatches):
@@ -136,7 +155,8 @@ class Learner:
             with self._reference.active() as network:
                 ref_logprobs, _, _ = self._score(network, trajectories)
             batch = replace(batch, ref_logprobs=ref_logprobs)
-        if batch.replayed is not None:
+        sampled_here = self._importance is None
+        if batch.replayed is not None or not (sampled_here or algorithm.needs_teacher):
             batch = replace(
                 batch, policy_logprobs=self._at_collection(trajectories, batch.behaviour_logprobs)
             )
@@ -146,12 +166,25 @@ class Learner:
         return batch
 
     def _at_collection(self, trajectories: Sequence[Trajectory], behaviour: Tensor) -> Tensor:
-        """Log-probs [B, T] under the policy before its steps: it sampled all but what is replayed."""
-        rows = [row for row, trajectory in enumerate(trajectories) if trajectory.replayed]
+        """Log-probs [B, T] under the policy before its steps: as sampled, where its own network did."""
+        here = self._importance is None
+        rows = [row for row, trajectory in enumerate(trajectories) if trajectory.replayed or not here]
         scored, _, _ = self._score(self.agent.network, [trajectories[row] for row in rows])
         logprobs = behaviour.clone()
         logprobs[rows, : scored.shape[1]] = scored
         return logprobs
+
+    def _corrected(self, batch: ActionBatch, importance: Importance) -> tuple[ActionBatch, dict[str, float]]:
+        """The batch as if the learner's network had sampled it, with weights for what it did not; metrics.
+
+        A replayed trajectory keeps the log-probs that it was sampled with: its ratio is to an earlier policy.
+        """
+        policy = batch.at_collection
+        own = batch.own.unsqueeze(1)
+        found = correction(policy, batch.behaviour_logprobs, batch.decided & own, importance.cap)
+        behaviour = torch.where(own, policy, batch.behaviour_logprobs)
+        corrected = replace(batch, behaviour_logprobs=behaviour, sampler_weights=found.weights)
+        return corrected, {f"sampler/{name}": value for name, value in found.metrics.items()}
 
     @torch.no_grad()
     def _score(

@@ -27,6 +27,7 @@ FINE = {
     "algo/group_return_std": 0.3,
     "algo/groups_equal_frac": 0.25,
     "algo/ratio_clipped_frac": 0.1,
+    "sampler/gap_mean": 0.02,
     "optim/grad_norm": 1.0,
     "vstar/max": 1.0,
     "vstar/std": 0.2,
@@ -56,6 +57,7 @@ def test_a_healthy_run_is_left_in_peace() -> None:
         ("actions_invalid", {"train/invalid_frac": 0.6}),
         ("entropy_drains", {"train/decision_entropy": 0.01}),
         ("replies_alike", {"train/replies_alike_frac": 0.95}),
+        ("sampler_differs", {"sampler/gap_mean": 0.2}),
     ],
 )
 def test_each_check_fires_on_its_sign_alone(name: str, change: dict[str, float]) -> None:

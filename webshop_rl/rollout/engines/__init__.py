@@ -1,0 +1,1 @@
+"""Engines that sample in the place of the network that learns; docs/engines.md."""
