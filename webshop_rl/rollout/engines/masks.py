@@ -19,6 +19,10 @@ from webshop_rl.interface.reply import Ahead
 from webshop_rl.rollout.episode import GRAMMARS_KEPT, Episode
 
 
+class Unmasked(ValueError):
+    """An engine sampled what the episode's mask does not admit: it masked by something else."""
+
+
 def plain_masks(ahead: Ahead, vocab_size: int) -> dict[str, Any]:
     """What FollowedMasks needs, as JSON has it.
 
@@ -84,7 +88,7 @@ def push_reply(episode: Episode, ahead: Ahead, tokens: Sequence[int], logprobs: 
         tokens: sampled, those that were forced among them.
         logprobs: of each, under the masks; nats.
     Returns: decisions made.
-    Raises: ValueError if a token is not what the episode's masks admit: the engine masked by something else.
+    Raises: Unmasked if a token is not what the episode's masks admit.
     """
     trajectory = episode.trajectory
     segment = trajectory.segments[-1]
@@ -95,11 +99,11 @@ def push_reply(episode: Episode, ahead: Ahead, tokens: Sequence[int], logprobs: 
         if at == len(segment.tokens):
             mask = episode.mask()
             if mask is not None and not mask.admits(token):
-                raise ValueError(f"the engine sampled token {token}, which the mask does not admit")
+                raise Unmasked(f"the engine sampled token {token}, which the mask does not admit")
             episode.push(token, logprob, mask)
             num_decisions += 1
         elif segment.tokens[at] != token:
-            raise ValueError(f"the engine sampled token {token} where {segment.tokens[at]} is forced")
+            raise Unmasked(f"the engine sampled token {token} where {segment.tokens[at]} is forced")
         at += 1
         if len(trajectory.turns) > turn or not _same_masks(episode.ahead(), ahead):
             break  # the reply is over, or goes on under masks that the engine knew nothing of

@@ -24,7 +24,7 @@ from webshop_rl.errors import UserError
 from webshop_rl.models.agent import Agent
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.rollout.engines.guard import guard
-from webshop_rl.rollout.engines.masks import plain_masks, push_reply
+from webshop_rl.rollout.engines.masks import Unmasked, plain_masks, push_reply
 from webshop_rl.rollout.engines.weights import SHARED_MEMORY, Stamp, stamp, write_config, write_weights
 from webshop_rl.rollout.episode import Episode
 from webshop_rl.rollout.sampler import Batch
@@ -248,7 +248,7 @@ def _one_line() -> Iterator[None]:
     """What goes wrong in vLLM, as one line."""
     try:
         yield
-    except (UserError, KeyboardInterrupt):
+    except (UserError, Unmasked):
         raise
     except Exception as error:
         if type(error).__name__ == "EngineDeadError":
@@ -257,8 +257,6 @@ def _one_line() -> Iterator[None]:
                 where=_WHERE,
                 remedy="retry=true resumes; rollout.batch_size and model.context_tokens decide its memory",
             ) from error
-        if type(error).__module__.startswith("webshop_rl") or isinstance(error, ValueError | AssertionError):
-            raise
         said = " ".join(str(error).split())[:300]
         raise UserError(
             f"vLLM failed: {type(error).__name__}: {said}", where=_WHERE, remedy="rollout.engine=native"
