@@ -145,8 +145,8 @@ class VllmSampler:
             )
         )
         manager = getattr(getattr(self._engine.engine_core, "resources", None), "engine_manager", None)
-        if manager is not None:
-            self._guard = guard([process.pid for process in manager.processes])
+        pids = [] if manager is None else [process.pid for process in manager.processes]
+        self._guard = guard(self._folder, pids)
         threading.Thread(target=_wake_at_death, args=(self._engine.engine_core,), daemon=True).start()
 
 
