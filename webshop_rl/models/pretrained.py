@@ -63,6 +63,9 @@ def load_pretrained(
             where=f"model.path={path}",
             remedy="give a local folder with model.path=..., or a hub name on a machine that reaches the hub",
         ) from error
+    if options.get("gguf_file"):
+        # The file's quantised weights are plain by now; transformers would refuse to save them as such.
+        model.hf_quantizer.remove_quantization_config(model)
     model.requires_grad_(True)
     if gradient_checkpointing:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from tests.support.agreement import assert_agreement
 from tests.support.paths import REPOSITORY
@@ -22,6 +27,15 @@ MODEL = ("model=smollm2_135m", f"model.path={WEIGHTS}")
 @pytest.fixture(scope="module")
 def agent() -> Agent:
     return build(*MODEL, sharpen=1.0, small=()).agent
+
+
+def test_the_weights_are_saved_as_what_they_are_by_now(agent: Agent, tmp_path: Path) -> None:
+    model = agent.network.causal_lm
+    model.save_pretrained(tmp_path)  # transformers refuses to save what it takes for quantised
+    assert "quantization_config" not in json.loads((tmp_path / "config.json").read_text())
+    again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    weights = dict(model.named_parameters())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in again.named_parameters())
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])

@@ -38,8 +38,6 @@ def write_config(network: PolicyNetwork, folder: Path) -> None:
     config = copy.deepcopy(network.causal_lm.config)
     config.architectures = [type(network.causal_lm).__name__]
     config.tie_word_embeddings = False
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config  # of a GGUF file that was read: the weights are plain by now
     config.save_pretrained(folder)
 
 
