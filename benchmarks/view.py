@@ -49,6 +49,7 @@ class _OnlyTarget:
     def __init__(self, shop: WebShop, goal: Goal) -> None:
         self._shop = shop
         self._target = shop.product(goal.asin)
+        self.shown = shop.shown
 
     def goal(self, goal: Goal) -> WebshopGoal:
         return self._shop.goal(goal)

@@ -245,5 +245,6 @@ def test_the_spoilt_batch_spoils_every_field_there_is() -> None:
     assert {f.name for f in fields(ActionBatch)} == {
         *("behaviour_logprobs", "mask", "decision", "turn", "rewards", "turn_mask", "terminated", "group"),
         *("ref_logprobs", "vstar", "values", "last_value", "state", "replayed", "policy_logprobs"),
+        "sampler_weights",  # 1 outside the mask: tests/unit/algos/test_importance.py
         "kind",  # read by bc's accuracies alone: tests/unit/algos/test_bc.py
     }

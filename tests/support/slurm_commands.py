@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from tests.support.sweep_command import Command, alive, read, wait_until
 
 
@@ -20,6 +22,19 @@ class Cluster(Protocol):
 
 
 ON_SLURM = ("-m", "hardware=slurm_cpu", "hardware.slurm.mem=512M", "hardware.slurm.cpus=1")
+
+
+STAND_INS = ("sbatch", "srun", "squeue", "scontrol", "scancel")
+
+
+def stand_in_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of Slurm that do nothing, on the PATH: for what only asks whether they are there."""
+    folder.mkdir()
+    for name in STAND_INS:
+        command = folder / name
+        command.write_text("#!/bin/sh\nexit 0\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
 def slurm_command(*words: str, check: bool = True) -> str:

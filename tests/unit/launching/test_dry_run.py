@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import REPOSITORY
+from tests.support.slurm_commands import stand_in_commands
 from webshop_rl.launching.dry_run import counted
+
+
+@pytest.fixture(autouse=True)
+def slurm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_commands(tmp_path_factory.mktemp("slurm") / "bin", monkeypatch)
 
 
 def dry_run(root: Path, *words: str) -> list[str]:

@@ -20,6 +20,8 @@ class Cut(Exception):
 class MemoryTracker:
     """Stores what MLflow stores, by MLflow's rules, and dies at a chosen request, before or after it."""
 
+    tracking_uri = "http://127.0.0.1:1"
+
     def __init__(self):
         self.runs = {}
         self.requests = []

@@ -15,6 +15,7 @@ from submitit.core.logger import get_logger
 from submitit.core.utils import DelayedSubmission, JobPaths
 
 from tests.support.paths import REPOSITORY
+from tests.support.slurm_commands import stand_in_commands
 from webshop_rl.launching.slurm import submitit_adapter
 
 
@@ -44,6 +45,7 @@ def test_a_job_as_submitit_starts_it_finds_its_folder_and_leaves_its_result(
     job: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The command is the one of submitit's own scripts."""
+    stand_in_commands(tmp_path / "bin", monkeypatch)  # submitit looks for srun
     monkeypatch.delenv("SUBMITIT_FOLDER")
     monkeypatch.setenv("SLURM_PROCID", "0")
     DelayedSubmission(submitit_adapter.folder).dump(JobPaths(tmp_path, job_id=job).submitted_pickle)
