@@ -33,9 +33,5 @@ AXES = {
     "hours": Axis("hours of training", ("time/train_s",), 3600.0),
     "gpu_hours": Axis("GPU-hours of training", ("time/gpu_hours",)),
 }
-SHOWN = (
-    "updates",
-    "env_steps",
-    "tokens",
-    "hours",
-)  # those that the page has of the first curve, beside `--x`
+# Those that the page has of the first curve, beside `--x`.
+SHOWN = ("updates", "env_steps", "tokens", "hours")

@@ -59,7 +59,7 @@ def _undecided(comparison: Comparison) -> list[Caution]:
     level = [p for p in comparison.against_leader.values() if p.p is not None and not p.differs]
     if not level:
         return []
-    pair = next((p for p in level if p.over_seeds.value > 1e-9), level[0])
+    pair = next((p for p in level if not p.level), level[0])
     text = f"{pair.high.label} and {pair.low.label} do not differ significantly with these seeds."
     advice = seed_advice(pair, comparison)
     return [Caution(text, f"{advice[0].upper()}{advice[1:]}.")]

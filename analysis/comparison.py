@@ -27,6 +27,8 @@ METRICS = ("test/success", "test/score")
 BASELINE_EVALUATIONS = tuple(name for name in EVALUATIONS if name not in ("val", "test"))
 # With more arms only the leading one is compared with each other one.
 MAX_ALL_PAIRS = 8
+# Means of scores that differ by less are one and the same: their sums were rounded.
+EQUAL = 1e-9
 
 ReadGoals = Callable[[Run, str], GoalScores | None]
 
@@ -92,6 +94,11 @@ class Pair:
         return self.p is not None and self.p <= 1 - CONFIDENCE + 1e-12 and self.over_seeds.above
 
     @property
+    def level(self) -> bool:
+        """Whether both have the same mean."""
+        return abs(self.over_seeds.value) < EQUAL
+
+    @property
     def differs_beyond(self) -> bool:
         """Whether that holds for other products as well."""
         return self.differs and self.over_goals is not None and self.over_goals.above
@@ -132,12 +139,12 @@ class Comparison:
     def alike(self) -> bool:
         """Whether several arms reached one and the same mean."""
         values = [result.means[self.metric].value for result in self.results]
-        return len(values) > 1 and max(values) - min(values) < 1e-9
+        return len(values) > 1 and max(values) - min(values) < EQUAL
 
     @property
     def shared(self) -> bool:
         """Whether another arm reached the leader's mean."""
-        return any(abs(pair.over_seeds.value) < 1e-9 for pair in self.against_leader.values())
+        return any(pair.level for pair in self.against_leader.values())
 
     @property
     def leader(self) -> ArmResult:

@@ -54,7 +54,7 @@ def _claim(comparison: Comparison) -> str:
     tested = {other: pair for other, pair in comparison.against_leader.items() if pair.p is not None}
     if not tested:
         return f"{label} has the highest {reached}; one finished seed an arm is too few to compare"
-    same = [other for other, pair in tested.items() if abs(pair.over_seeds.value) < 1e-9]
+    same = [other for other, pair in tested.items() if pair.level]
     below = [other for other, pair in tested.items() if pair.differs]
     level = [other for other, pair in tested.items() if not pair.differs and other not in same]
     if not level and not same:

@@ -104,7 +104,7 @@ def summary_table(
 def _against_leader(pair: Pair | None) -> str:
     if pair is None or pair.p is None:
         return "one seed" if pair else "-"
-    if abs(pair.over_seeds.value) < 1e-9:
+    if pair.level:
         return "level"
     gap = interval(pair.over_seeds, digits=2)
     return f"lower by {gap}" if pair.differs else "no significant difference"

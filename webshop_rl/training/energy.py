@@ -11,9 +11,8 @@ from typing import Any, Final
 import torch
 
 POWERCAP: Final = Path("/sys/class/powercap")
-_PACKAGE: Final = re.compile(
-    r"intel-rapl:\d+"
-)  # a socket; its cores and memory are below it, "intel-rapl:0:0"
+# A socket; its cores and memory are below it, "intel-rapl:0:0".
+_PACKAGE: Final = re.compile(r"intel-rapl:\d+")
 _UJ: Final = 1e-6  # microjoules, of powercap
 _MJ: Final = 1e-3  # millijoules, of NVML
 
@@ -66,7 +65,7 @@ class _Package:
 
 
 def _packages(powercap: Path) -> list[Counter]:
-    """None if one of them cannot be read: part of a machine is no measure of it."""
+    """Of all packages; empty if one of them cannot be read: part of a machine is no measure of it."""
     try:
         folders = [path for path in sorted(powercap.glob("*")) if _PACKAGE.fullmatch(path.name)]
         return [_Package(folder) for folder in folders]

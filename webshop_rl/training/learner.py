@@ -93,7 +93,8 @@ class Learner:
         self._optim = optim
         self._temperature = temperature
         self._seed = seed
-        self._importance = importance
+        # What is cloned was not sampled by the policy: it has no log-probs to compare with.
+        self._importance = None if algorithm.needs_teacher else importance
         self._network = ranks.prepare(agent.network)
         self.optimiser = build_optimiser(
             self._network, lr * agent.lr_scale, optim, getattr(algorithm, "critic_lr_scale", 1.0)
@@ -132,8 +133,7 @@ class Learner:
             )
         batch = self._prepare(trajectories, vstar)
         gap: dict[str, float] = {}
-        # What is cloned was not sampled by the policy: it has no log-probs to compare with.
-        if self._importance is not None and not self.algorithm.needs_teacher:
+        if self._importance is not None:
             batch, gap = self._corrected(batch, self._importance)
         collected = Collected(trajectories, batch, self.algorithm.advantages(batch))
         shared = gap | {f"algo/{name}": value for name, value in collected.advantages.metrics.items()}
@@ -155,8 +155,7 @@ class Learner:
             with self._reference.active() as network:
                 ref_logprobs, _, _ = self._score(network, trajectories)
             batch = replace(batch, ref_logprobs=ref_logprobs)
-        sampled_here = self._importance is None
-        if batch.replayed is not None or not (sampled_here or algorithm.needs_teacher):
+        if batch.replayed is not None or self._importance is not None:
             batch = replace(
                 batch, policy_logprobs=self._at_collection(trajectories, batch.behaviour_logprobs)
             )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from webshop_rl.envs.types import Goal
 from webshop_rl.envs.webshop.goal_table import Floats, GoalTable, Integers, limit_text, tabulate
-from webshop_rl.envs.webshop.prepared import PreparedProducts
+from webshop_rl.envs.webshop.prepared import asin_of
 from webshop_rl.envs.webshop.product import Product
 
 NAMES_AT_A_TIME = 1 << 16
@@ -145,10 +145,7 @@ class WebshopGoals(Sequence[WebshopGoal]):
                 yield f"{self.table.kind}/{index}", asins[first]
 
     def _asins(self, places: Integers) -> list[str]:
-        products = self._products
-        if isinstance(products, PreparedProducts):
-            return [products.asin(place) for place in places.tolist()]
-        return [products[place].asin for place in places.tolist()]
+        return [asin_of(self._products, place) for place in places.tolist()]
 
     @cached_property
     def _grouped(self) -> _ByProduct:

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import overload
 
-from webshop_rl.envs.webshop.prepared import Prepared
+from webshop_rl.envs.webshop.prepared import Prepared, asin_of
 from webshop_rl.envs.webshop.product import Product
 from webshop_rl.envs.webshop.search import MAX_HITS, SearchIndex
 
@@ -66,8 +66,7 @@ class ProductFinder:
 
     def hits(self, query: str) -> list[tuple[str, float]]:
         """ASINs and scores of a ranked search, best first, at most 50."""
-        asin_of = self._prepared.products.asin if self._prepared else lambda place: self._products[place].asin
-        return [(asin_of(number), score) for number, score in self._search(query)]
+        return [(asin_of(self._products, number), score) for number, score in self._search(query)]
 
 
 class Found(Sequence[Product]):

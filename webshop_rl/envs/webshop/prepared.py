@@ -182,6 +182,11 @@ class PreparedProducts(Sequence[Product]):
         return self._asins[place]
 
 
+def asin_of(products: Sequence[Product], place: int) -> str:
+    """The ASIN of the product at a place; a prepared product is not read for it."""
+    return products.asin(place) if isinstance(products, PreparedProducts) else products[place].asin
+
+
 class ByAsin(Mapping[str, T]):
     """What a function says of the place of each product, by ASIN."""
 
