@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ THINK = ("<think>", "</think>")
 # Punctuation that actions are made of, and the page's separator, are always whole tokens.
 ALWAYS = ("search", "click", "buy", "now", "back", "to", "instruction", "[", "]", ":", "$")
 SEPARATOR = "[SEP]"
+# Pages are made of parts that recur, titles and buttons; the separator between them is a token of its own.
+PARTS_KEPT = 16384
 # The frame below as a chat template: system texts are not read.
 CHAT_TEMPLATE = (
     "{% set ns = namespace(opening='<bos>') %}{% for m in messages %}"
@@ -80,6 +83,7 @@ class TinyCodec:
         self._tokenizer.pre_tokenizer = splitter
         self._tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
         self._tokenizer.add_tokens([AddedToken(t, normalized=False) for t in (*SPECIAL, *THINK, SEPARATOR)])
+        self._encode_part = functools.lru_cache(maxsize=PARTS_KEPT)(self._tokenize)
         self._ids = ids
         self.vocab_size = len(vocabulary)
         self.end = ids[END]
@@ -90,6 +94,14 @@ class TinyCodec:
         self.renameable = np.array(sorted(renameable), dtype=np.int64)
 
     def encode(self, text: str) -> list[int]:
+        first, *others = text.split(SEPARATOR)
+        ids = list(self._encode_part(first))
+        for part in others:
+            ids.append(self._ids[SEPARATOR])
+            ids += self._encode_part(part)
+        return ids
+
+    def _tokenize(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -26,6 +26,16 @@ def test_other_words_are_spelt_and_come_back() -> None:
     assert TINY.encode("café") == TINY.encode("cafe")
 
 
+def test_a_text_is_encoded_as_a_whole_would_be() -> None:
+    """Parts between separators are kept; together they are what the tokenizer makes of the text."""
+    texts = ["", "[SEP]", "a [SEP] red shoes[SEP][SEP] a ", "<act>[SEP] back to search [SEP] <page>", "[sep]"]
+    for text in [*texts, *texts]:
+        assert TINY.encode(text) == TINY._tokenizer.encode(text, add_special_tokens=False).ids
+    made = TINY.encode("red [SEP] shoes")
+    made.clear()  # what is given away is not what is kept
+    assert len(TINY.encode("red [SEP] shoes")) == 3
+
+
 def test_marks_are_single_tokens_and_not_for_free_text() -> None:
     for mark in ("<pad>", "<unk>", "<bos>", "<page>", "<act>"):
         (token,) = TINY.encode(mark)
