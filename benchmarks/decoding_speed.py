@@ -1,16 +1,18 @@
 """How fast episodes are collected: `python -m benchmarks.decoding_speed [--data-dir FOLDER]`.
 
 Beside the collector stands the usual loop, in the same process on the same episodes with the same network:
-one generate call a turn for all live episodes, as a batch padded on the left. Each call reads the whole
-transcripts anew, takes a step for every token, forced or not, and lasts until its longest reply has ended.
-The third is that loop for one episode after the other. All play the same episodes to the same end, which is
-checked. Tiny model, random weights. Times are those of the one thread's processor, which on an idle machine
-are times of the clock.
+one generate call a turn for all live episodes, as a batch padded on the left. Within a call there is a
+key-value cache, across calls none: each reads the whole transcripts anew, takes a step for every token,
+forced or not, and lasts until its longest reply has ended. The third is that loop for one episode after the
+other. All sample under the same grammar and play the same episodes to the same end, which is checked. Tiny
+model, random weights. Times are medians of the one thread's processor time, which on an idle machine is the
+clock's.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -126,10 +128,11 @@ def settings(data_dir: str | None, num_episodes: int) -> list[Setting]:
     shops = [("shop5", ["env=shop5"])]
     if data_dir:
         shops.append(("webshop, 1,000 products", ["env=webshop", f"env.data_dir={Path(data_dir).resolve()}"]))
-    return [_setting(name, overrides, num_episodes) for name, overrides in shops]
+    return [setting_of(name, overrides, num_episodes) for name, overrides in shops]
 
 
-def _setting(name: str, overrides: Sequence[str], num_episodes: int) -> Setting:
+def setting_of(name: str, overrides: Sequence[str], num_episodes: int) -> Setting:
+    """A shop, an agent, and episodes of training goals, GROUP_SIZE a goal."""
     config = configured(overrides)
     shop = build_shop(config.env)
     agent = build_agent(config.model, shop, critic=False, device=torch.device("cpu"))
@@ -139,7 +142,7 @@ def _setting(name: str, overrides: Sequence[str], num_episodes: int) -> Setting:
 
 
 def measure(setting: Setting, repeats: int) -> None:
-    """Print the figures of one setting: the best of some repeats, taken in turns."""
+    """Print the figures of one setting: medians of some repeats, taken in turns."""
     collector = setting.acting.collector(setting.agent, setting.shop)
     contestants: dict[str, Callable[[], list[Trajectory]]] = {
         "collector": lambda: collector.collect(setting.specs, temperature=1.0),
@@ -150,28 +153,30 @@ def measure(setting: Setting, repeats: int) -> None:
             for trajectory in GenerateLoop(replace(setting, specs=[spec])).collect(1.0)
         ],
     }
-    best = dict.fromkeys(contestants, float("inf"))
+    taken: dict[str, list[float]] = {name: [] for name in contestants}
     played: dict[str, list[Trajectory]] = {}
     for _ in range(repeats):
         for name, collect in contestants.items():
             start = time.process_time()
             played[name] = collect()
-            best[name] = min(best[name], time.process_time() - start)
-    ours, *others = played.values()
+            taken[name].append(time.process_time() - start)
+    by_us, *others = played.values()
     same = min(
-        sum(a.segments[-1].tokens == b.segments[-1].tokens for a, b in zip(ours, theirs, strict=True))
+        sum(a.segments[-1].tokens == b.segments[-1].tokens for a, b in zip(by_us, theirs, strict=True))
         for theirs in others
     )
-    num_tokens = sum(trajectory.num_action_tokens for trajectory in ours)
-    num_turns = sum(len(trajectory.turns) for trajectory in ours)
+    num_tokens = sum(trajectory.num_action_tokens for trajectory in by_us)
+    num_turns = sum(len(trajectory.turns) for trajectory in by_us)
     print(
-        f"{setting.name}: {len(ours)} episodes, {num_turns} turns, {num_tokens} tokens replied; {same} alike"
+        f"{setting.name}: {len(by_us)} episodes, {num_turns} turns, {num_tokens} tokens replied; {same} alike"
     )
-    for name, seconds in best.items():
-        rates = f"{num_tokens / seconds:8.0f} tokens/s {len(ours) / seconds:8.1f} episodes/s"
-        print(f"  {name:24s} {seconds:7.2f} s {rates}, {seconds / best['collector']:4.1f} times as long")
+    for name, each in taken.items():
+        seconds = statistics.median(each)
+        ratio = statistics.median(t / ours for t, ours in zip(each, taken["collector"], strict=True))
+        rates = f"{num_tokens / seconds:8.0f} tokens/s {len(by_us) / seconds:8.1f} episodes/s"
+        print(f"  {name:24s} {seconds:7.2f} s {rates}, {ratio:4.1f} times as long")
     # Sums in another order may tip a draw now and then; more than that is another policy.
-    if same < 0.9 * len(ours):
+    if same < 0.9 * len(by_us):
         raise RuntimeError("the two did not play the same episodes")
 
 

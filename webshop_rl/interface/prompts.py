@@ -111,13 +111,18 @@ class Prompter:
             text = cut_to(text, self.max_page_tokens, self.codec)
         return View(text, labels, page)
 
-    def opening(self, view: View) -> list[int]:
-        """Context tokens up to the first reply."""
+    @property
+    def system(self) -> str:
+        """What a transcript says before the first page."""
         first = "item 1" if self.product_labels == "rank" else "b07xyz1234"
         system = _SYSTEM + (_COMPACT if self.compact else "") + (_THINK if self.think else "")
         if self.few_shot:
             system += "\n\nExamples:\n" + "\n\n".join(_EXAMPLES[: self.few_shot]).format(first=first)
-        return self.codec.frame_opening(system, view.text)
+        return system
+
+    def opening(self, view: View) -> list[int]:
+        """Context tokens up to the first reply."""
+        return self.codec.frame_opening(self.system, view.text)
 
     def page(self, view: View, *, reply_ended: bool) -> list[int]:
         """Context tokens between two replies."""
