@@ -6,6 +6,7 @@ predict a sampled token with a real choice, and the output layer is applied ther
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from webshop_rl.interface.masks import TokenMask
 from webshop_rl.models.masking import apply_masks
 from webshop_rl.models.pointer import Copies, Pointer, Smear
-from webshop_rl.models.prefix_tree import PrefixTree, allow
+from webshop_rl.models.prefix_tree import FedRow, PrefixTree, allow
 
 LOGIT_CHUNK = 1024  # decisions per output-layer call
 RECOMPUTE_ABOVE = 2**24  # logits kept for the backward pass; more are computed again instead
@@ -129,12 +130,32 @@ class PolicyNetwork(nn.Module):
             embedded = self.causal_lm.get_input_embeddings()(tree.tokens)
             previous = embedded[:, tree.before.clamp(min=0)] * (tree.before >= 0)[:, None]
             given = {"inputs_embeds": self.smear(embedded, previous)}
+        return self._runs(given, tree.positions, tree=tree), tree.place
+
+    def packed(self, tokens: Tensor, positions: Tensor, before: Tensor, fed: Sequence[FedRow]) -> Tensor:
+        """Hidden states [N, H] of N tokens that go on with transcripts read before, packed row by row.
+
+        Args:
+            tokens, positions: [1, N] ids, and places within their transcripts.
+            before: [1, N] the token before each, -1 for none.
+            fed: the transcripts; their lengths sum to N.
+        """
+        given: dict[str, Any] = {"input_ids": tokens}
+        if self.smear is not None:
+            embed = self.causal_lm.get_input_embeddings()
+            previous = embed(before.clamp(min=0)) * (before >= 0)[..., None]
+            given = {"inputs_embeds": self.smear(embed(tokens), previous)}
+        return self._runs(given, positions, fed=fed)
+
+    def _runs(self, given: dict[str, Any], positions: Tensor, **runs: Any) -> Tensor:
+        """[N, H] of packed tokens, attended to as the runs say."""
         # A mask of four dimensions is passed on as it is: the runs have their own.
-        no_mask = torch.empty(1, 1, 0, 0, device=tree.tokens.device)
+        no_mask = torch.empty(1, 1, 0, 0, device=positions.device)
         found = self.causal_lm.get_decoder()(
-            **given, position_ids=tree.positions, attention_mask=no_mask, use_cache=False, tree=tree
+            **given, position_ids=positions, attention_mask=no_mask, use_cache=False, **runs
         )
-        return found.last_hidden_state[0], tree.place
+        states: Tensor = found.last_hidden_state[0]
+        return states
 
     def copies(self, keys: Tensor, tokens: Tensor) -> Copies:
         """What the pointer may copy, from its keys [S, J, d] and the tokens [S, J] they stand for."""

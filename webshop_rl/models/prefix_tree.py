@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -114,6 +114,34 @@ class PrefixTree:
         )
 
 
+class Held(Protocol):
+    """Keys and values of a transcript in one layer, which grow by appending."""
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append [1, heads, n, d] to each; all that is held."""
+        ...
+
+
+@dataclass(frozen=True)
+class FedRow:
+    """Packed tokens that go on with a transcript which was read before: decoding's forward pass.
+
+    Attributes:
+        layers: keys and values of what was read, by layer.
+        length: tokens that stand side by side, n.
+        mask: [n, tokens of the transcript] bool, what each of them sees; None: all up to itself.
+    """
+
+    layers: Sequence[Held]
+    length: int
+    mask: Tensor | None
+
+    @staticmethod
+    def of(layers: Sequence[Held], past: int, length: int, device: torch.device) -> FedRow:
+        """From the tokens read before, and those to read."""
+        return FedRow(layers, length, _causal(past, length, device))
+
+
 def num_common(a: Sequence[int], b: Sequence[int]) -> int:
     """How many first tokens are the same."""
     shorter = min(len(a), len(b))
@@ -143,11 +171,15 @@ def allow(causal_lm: Any) -> bool:
 
 
 def _run(path: NDArray[np.int64], length: int, cuts: NDArray[np.int64], device: torch.device) -> Run:
-    past = len(path) - length
-    mask = None
-    if past and length > 1:
-        mask = torch.ones(length, past + length, dtype=torch.bool, device=device).tril(past)
-    return Run(length, tuple(np.flatnonzero(np.isin(cuts[:-1], path)).tolist()), mask)
+    pieces = tuple(np.flatnonzero(np.isin(cuts[:-1], path)).tolist())
+    return Run(length, pieces, _causal(len(path) - length, length, device))
+
+
+def _causal(past: int, length: int, device: torch.device) -> Tensor | None:
+    """What tokens see after such a past; None where attention without a mask is just that."""
+    if not past or length == 1:
+        return None
+    return torch.ones(length, past + length, dtype=torch.bool, device=device).tril(past)
 
 
 def _attend(
@@ -158,9 +190,12 @@ def _attend(
     attention_mask: Tensor | None,
     *,
     tree: PrefixTree | None = None,
+    fed: Sequence[FedRow] | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention; with a tree, run by run on query [1, heads, N, d], key and value alike."""
+    """transformers' attention; with a tree or rows, by these on query, key and value [1, heads, N, d]."""
+    if fed is not None:
+        return _attend_rows(module, query, key, value, fed, **options), None
     if tree is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)  # type: ignore[no-any-return]
     # Split once: the gradients of what several runs attend to add up piece by piece.
@@ -171,3 +206,17 @@ def _attend(
         seen = [torch.cat([held[i] for i in run.pieces], dim=2) for held in (keys, values)]
         attended.append(sdpa_attention_forward(module, own, *seen, run.mask, **options)[0])
     return torch.cat(attended, dim=1), None
+
+
+def _attend_rows(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, fed: Sequence[FedRow], **options: Any
+) -> Tensor:
+    """Each row's new tokens attend to all of their row."""
+    lengths = [row.length for row in fed]
+    layer = int(vars(module)["layer_idx"])
+    attended = []
+    new = (torch.split_with_sizes(packed, lengths, dim=2) for packed in (query, key, value))
+    for row, own, new_keys, new_values in zip(fed, *new, strict=True):
+        keys, values = row.layers[layer].append(new_keys, new_values)
+        attended.append(sdpa_attention_forward(module, own, keys, values, row.mask, **options)[0])
+    return torch.cat(attended, dim=1)

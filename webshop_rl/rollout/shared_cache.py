@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from webshop_rl.models.cache import DecodingCache
 from webshop_rl.models.network import PolicyNetwork
+from webshop_rl.models.row_cache import decoding_cache
 
 _NEW = -1  # the row of a transcript that has yet to be read from its start
 
@@ -27,7 +27,7 @@ class SharedCache:
     """
 
     def __init__(self, network: PolicyNetwork, num_transcripts: int) -> None:
-        self._cache = DecodingCache(network, 1)
+        self._cache = decoding_cache(network, 1)
         self._row = [0] * num_transcripts
 
     @property

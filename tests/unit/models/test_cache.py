@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tests.support.shop5_parts import build
 from webshop_rl.models.cache import DecodingCache
+from webshop_rl.models.row_cache import RowCache, decoding_cache
 from webshop_rl.rollout.shared_cache import SharedCache
 
 PARTS = build(sharpen=3.0)
@@ -76,9 +77,53 @@ def test_holes_are_bounded() -> None:
         assert cache._filled.shape[1] <= max(64, 1.4 * int(cache._length.max()))
 
 
-def test_buffers_grow_without_forgetting() -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_of_their_own_are_kept_copied_and_emptied(seed: int) -> None:
+    rng = random.Random(seed)
+    cache = RowCache(NETWORK, 5)
+    transcripts: list[list[int]] = [[] for _ in range(5)]
+    for step in range(25):
+        if step in (8, 16):
+            # In another order, one of them twice: it goes on apart from its copy.
+            staying = rng.sample(range(len(transcripts)), len(transcripts) - 1)
+            staying.append(staying[0])
+            cache.keep(staying)
+            transcripts = [transcripts[i] for i in staying]
+        pieces = ragged(rng, len(transcripts), 12)
+        if step in (5, 12, 20):
+            row = rng.randrange(len(transcripts))
+            cache.forget(row)
+            transcripts[row], pieces[row] = [], [7, 8, 9]
+        transcripts = [t + p for t, p in zip(transcripts, pieces, strict=True)]
+        compare(cache.feed(pieces, PAD), transcripts, pieces)
+    assert cache.num_rows == 5
+
+
+def test_only_new_tokens_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No padding, and nothing for a row that waits."""
+    read: list[int] = []
+    plain = NETWORK.packed
+    monkeypatch.setattr(
+        NETWORK,
+        "packed",
+        lambda tokens, *rest, **fed: read.append(tokens.numel()) or plain(tokens, *rest, **fed),
+    )
+    cache = RowCache(NETWORK, 3)
+    cache.feed([[7] * 9, [8] * 2, [9]], PAD)
+    cache.feed([[], [8], []], PAD)
+    assert read == [12, 1]
+
+
+def test_the_cache_is_by_rows_on_a_cpu_where_the_network_packs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(decoding_cache(NETWORK, 1), RowCache)
+    monkeypatch.setattr(NETWORK, "packs", False)
+    assert isinstance(decoding_cache(NETWORK, 1), DecodingCache)
+
+
+@pytest.mark.parametrize("kind", [DecodingCache, RowCache])
+def test_buffers_grow_without_forgetting(kind: type[DecodingCache | RowCache]) -> None:
     """Long past the first room that was made for a layer."""
-    cache = DecodingCache(NETWORK, 2)
+    cache = kind(NETWORK, 2)
     transcripts: list[list[int]] = [[], []]
     for step in range(60):
         pieces = [[6 + step], [7 + step]]

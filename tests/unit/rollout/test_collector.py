@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.shop5_parts import Parts, build
 from webshop_rl.envs.types import EndReason
-from webshop_rl.models.cache import DecodingCache
+from webshop_rl.models.row_cache import RowCache
 from webshop_rl.preemption import Preempted
 from webshop_rl.rollout.episode import EpisodeSpec
 
@@ -25,14 +25,14 @@ class Feeds:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows: list[int] = []
         self.tokens = 0
-        plain = DecodingCache.feed
+        plain = RowCache.feed
 
-        def feed(cache: DecodingCache, pieces: list[list[int]], pad: int) -> Any:
+        def feed(cache: RowCache, pieces: list[list[int]], pad: int) -> Any:
             self.rows.append(len(pieces))
             self.tokens += sum(len(piece) for piece in pieces)
             return plain(cache, pieces, pad)
 
-        monkeypatch.setattr(DecodingCache, "feed", feed)
+        monkeypatch.setattr(RowCache, "feed", feed)
 
 
 def test_every_token_is_read_once_and_none_of_a_finished_episode(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from tests.support.shop5_parts import build
+from webshop_rl.models.row_cache import RowCache
 from webshop_rl.rollout.shared_cache import SharedCache
 
 
@@ -46,13 +47,13 @@ def test_greedy_episodes_of_one_goal_are_read_once(monkeypatch) -> None:  # type
     # Without shuffling, the greedy episodes of a goal are the same to the end: 40 of them use 5 rows.
     parts = build("env.shuffle_results=false")
     fed: list[int] = []
-    network_hidden = parts.agent.network.hidden
+    plain = RowCache.feed
 
-    def hidden(**inputs):  # type: ignore[no-untyped-def]
-        fed.append(len(inputs["input_ids"]))
-        return network_hidden(**inputs)
+    def feed(cache, pieces, pad):  # type: ignore[no-untyped-def]
+        fed.append(len(pieces))
+        return plain(cache, pieces, pad)
 
-    monkeypatch.setattr(parts.agent.network, "hidden", hidden)
+    monkeypatch.setattr(RowCache, "feed", feed)
     played = parts.collector.collect(parts.specs(40), temperature=0)
     assert max(fed) == 5
     alone = [parts.collector.collect([spec], temperature=0)[0] for spec in parts.specs(5)]
