@@ -192,7 +192,7 @@ class Terminal:
 
     def end(self) -> tuple[int, str]:
         """Exit code and stderr."""
-        _, error = self.process.communicate(timeout=30)
+        _, error = self.process.communicate(timeout=120)
         os.close(self._master)
         return self.process.returncode, error
 

@@ -194,7 +194,7 @@ prepare.main(sys.argv[1:])
     workers = [int(number) for number in killed.stdout.splitlines()[-1].split()]
     assert workers
     assert (
-        psutil.wait_procs([psutil.Process(n) for n in workers if psutil.pid_exists(n)], timeout=30)[1] == []
+        psutil.wait_procs([psutil.Process(n) for n in workers if psutil.pid_exists(n)], timeout=120)[1] == []
     )
 
 
