@@ -183,7 +183,7 @@ class Terminal:
         os.write(self._master, keys)
 
     def interrupt(self) -> None:
-        """Ctrl-C until it is heard: CPython's input() misses one between its prompt and its wait for a key."""
+        """Ctrl-C until it is heard: input() misses one between its prompt and its wait for a key."""
         for _ in range(10):
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
