@@ -35,7 +35,7 @@ def frames(
         (one row a point).
     """
     return {
-        "summary": _arms(comparisons, reasons, ends),
+        "summary": _arms(arms, comparisons, reasons, ends),
         "runs": _runs(arms),
         "pairs": _pairs(comparisons),
         "goals": _goals(comparisons),
@@ -44,7 +44,7 @@ def frames(
 
 
 def _runs(arms: Sequence[Arm]) -> pd.DataFrame:
-    rows = []
+    rows: list[dict[str, object]] = []
     for arm in arms:
         for run in arm.runs:
             identity = {
@@ -61,13 +61,16 @@ def _runs(arms: Sequence[Arm]) -> pd.DataFrame:
             seeds = {key: run.params.get(key) for key in seed_keys()}
             finals = {name: run.metrics[name] for name in sorted(run.metrics) if _final(name)}
             rows.append({**identity, **arm.settings, **seeds, **finals})
-    return pd.DataFrame(rows)
+    return _frame(rows, ("run", "mlflow_run", "arm", "status", "compared", "adopted", "error"))
 
 
 def _arms(
-    comparisons: Sequence[Comparison], reasons: Mapping[str, Counter[str]], ends: Mapping[str, Ends]
+    arms: Sequence[Arm],
+    comparisons: Sequence[Comparison],
+    reasons: Mapping[str, Counter[str]],
+    ends: Mapping[str, Ends],
 ) -> pd.DataFrame:
-    rows = []
+    rows: list[dict[str, object]] = []
     for number, comparison in enumerate(comparisons, 1):
         for result in comparison.results:
             row = {"test_set": number, "arm": result.arm.label, "seeds": len(result.arm.finished)}
@@ -87,12 +90,15 @@ def _arms(
             row = {"test_set": number, "arm": baseline.name}
             row |= {"test/success mean": baseline.success, "test/score mean": baseline.score}
             rows.append(row)
-    return pd.DataFrame(rows)
+    settings = dict.fromkeys(key for arm in arms for key in arm.settings)
+    measured = [_cells(f"{metric} {what}", None) for metric in METRICS for what in ("mean", "IQM")]
+    columns = ["test_set", "arm", "seeds", "runs", *settings, *(name for cells in measured for name in cells)]
+    return _frame(rows, columns)
 
 
 def _pairs(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     columns = ["test_set", "metric", "a", "b", "p_corrected", "num_pairs", "finding"]
-    rows = []
+    rows: list[dict[str, object]] = []
     for number, comparison in enumerate(comparisons, 1):
         for pair in comparison.pairs:
             row = {"test_set": number, "metric": comparison.metric, "a": pair.high.label, "b": pair.low.label}
@@ -101,7 +107,7 @@ def _pairs(comparisons: Sequence[Comparison]) -> pd.DataFrame:
             row |= _cells("P(a > b)", pair.improvement)
             row |= _cells("a - b over products", pair.over_goals)
             rows.append({**row, "finding": finding(pair, comparison)})
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    return _frame(rows, columns)
 
 
 def _goals(comparisons: Sequence[Comparison]) -> pd.DataFrame:
@@ -120,7 +126,7 @@ def _goals(comparisons: Sequence[Comparison]) -> pd.DataFrame:
         for result in comparison.results
         if result.goals is not None
     ]
-    return pd.concat(parts) if parts else pd.DataFrame(columns=["test_set", "arm", "goal"])
+    return pd.concat(parts) if parts else _frame([], ("test_set", "arm", "goal", "asin", "episodes"))
 
 
 def _curves(arms: Sequence[Arm], curves: pd.DataFrame) -> pd.DataFrame:
@@ -129,6 +135,11 @@ def _curves(arms: Sequence[Arm], curves: pd.DataFrame) -> pd.DataFrame:
     named = pd.DataFrame([known[run_id] for run_id in run_ids], columns=["run", "arm", "seed"])
     labels = named.take(place).set_index(curves.index)
     return pd.concat([labels, curves.drop(columns="run_id")], axis=1)
+
+
+def _frame(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> pd.DataFrame:
+    """Without a row the columns that every such table has: a CSV of an empty line cannot be read."""
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(columns))
 
 
 def _final(name: str) -> bool:

@@ -54,3 +54,15 @@ def test_every_other_sweep_has_a_report_that_says_what_it_lacks(root, capsys, sw
     assert len(runs) == len(SWEEPS[sweep])
     for file in ("report.html", "report.md", "summary.csv", "episodes.jsonl", "failures.md"):
         assert (root / "reports" / sweep / file).is_file()
+
+
+def test_tables_of_a_sweep_in_which_every_run_failed_have_their_headings(root, capsys):
+    assert main(["failed", "--root", str(root)]) == 0
+    capsys.readouterr()
+    folder = root / "reports" / "failed"
+    heads = {path.stem: list(pd.read_csv(path).columns) for path in folder.glob("*.csv")}
+    assert set(heads) == {"summary", "runs", "pairs", "goals", "curves"}
+    assert len(pd.read_csv(folder / "summary.csv")) == 0
+    assert heads["summary"][:4] == ["test_set", "arm", "seeds", "runs"]
+    assert {"test/success mean", "test/score mean low", "test/score IQM high"} <= set(heads["summary"])
+    assert {"test_set", "arm", "goal", "asin", "episodes"} == set(heads["goals"])
