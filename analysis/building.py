@@ -20,7 +20,7 @@ from .comparison import Comparison
 from .cost import COSTS, cost_cells, cost_rows
 from .drawing import Picture, picture
 from .failures import failures_markdown
-from .frames import frames
+from .frames import frames, write_curves
 from .headline import headline
 from .load import Sweep
 from .page import Report
@@ -145,8 +145,9 @@ def write_files(
     folder: Path,
 ) -> Path:
     """Write every file of the report but the figures; returns the page."""
-    for file, frame in frames(arms, comparisons, curves, reasons_by_arm(report.played), ends).items():
+    for file, frame in frames(arms, comparisons, reasons_by_arm(report.played), ends).items():
         frame.to_csv(folder / f"{file}.csv", index=False)
+    write_curves(arms, curves, folder / "curves.csv")
     lines = "".join(json.dumps(episode.row(), ensure_ascii=False) + "\n" for episode in report.played)
     (folder / "episodes.jsonl").write_text(lines, encoding="utf-8")
     (folder / "failures.md").write_text(failures_markdown(report.played), encoding="utf-8")
