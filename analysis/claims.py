@@ -224,8 +224,8 @@ def read_curves(root: Path, sweep: str) -> dict[str, dict[str, list[Curve]]]:
     client = open_tracker(uri)
     found = load_sweep(client, uri, sweep, root=root)
     parent = client.get_run(found.parent_id)
-    planned = read_plan(client, parent, found.name, root) or []
-    arm_of = {run.signature: _option(run.overrides, SYSTEM) for run in planned}
+    plan = read_plan(client, parent, found.name, root)
+    arm_of = {run.signature: _option(run.overrides, SYSTEM) for run in (plan.runs if plan else ())}
     finished = [run for run in found.runs if run.finished and arm_of.get(run.signature)]
     chosen = newest_of_each_seed(finished, arm_of)
     points = load_curves(client, uri, chosen, (CURVE,))
