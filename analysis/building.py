@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import arm_figures, figures, reach
+from . import arm_figures, figures, goal_figures, reach
 from .arms import Arm, shared_by_arms
 from .axes import AXES, SHOWN, Axis
 from .cautions import cautions
@@ -20,7 +20,7 @@ from .comparison import Comparison
 from .cost import COSTS, cost_cells, cost_rows
 from .drawing import Picture, picture
 from .failures import failures_markdown
-from .frames import frames
+from .frames import frames, write_curves
 from .headline import headline
 from .load import Sweep
 from .page import Report
@@ -33,6 +33,7 @@ from .tables import (
     products_table,
     provenance_table,
     reasons_table,
+    revision_of,
     runs_table,
     solved_table,
     stages_table,
@@ -74,6 +75,7 @@ def build_report(
     *,
     axis: str,
     folder: Path,
+    links: Mapping[str, str],
 ) -> Report:
     """The report, its figures written below folder.
 
@@ -81,6 +83,7 @@ def build_report(
         curves: from load.load_curves, of curves_needed.
         ends: what the best and the final checkpoints reached, by run id.
         axis: what learning curves are drawn against, a key of axes.AXES.
+        links: from evidence.links_of.
     """
     counted = reasons_by_arm(played)
     # In the order of the results, so that what a figure has room for are the leading arms.
@@ -91,7 +94,7 @@ def build_report(
     reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}
     made = (comparison_table, pairs_table, products_table, stages_table)
     tables = [make(comparison) for comparison in comparisons for make in made]
-    lost = unfinished_table(sweep, arms, reached)
+    lost = unfinished_table(sweep, arms, reached, links)
     soon = [soon_of(comparison, curves) for comparison in comparisons]
     drawn = folder / "figures"
     bars = picture(
@@ -114,10 +117,12 @@ def build_report(
         cautions=cautions(sweep, arms, comparisons),
         metric=comparisons[0].metric if comparisons else "",
         shared=shared_by_arms(arms),
+        commands=list(sweep.commands.values()),
+        revision=revision_of(sweep.runs),
         tables=[
             t for t in (*map(soon_table, soon), cost_table(arms), ends_table(arms, ends), *tables, lost) if t
         ],
-        folded=[runs_table(arms, reached), provenance_table(sweep, comparisons)],
+        folded=[runs_table(arms, reached, links), provenance_table(sweep, comparisons)],
         reason_tables=[t for t in (reasons_table(reasons, tested), _solved(played, comparisons)) if t],
         first_pictures=_first(comparisons, drawn),
         reason_pictures=[bars] if bars else [],
@@ -140,8 +145,9 @@ def write_files(
     folder: Path,
 ) -> Path:
     """Write every file of the report but the figures; returns the page."""
-    for file, frame in frames(arms, comparisons, curves, reasons_by_arm(report.played), ends).items():
+    for file, frame in frames(arms, comparisons, reasons_by_arm(report.played), ends).items():
         frame.to_csv(folder / f"{file}.csv", index=False)
+    write_curves(arms, curves, folder / "curves.csv")
     lines = "".join(json.dumps(episode.row(), ensure_ascii=False) + "\n" for episode in report.played)
     (folder / "episodes.jsonl").write_text(lines, encoding="utf-8")
     (folder / "failures.md").write_text(failures_markdown(report.played), encoding="utf-8")
@@ -259,6 +265,15 @@ def _arm_pictures(comparisons: Sequence[Comparison], folder: Path) -> list[Pictu
                 + _leading(num, arm_figures.MAX_LINES),
                 folder / f"profile_{number}",
                 arm_figures.profile_numbers(comparison),
+            )
+        )
+        goals = goal_figures.goal_numbers(comparison)
+        found.append(
+            picture(
+                partial(goal_figures.goals_figure, goals, comparison.metric),
+                goal_figures.caption(comparison, goals),
+                folder / f"goals_{number}",
+                goal_figures.shown_goals(goals).reset_index(),
             )
         )
     return [made for made in found if made]

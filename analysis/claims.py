@@ -7,19 +7,23 @@ is decided in each shop apart, by the interval over seeds of the difference of m
     differs  holds: the interval is above the margin, or below minus the margin;  fails: it lies between
 
 All else is undecided. Of two arms more is held against chance: a claim holds only if a permutation test has
-p <= 0.05, too. Fewer than MIN_SEEDS finished seeds an arm decide nothing.
+p <= 0.05, too. Fewer than MIN_SEEDS finished seeds an arm decide nothing; a seed that was played twice counts
+once, by its newest run.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from webshop_rl.cli import command
 from webshop_rl.statistics import CONFIDENCE, Estimate, difference, interval, mean, over_seeds, permutation_p
+
+if TYPE_CHECKING:
+    from .load import Run
 
 MIN_SEEDS: Final = 4
 SYSTEM: Final = "system"  # the group of conf/ whose options are the arms
@@ -220,17 +224,34 @@ def read_curves(root: Path, sweep: str) -> dict[str, dict[str, list[Curve]]]:
     client = open_tracker(uri)
     found = load_sweep(client, uri, sweep, root=root)
     parent = client.get_run(found.parent_id)
-    planned = read_plan(client, parent, found.name, root) or []
-    arm_of = {run.signature: _option(run.overrides, SYSTEM) for run in planned}
+    plan = read_plan(client, parent, found.name, root)
+    arm_of = {run.signature: _option(run.overrides, SYSTEM) for run in (plan.runs if plan else ())}
     finished = [run for run in found.runs if run.finished and arm_of.get(run.signature)]
-    points = load_curves(client, uri, finished, (CURVE,))
+    chosen = newest_of_each_seed(finished, arm_of)
+    points = load_curves(client, uri, chosen, (CURVE,))
     by_shop: dict[str, dict[str, list[Curve]]] = {}
-    for run in finished:
+    for run in chosen:
         own = points[points["run_id"] == run.run_id].sort_values("step")["value"].tolist()
-        arms = by_shop.setdefault(run.params.get("env.name", "?"), {})
+        arms = by_shop.setdefault(_shop(run), {})
         if own:
             arms.setdefault(arm_of[run.signature], []).append(own)
     return by_shop
+
+
+def newest_of_each_seed(runs: Iterable[Run], arm_of: Mapping[str, str]) -> list[Run]:
+    """One run of each seed of an arm in a shop: a seed played again, by newer code, is no second observation.
+
+    Args:
+        arm_of: option of conf/system by signature.
+    """
+    newest = {
+        (_shop(run), arm_of[run.signature], run.seed): run for run in sorted(runs, key=lambda r: r.started)
+    }
+    return list(newest.values())
+
+
+def _shop(run: Run) -> str:
+    return run.params.get("env.name", "?")
 
 
 def _option(overrides: Sequence[str], key: str) -> str:

@@ -96,6 +96,8 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
     with mpl.rc_context(STYLE):
         figure.savefig(png)
+        # Where everything lies is found once: it takes longer than to draw.
+        figure.set_layout_engine("none")
         _write_svg(figure, svg)
     return png, svg
 

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from webshop_rl.statistics import Floats
 from webshop_rl.tracking.names import describe
 
 from .arms import Arm
@@ -53,10 +54,12 @@ def placed_figure(
     arms: Sequence[Arm], points: pd.DataFrame, metric: str, axis: Axis, width: float = WIDE
 ) -> Figure | None:
     """curve_figure of points from `placed`, which takes a while for a thousand runs."""
-    lines: Lines = dict(tuple(points.groupby("run_id", sort=False)))
-    drawn = [arm for arm in arms if any(run.run_id in lines for run in arm.runs)]
+    known = set(points["run_id"].unique())
+    drawn = [arm for arm in arms if any(run.run_id in known for run in arm.runs)]
     if not drawn:
         return None
+    # Of a large sweep only what has a panel is taken apart by run.
+    lines = _by_run(shown_numbers(drawn, points) if _many(drawn) else points)
     with mpl.rc_context(STYLE):
         if len(drawn) <= MAX_TOGETHER:
             figure = Figure(
@@ -69,7 +72,8 @@ def placed_figure(
             _label(axes, metric, axis)
             figure.legend(loc="outside right upper" if width >= WIDE else "outside lower left")
             return figure
-        return _panels(drawn, lines, metric, axis, width)
+        band = _band(points) if _many(drawn) else None
+        return _panels(drawn, lines, band, metric, axis, width)
 
 
 def placed(curves: pd.DataFrame, metric: str, axis: Axis) -> pd.DataFrame:
@@ -91,11 +95,27 @@ def placed(curves: pd.DataFrame, metric: str, axis: Axis) -> pd.DataFrame:
         line = curves.loc[curves["metric"] == name, ["run_id", "step", "value"]]
         if line.empty or points.empty:
             return pd.DataFrame(columns=columns)
-        line = line.rename(columns={"value": "consumed"}).sort_values("step")
-        found = pd.merge_asof(points.reset_index().sort_values("step"), line, on="step", by="run_id")
-        place += found.set_index("index")["consumed"].sort_index().fillna(0.0).to_numpy()
+        place += _last_at(points, line)
         known &= points["run_id"].isin(line["run_id"].unique()).to_numpy()
     return points.assign(place=place / axis.divisor)[columns][known]
+
+
+def _last_at(points: pd.DataFrame, line: pd.DataFrame) -> Floats:
+    """Of each point the value that its run logged last at or before its step; 0 where there is none.
+
+    Runs and steps are one number, run by run, so that a search in one sorted array answers for all runs.
+    """
+    run, _ = pd.factorize(pd.concat([points["run_id"], line["run_id"]]))
+    steps = np.concatenate([points["step"], line["step"]])
+    lowest = steps.min()
+    key = run * (steps.max() - lowest + 1) + steps - lowest
+    asked, logged = key[: len(points)], key[len(points) :]
+    order = np.argsort(logged, kind="stable")
+    found = np.searchsorted(logged[order], asked, side="right") - 1
+    last = order[np.maximum(found, 0)]
+    own = (found >= 0) & (run[len(points) :][last] == run[: len(points)])
+    values = line["value"].to_numpy(dtype=float)[last]
+    return np.where(own & ~np.isnan(values), values, 0.0)
 
 
 def shown_numbers(arms: Sequence[Arm], points: pd.DataFrame) -> pd.DataFrame:
@@ -103,14 +123,19 @@ def shown_numbers(arms: Sequence[Arm], points: pd.DataFrame) -> pd.DataFrame:
     return points[points["run_id"].isin([run.run_id for arm in arms[:MAX_PANELS] for run in arm.runs])]
 
 
-def _panels(arms: Sequence[Arm], lines: Lines, metric: str, axis: Axis, width: float) -> Figure:
+def _by_run(points: pd.DataFrame) -> Lines:
+    return dict(tuple(points.groupby("run_id", sort=False, observed=True)))
+
+
+def _panels(
+    arms: Sequence[Arm], lines: Lines, band: pd.DataFrame | None, metric: str, axis: Axis, width: float
+) -> Figure:
     """A panel an arm, the others' runs in grey behind it, or the band between the lowest and the highest."""
     shown = arms[:MAX_PANELS]
     num_columns = _PANELS_A_ROW if width >= WIDE else _PANELS_A_ROW // 2
     num_rows = math.ceil(len(shown) / num_columns)
     figure = Figure(figsize=(width, 1.8 * num_rows + 0.5), layout="constrained")
     grid = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
-    band = _band(pd.concat(lines.values())) if _many(arms) else None
     lines = {run_id: _thinned(line) for run_id, line in lines.items()}
     for axes, arm in zip(grid.flat, shown, strict=False):
         if band is not None:
@@ -147,7 +172,7 @@ def stages_figure(
     known: dict[str, Lines] = {}
     for stage in stages:
         points = placed(curves, f"stage/{stage}/{what}", axis)
-        known[stage] = dict(tuple(points.groupby("run_id", sort=False)))
+        known[stage] = _by_run(points)
     drawn = [
         arm
         for arm in arms[:MAX_TOGETHER]

@@ -17,7 +17,7 @@ import pandas as pd
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
 
-from .plan import Missing, missing, read_plan
+from .plan import Missing, missing, read_plan, recorded_command
 from .tracker import metric_reader, read_artifact, reported_in_one_line
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Sweep:
         to_come: number of runs that the sweep lists and that have not started.
         arms_to_come: the same of arms of which no run is recorded, by their overrides.
         parent_id: MLflow's id of the parent run.
+        commands: by which it was launched, by name of the sweep; several where a report has several.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Sweep:
     to_come: int = 0
     arms_to_come: Mapping[str, int] = field(default_factory=dict)
     parent_id: str = ""
+    commands: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
@@ -142,9 +144,10 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None, *, root: Path |
     if plan is None:
         unrecorded, absent = _unrecorded(parent.data.tags, chosen), Missing()
     else:
-        absent = missing(plan, [run.signature for run in chosen])
+        absent = missing(plan.runs, [run.signature for run in chosen])
         chosen = [replace(run, to_come=absent.beside.get(run.signature, 0)) for run in chosen]
         unrecorded = {"FAILED": absent.failed} if absent.failed else {}
+    command = (plan.command if plan else "") or recorded_command(parent.data.tags.get("command", ""))
     return Sweep(
         sweep,
         uri,
@@ -155,6 +158,7 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None, *, root: Path |
         absent.to_come,
         absent.arms_to_come,
         parent.info.run_id,
+        {sweep: command} if command else {},
     )
 
 
@@ -212,7 +216,8 @@ def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequ
     Args:
         runs: those to read, finished or not.
         names: of metrics.
-    Returns: columns run_id, metric, step, value; of a step recorded twice the later value.
+    Returns: columns run_id and metric (categories: a name is not repeated a million times), step, value; of
+        a step recorded twice the later value. In order of run, metric and step.
     """
     wanted = [(run.run_id, name) for run in runs for name in dict.fromkeys(names) if name in run.metrics]
     if not wanted:
@@ -220,9 +225,10 @@ def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequ
     with reported_in_one_line(uri), metric_reader(client, uri) as read:
         points = [read(run_id, name) for run_id, name in wanted]
     sizes = [len(steps) for steps, _ in points]
-    which = [np.repeat(np.array(names, dtype=object), sizes) for names in zip(*wanted, strict=True)]
+    which = [pd.factorize(np.array(own, dtype=object)) for own in zip(*wanted, strict=True)]
+    run_ids, metrics = (pd.Categorical.from_codes(np.repeat(codes, sizes), own) for codes, own in which)
     steps, values = (np.concatenate(columns) for columns in zip(*points, strict=True))
-    return pd.DataFrame({"run_id": which[0], "metric": which[1], "step": steps, "value": values})
+    return pd.DataFrame({"run_id": run_ids, "metric": metrics, "step": steps, "value": values})
 
 
 def load_goals(

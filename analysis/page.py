@@ -38,6 +38,7 @@ class Report:
         first, first_pictures: beside the headline.
         learning: one curve against several axes, each with the axis' name; the page shows one at a time.
         shared: sentences.
+        commands: that launched it; revision: of the code, a sentence or "".
         tables: shown open; folded: on demand.
         played: the test episodes.
     """
@@ -49,6 +50,8 @@ class Report:
     cautions: Sequence[Caution]
     metric: str = "test/score"
     shared: Sequence[str] = ()
+    commands: Sequence[str] = ()
+    revision: str = ""
     tables: Sequence[Table] = ()
     folded: Sequence[Table] = ()
     reason_tables: Sequence[Table] = ()
@@ -69,6 +72,8 @@ class Report:
         parts += [table.markdown() for table in self.reason_tables]
         parts += _images([*(made for _, made in self.learning), *self.pictures], folder)
         parts += ["## In detail", self.verdict]
+        if self.commands:
+            parts += ["### Launched by", "\n".join(["```", *self.commands, "```"]), self.revision]
         parts += [table.markdown() for table in (*self.tables, *self.folded)]
         return "\n\n".join(parts) + "\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,18 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a sweep's manifest says.
+
+    Attributes:
+        command: by which it was launched last, as a shell takes it; "" where that is not recorded.
+    """
+
+    runs: Sequence[Planned]
+    command: str = ""
+
+
+@dataclass(frozen=True)
 class Missing:
     """Runs of a sweep that MLflow does not have.
 
@@ -57,8 +70,8 @@ class Missing:
     beside: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_plan(client: MlflowClient, parent: Any, sweep: str, root: Path | None) -> list[Planned] | None:
-    """The runs that a sweep lists; None if neither the root nor the tracker has its manifest.
+def read_plan(client: MlflowClient, parent: Any, sweep: str, root: Path | None) -> Plan | None:
+    """What a sweep's manifest says; None if neither the root nor the tracker has it.
 
     Args:
         client: from tracker.open_tracker.
@@ -71,10 +84,12 @@ def read_plan(client: MlflowClient, parent: Any, sweep: str, root: Path | None) 
     else:
         text = read_artifact(client, parent, SweepFolder(Path(sweep)).manifest.name)
     try:
-        listed = json.loads(text or "")["runs"]
-        return [
-            Planned(r["run"], r["signature"], tuple(r["overrides"]), _failed(root, r["run"])) for r in listed
+        manifest = json.loads(text or "")
+        runs = [
+            Planned(r["run"], r["signature"], tuple(r["overrides"]), _failed(root, r["run"]))
+            for r in manifest["runs"]
         ]
+        return Plan(runs, as_typed(manifest.get("command", ())))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -93,6 +108,25 @@ def missing(plan: Sequence[Planned], recorded: Iterable[str]) -> Missing:
     arms = {arm: num for arm, num in by_arm.items() if arm not in begun.values()}
     beside = {signature: by_arm[arm] for signature, arm in begun.items() if by_arm[arm]}
     return Missing(len(absent) - len(waiting), len(waiting), arms, beside)
+
+
+def as_typed(words: Sequence[str]) -> str:
+    """A command as a person types it, from the words that its process had; "" without any."""
+    if not words:
+        return ""
+    program, *rest = words
+    name = program.rpartition("/")[2]
+    if name == "webshop-rl sweep" and rest[:1] == ["-m"]:
+        rest = rest[1:]  # which the command adds itself
+    return " ".join([f"python {name}" if name.endswith(".py") else name, *map(shlex.quote, rest)])
+
+
+def recorded_command(tag: str) -> str:
+    """The same from the tag of a parent run; "" where it was cut."""
+    try:
+        return as_typed(shlex.split(tag))
+    except ValueError:
+        return ""
 
 
 def _failed(root: Path | None, run: str) -> bool:

@@ -106,6 +106,7 @@ def write_report(
     from .building import build_report, curves_needed, write_files
     from .checkpoints import ends_of
     from .comparison import compare
+    from .evidence import links_of
     from .load import load_curves, load_evaluations, load_run
     from .readers import episode_reader, goal_reader
     from .selection import load_chosen
@@ -130,8 +131,11 @@ def write_report(
     comparisons = compare(arms, metric, goal_reader(client, address, metric, own))
     played = survey(arms, episode_reader(client, address, own))
     ends = ends_of(sweep.runs, curves, load_evaluations(client, address))
+    links = links_of(sweep.runs, folder, own, address)
     title = _title(sweep, sweeps, query, run)
-    report = build_report(title, sweep, arms, comparisons, curves, played, ends, axis=x, folder=folder)
+    report = build_report(
+        title, sweep, arms, comparisons, curves, played, ends, axis=x, folder=folder, links=links
+    )
     page = write_files(report, arms, comparisons, curves, ends, folder)
     if writable and sweep.parent_id:
         attach(client, sweep.parent_id, report, folder)

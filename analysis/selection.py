@@ -180,6 +180,7 @@ def combined(sweeps: Sequence[Sweep]) -> Sweep:
         unrecorded=dict(unrecorded),
         to_come=sum(sweep.to_come for sweep in sweeps),
         arms_to_come=dict(arms_to_come),
+        commands={name: command for sweep in sweeps for name, command in sweep.commands.items()},
     )
 
 

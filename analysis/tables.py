@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from webshop_rl.evaluation.reasons import Reason
 from webshop_rl.statistics import Estimate, interval, mean, over_seeds
 
 from .arms import Arm
 from .comparison import BASELINE_EVALUATIONS, ArmResult, Baseline, Comparison, Pair
-from .cost import COST_COLUMNS
+from .cost import COST_COLUMNS, COSTS
 from .load import Run, Sweep
 from .survey import usual_reason
 from .verdict import PERCENT, finding
@@ -21,6 +21,10 @@ MAX_SOLVED_ARMS = 8
 MAX_SOLVED_GOALS = 40
 REASONS_NOTE = (
     "Test episodes of finished seeds, each with one reason: the first of docs/analysis.md that applies."
+)
+LOG_NOTE = (
+    "A run's name leads to all that it printed, where its log lies beside the report; webshop-rl status logs "
+    "RUN --root FOLDER shows it, too."
 )
 _STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped"}
 _RIGHT = ("seeds", "runs", "update", "p", "goals", "products", "episodes", "failed", "V* episodes")
@@ -34,12 +38,14 @@ class Table:
         columns: headings.
         rows: as many cells each.
         note: how to read it, or "".
+        links: where a cell leads, by its text: an address relative to the report's folder, or of a server.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def markdown(self) -> str:
         """As GitHub's Markdown, title and note included."""
@@ -48,8 +54,11 @@ class Table:
             lines += [self.note, ""]
         lines.append("| " + " | ".join(map(_escaped, self.columns)) + " |")
         lines.append("|" + "|".join("---" for _ in self.columns) + "|")
-        lines += ["| " + " | ".join(map(_escaped, row)) + " |" for row in self.rows]
+        lines += ["| " + " | ".join(map(self._cell, row)) + " |" for row in self.rows]
         return "\n".join(lines)
+
+    def _cell(self, cell: str) -> str:
+        return f"[{_escaped(cell)}]({self.links[cell]})" if cell in self.links else _escaped(cell)
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -240,11 +249,14 @@ def _over_runs(runs: Sequence[Run], metric: str) -> Estimate | None:
     return over_seeds(mean, found) if found else None
 
 
-def unfinished_table(sweep: Sweep, arms: Sequence[Arm], reached: Mapping[str, int]) -> Table | None:
+def unfinished_table(
+    sweep: Sweep, arms: Sequence[Arm], reached: Mapping[str, int], links: Mapping[str, str] | None = None
+) -> Table | None:
     """Runs that are in no comparison, with what became of them; None if all finished.
 
     Args:
         reached: last update by run id.
+        links: from evidence.links_of.
     """
     rows = [
         [
@@ -264,13 +276,14 @@ def unfinished_table(sweep: Sweep, arms: Sequence[Arm], reached: Mapping[str, in
         rows.append(["?", "?", "?", _STATES.get(status, status.lower()), "", "", f"{num} not in MLflow"])
     if not rows:
         return None
-    return Table(
-        "Runs that did not finish", ["run", "arm", "seed", "state", "update", "val/success", "error"], rows
-    )
+    columns = ["run", "arm", "seed", "state", "update", "val/success", "error"]
+    return Table("Runs that did not finish", columns, rows, LOG_NOTE, links or {})
 
 
-def runs_table(arms: Sequence[Arm], reached: Mapping[str, int]) -> Table:
-    """Every run; `reached` as above."""
+def runs_table(
+    arms: Sequence[Arm], reached: Mapping[str, int], links: Mapping[str, str] | None = None
+) -> Table:
+    """Every run; `reached` and `links` as above."""
     rows = [
         [
             run.folder_name,
@@ -284,6 +297,7 @@ def runs_table(arms: Sequence[Arm], reached: Mapping[str, int]) -> Table:
             _number(run, "vstar/episodes", digits=0),
             _number(run, "time/train_s", digits=0),
             run.tags.get("sweep", "") or "alone" if run.adopted else "",
+            run.run_id,
         ]
         for arm in arms
         for run in arm.runs
@@ -300,8 +314,9 @@ def runs_table(arms: Sequence[Arm], reached: Mapping[str, int]) -> Table:
         "V* episodes",
         "train s",
         "adopted from",
+        "MLflow run",
     ]
-    return Table("All runs", columns, rows)
+    return Table("All runs", columns, rows, LOG_NOTE, links or {})
 
 
 def provenance_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
@@ -318,14 +333,26 @@ def provenance_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
         rows.append(
             [f"split{which}", f"{comparison.protocol or 'not recorded'}, digest {comparison.split_digest}"]
         )
-    for title, tag in tags.items():
-        rows.append([title, ", ".join(sorted({run.tags.get(tag, "") for run in sweep.runs} - {""})) or "-"])
+    rows += [[title, ", ".join(_recorded(sweep.runs, tag)) or "-"] for title, tag in tags.items()]
     return Table("Provenance", ["", ""], rows)
+
+
+def revision_of(runs: Sequence[Run]) -> str:
+    """Which code runs were of, in a sentence; "" where no run has recorded it."""
+    commits = _recorded(runs, "git_commit")
+    if not commits:
+        return ""
+    changed = " with uncommitted changes" if "true" in map(str.lower, _recorded(runs, "git_dirty")) else ""
+    return f"Code: git commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}{changed}."
+
+
+def _recorded(runs: Sequence[Run], tag: str) -> list[str]:
+    return sorted({run.tags.get(tag, "") for run in runs} - {""})
 
 
 def right_aligned(column: str) -> bool:
     """Whether a column holds bare numbers."""
-    return column in (*_RIGHT, *COST_COLUMNS, *map(str, Reason)) or column.startswith(
+    return column in (*_RIGHT, *(cost.column for cost in COSTS), *map(str, Reason)) or column.startswith(
         ("test/", "val/", "IQM", "minus", "train s", "A - B", "P(", "per ")
     )
 

@@ -106,10 +106,10 @@ def metric_reader(client: MlflowClient, uri: str) -> Iterator[ReadMetric]:
 
 def _last_of_each(rows: Sequence[tuple[int, float | None]]) -> Points:
     """Of (step, value) in order of step and time the last of each step; None is not a number."""
-    table = np.array(rows, dtype=float).reshape(-1, 2)
-    steps = table[:, 0].astype(np.int64)
+    columns = zip(*rows, strict=True) if rows else ((), ())
+    steps, values = (np.array(c, dtype=kind) for c, kind in zip(columns, (np.int64, float), strict=True))
     last = np.append(steps[1:] != steps[:-1], True)[: len(steps)]
-    return steps[last], table[last, 1]
+    return steps[last], values[last]
 
 
 def read_artifact(client: MlflowClient, run: Any, path: str) -> str | None:

@@ -121,8 +121,17 @@ def over_seeds(statistic: Statistic, *strata: Numbers, seed: int = 0) -> Estimat
     value = float(statistic(*samples, axis=-1))
     if any(len(s) < 2 for s in samples):
         return Estimate(value, None, None, num)
-    low, high = _percentiles(samples, statistic, paired=False, seed=seed)
+    if all((s == s[0]).all() for s in samples):
+        return Estimate(value, value, value, num)
+    low, high = _interval(statistic, tuple(tuple(s.tolist()) for s in samples), seed)
     return Estimate(value, low, high, num)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _interval(statistic: Statistic, strata: tuple[tuple[float, ...], ...], seed: int) -> tuple[float, float]:
+    """Ends of the interval; a report asks for that of the same runs in several tables."""
+    samples = [np.array(stratum) for stratum in strata]
+    return _percentiles(samples, statistic, paired=False, seed=seed)
 
 
 def over_products(

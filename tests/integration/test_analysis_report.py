@@ -221,7 +221,7 @@ def test_curves_can_be_drawn_against_what_was_consumed(report, root, tmp_path):
 def test_the_page_needs_nothing_beside_it(report):
     page = report("study").text("report.html")
     assert page.count("data:image/svg+xml;base64,") >= 2 * 3  # each figure for a screen and for a phone
-    assert not re.findall(r'(?:src|srcset|href)="(?!data:)', page)
+    assert not re.findall(r'(?:src|srcset|href)="(?!data:)', page)  # nor a link: these runs have no log
     assert page.count("<script") == 1
     assert "Diverged: the loss is | not &lt;finite&gt; at update 8" in page
     assert DIGEST in page

@@ -142,7 +142,7 @@ def test_a_stop_and_a_kill_of_one_process_and_another_strategy_each_time(
 
 
 def after_updates(folder: Path, number: int, workers: list[Worker]) -> list[Worker]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not updates(folder) or updates(folder)[-1] < number:
         assert time.monotonic() < deadline, ended(workers)
         time.sleep(0.005)

@@ -13,7 +13,7 @@ from analysis.building import curves_needed
 from analysis.cautions import cautions
 from analysis.checkpoints import ends_of
 from analysis.comparison import compare
-from analysis.frames import frames
+from analysis.frames import frames, write_curves
 from analysis.headline import headline
 from analysis.load import load_curves, load_sweep
 from analysis.readers import goal_reader
@@ -75,7 +75,9 @@ def reported(root: Path) -> tuple[list[str], dict[str, pd.DataFrame]]:
     curves = load_curves(client, uri, sweep.runs, curves_needed(arms, "updates"))
     said = [headline(sweep, comparisons), verdict(sweep, comparisons)]
     said += map(str, cautions(sweep, arms, comparisons))
-    tables = frames(arms, comparisons, curves, {}, ends_of(sweep.runs, curves, []))
+    tables = frames(arms, comparisons, {}, ends_of(sweep.runs, curves, []))
+    write_curves(arms, curves, root / "curves.csv")
+    tables["curves"] = pd.read_csv(root / "curves.csv")
     tables["runs"] = tables["runs"].drop(columns="mlflow_run")
     return said, tables
 

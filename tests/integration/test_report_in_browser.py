@@ -23,6 +23,7 @@ HOSTILE = (
     "<script>window.hit = 1</script>\"><img src=x onerror='window.hit = 2'> \u202egnol\u05d0 " + "x" * 4000
 )
 COLOURS = ("red", "green", "yellow", "blue")
+RUN = "b163d3df0115"
 WIDTHS = (320, 640, 1024, 1920)
 
 
@@ -35,13 +36,16 @@ def page(tmp_path_factory) -> Path:
     made = picture(lambda width: reached_figure(comparison, width), HOSTILE, folder / "figure")
     rows = [["a", "0.5", "1,200"], ["b", "0.125", "-"], ["c", "0.75", "80"]]
     table = Table("Arms", ["arm", "test/score", "env steps"], rows, HOSTILE)
+    states = [RUN, *["no significant difference"] * 12]
+    runs_table = Table("Runs", ["run", *map(str, range(12))], [states], links={RUN: "../../runs/x/log.txt"})
     report = Report(
         title=HOSTILE,
         headline="apo_pg leads.",
         verdict=HOSTILE,
         first=[table],
         cautions=[Caution(HOSTILE, "Mend it.")],
-        tables=[table],
+        commands=[HOSTILE],
+        tables=[table, runs_table],
         folded=[table],
         first_pictures=[made] if made else [],
         learning=[(name, made) for name in ("update", HOSTILE)] if made else [],
@@ -80,6 +84,19 @@ def test_it_loads_without_error_or_request_at_four_widths_in_light_and_dark(chro
             assert chrome.run("window.hit") is None  # names are inert
         papers.add(chrome.run("getComputedStyle(document.body).backgroundColor"))
     assert len(papers) == 2
+
+
+def test_words_of_a_table_are_whole_and_a_run_leads_to_its_log(chrome, page) -> None:
+    for width in (360, 800):
+        chrome.open(page, width=width)
+        cell = f"[...document.querySelectorAll('#more td bdi')].find((each) => each.textContent === '{RUN}')"
+        assert chrome.run(f"{cell}.getBoundingClientRect().height") < 30  # one line
+        assert chrome.run(f"{cell}.firstChild.getAttribute('href')") == "../../runs/x/log.txt"
+        words = (
+            "[...document.querySelectorAll('#more td bdi')].find((each) => /signif/.test(each.textContent))"
+        )
+        assert chrome.run(f"{words}.scrollWidth <= {words}.clientWidth")
+        assert chrome.run(f"{words}.getBoundingClientRect().height") < 75  # a line a word
 
 
 def test_headings_sort_by_keyboard_and_what_is_missing_comes_last(chrome, page) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,8 @@ import pytest
 
 from analysis.report import main
 from tests.support.recorded_sweeps import GOALS, Written, record
+from webshop_rl.launching.sweep import Listed, write_manifest
+from webshop_rl.storage.folders import Root
 
 SWEEPS = {
     "empty": [],
@@ -54,3 +57,40 @@ def test_every_other_sweep_has_a_report_that_says_what_it_lacks(root, capsys, sw
     assert len(runs) == len(SWEEPS[sweep])
     for file in ("report.html", "report.md", "summary.csv", "episodes.jsonl", "failures.md"):
         assert (root / "reports" / sweep / file).is_file()
+
+
+def test_tables_of_a_sweep_in_which_every_run_failed_have_their_headings(root, capsys):
+    assert main(["failed", "--root", str(root)]) == 0
+    capsys.readouterr()
+    folder = root / "reports" / "failed"
+    heads = {path.stem: list(pd.read_csv(path).columns) for path in folder.glob("*.csv")}
+    assert set(heads) == {"summary", "runs", "pairs", "goals", "curves"}
+    assert len(pd.read_csv(folder / "summary.csv")) == 0
+    assert heads["summary"][:4] == ["test_set", "arm", "seeds", "runs"]
+    assert {"test/success mean", "test/score mean low", "test/score IQM high"} <= set(heads["summary"])
+    assert {"test_set", "arm", "goal", "asin", "episodes"} == set(heads["goals"])
+
+
+def test_a_page_leads_to_the_logs_that_are_there_and_says_what_launched_the_sweep(root, capsys, monkeypatch):
+    there, lost = SWEEPS["failed"]
+    log = Root(root).run(there.name).log
+    log.write_text("what it printed")
+    command = ["webshop-rl sweep", "-m", "algo=apo_pg", "seed=0,1", "model.path=a b"]
+    monkeypatch.setattr("sys.argv", command)
+    listed = [Listed(run.name, run.signature, (f"seed={run.seed}",)) for run in (there, lost)]
+    write_manifest(Root(root), "failed", listed, [])
+    assert main(["failed", "--root", str(root)]) == 0
+    capsys.readouterr()
+    folder = root / "reports" / "failed"
+    page = (folder / "report.html").read_text()
+    addresses = set(re.findall(r'<a href="([^"]*)">', page))
+    assert addresses == {f"../../runs/{there.name}/log.txt"}
+    assert (folder / addresses.pop()).read_text() == "what it printed"
+    assert page.count(f">{there.name}</a>") == 2  # among all runs, and those that did not finish
+    assert "webshop-rl sweep algo=apo_pg seed=0,1 &#39;model.path=a b&#39;</pre>" in page
+    assert "Code: git commit abc." in page
+    markdown = (folder / "report.md").read_text()
+    assert f"| [{there.name}](../../runs/{there.name}/log.txt) |" in markdown
+    assert "webshop-rl sweep algo=apo_pg seed=0,1 'model.path=a b'" in markdown
+    (run,) = pd.read_csv(folder / "runs.csv").query(f"run == '{lost.name}'")["mlflow_run"]
+    assert run in page

@@ -39,6 +39,6 @@ class OwnCheckout:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )

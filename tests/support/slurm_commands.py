@@ -38,7 +38,7 @@ def stand_in_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def slurm_command(*words: str, check: bool = True) -> str:
-    return subprocess.run(words, check=check, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(words, check=check, capture_output=True, text=True, timeout=180).stdout
 
 
 def jobs_left() -> str:

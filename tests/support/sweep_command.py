@@ -147,7 +147,7 @@ def read(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 180.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -164,7 +164,7 @@ def alive(pid: int) -> bool:
 
 def end(process: subprocess.Popen[str], signum: signal.Signals) -> tuple[int, str]:
     process.send_signal(signum)
-    output, _ = process.communicate(timeout=90)
+    output, _ = process.communicate(timeout=180)
     return process.returncode, output
 
 

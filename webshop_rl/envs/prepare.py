@@ -19,7 +19,8 @@ from webshop_rl.cli import command
 from webshop_rl.duration import duration
 from webshop_rl.envs.webshop import files
 from webshop_rl.envs.webshop.prepared import is_prepared, read_manifest
-from webshop_rl.envs.webshop.preparing import Request, prepare
+from webshop_rl.envs.webshop.preparing import prepare
+from webshop_rl.envs.webshop.reading import Request
 from webshop_rl.errors import UserError
 from webshop_rl.storage.lock import Busy, FolderLock
 

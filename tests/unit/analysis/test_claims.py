@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
-from analysis.claims import CLAIMS, Claim, Decision, decide, measured, rule, table
+from analysis.claims import CLAIMS, Claim, Decision, decide, measured, newest_of_each_seed, rule, table
+from tests.support.analysis_runs import make_run
 from tests.support.paths import CONF
 from tests.support.shop5_parts import composed
 from webshop_rl.config.walk import plain, walk
@@ -70,6 +73,16 @@ def test_a_fall_is_the_best_minus_the_last() -> None:
 def test_without_runs_nothing_is_decided() -> None:
     assert decide(MORE, {"a": ending(HIGH)}) == Decision("undecided", None, None, 0)
     assert "no run" in table({"shop5": {}})
+
+
+def test_a_seed_played_again_counts_once() -> None:
+    older, newer, other = (
+        replace(make_run("ppo", seed, 0.5, tags={"signature": name}), run_id=name, started=started)
+        for name, seed, started in (("new", 0, 9), ("old", 0, 3), ("other", 1, 1))
+    )
+    chosen = newest_of_each_seed([older, newer, other], {"new": "arm", "old": "arm", "other": "arm"})
+    assert {run.run_id for run in chosen} == {"new", "other"}
+    assert len(newest_of_each_seed([older, newer], {"new": "arm", "old": "its rival"})) == 2
 
 
 def test_every_claim_is_about_arms_of_the_experiment_and_every_arm_of_a_claim() -> None:

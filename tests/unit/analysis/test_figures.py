@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
@@ -213,3 +214,26 @@ def test_stages_of_a_curriculum_have_a_panel_each_and_without_one_there_is_none(
     assert line(easy, 0.7) == [([1, 2, 3], [0.1, 0.2, 0.3])] * 2
     assert line(hard, 0.7) == [([3], [0.1])]
     assert figures.stages_figure(arms_of([make_run()]), curves, "val_success") is None
+
+
+def test_the_place_of_a_point_is_what_its_run_had_logged_last() -> None:
+    """Against pandas' merge, for runs that log at steps of their own, some of them nothing."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for run in "abcdef":
+        for metric, share in (("val/success", 0.3), ("train/tokens", 0.6 * (run != "c"))):
+            steps = np.flatnonzero(rng.random(60) < share)
+            rows += [(run, metric, int(step), float(rng.random())) for step in steps]
+    first = next(n for n, row in enumerate(rows) if row[1] == "train/tokens")
+    rows[first] = (*rows[first][:3], float("nan"))
+    curves = pd.DataFrame(rows, columns=["run_id", "metric", "step", "value"])
+    points = curves[curves["metric"] == "val/success"]
+    line = curves[curves["metric"] == "train/tokens"].rename(columns={"value": "consumed"})
+    merged = pd.merge_asof(
+        points.sort_values("step"), line.sort_values("step"), on="step", by="run_id", suffixes=("", "_line")
+    )
+    merged = merged[merged["run_id"] != "c"].sort_values(["run_id", "step"])
+    for given in (curves, curves.astype({"run_id": "category"}), curves.sample(frac=1, random_state=0)):
+        found = figures.placed(given, "val/success", AXES["tokens"]).sort_values(["run_id", "step"])
+        assert found["place"].to_list() == merged["consumed"].fillna(0.0).to_list()
+        assert found["step"].to_list() == merged["step"].to_list()

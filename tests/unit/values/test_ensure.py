@@ -116,7 +116,7 @@ def test_a_killed_owner_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.Monk
     locked: multiprocessing.Queue = FORK.Queue()  # type: ignore[type-arg]
     victim = FORK.Process(target=_hang, args=(tmp_path, locked))
     victim.start()
-    assert locked.get(timeout=30) == 6
+    assert locked.get(timeout=120) == 6
     waited = 0
 
     def kill_it_while_it_is_waited_for(pause_s: float) -> None:
@@ -138,7 +138,7 @@ def test_a_hung_owner_is_waited_for_only_so_long(tmp_path: Path) -> None:
     hung = FORK.Process(target=_hang, args=(tmp_path, locked))
     hung.start()
     try:
-        locked.get(timeout=30)
+        locked.get(timeout=120)
         found = ensure_returns(_open(tmp_path), GOALS, 2, _Sampler(), poll_s=0.02, patience_s=0.3)
         assert {g: r.tolist() for g, r in found.items()} == _expected(GOALS, 2)
     finally:

@@ -56,7 +56,7 @@ def test_what_fewer_samples_would_give(tmp_path: Path) -> None:
 def test_the_command_prints_shops_and_stages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("COLUMNS", raising=False)
     stored(tmp_path / "vstar", FOUR).note_configuration("x", NAMES)
     staged = {f"{stage}/{goal}": values for stage in ("easy", "hard") for goal, values in FOUR.items()}
     ladder = {"shop": "stages6", "model": "tiny", "stages": ["easy", "hard", "unseen"]}

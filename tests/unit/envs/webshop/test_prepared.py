@@ -18,7 +18,7 @@ import pytest
 from webshop_rl.envs import prepare as command
 from webshop_rl.envs.scripted import POLICIES, run_episode
 from webshop_rl.envs.types import SPLITS
-from webshop_rl.envs.webshop import preparing
+from webshop_rl.envs.webshop import reading
 from webshop_rl.envs.webshop.catalogue import Catalogue, load_products, look
 from webshop_rl.envs.webshop.prepared import Prepared, as_text, from_text, is_prepared
 from webshop_rl.envs.webshop.product import HumanInstruction
@@ -37,8 +37,8 @@ def real(webshop_data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """The real 1,000 products, prepared in runs of 300 records."""
     out = tmp_path_factory.mktemp("prepared") / "real"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparing, "RUN", 300)
-        patch.setattr(preparing, "BATCH", 70)
+        patch.setattr(reading, "RUN", 300)
+        patch.setattr(reading, "BATCH", 70)
         assert _prepare(webshop_data_dir, out) == 0
     return out
 
@@ -132,10 +132,10 @@ def _content(folder: Path) -> dict[str, bytes]:
 def test_an_interrupted_command_goes_on(
     mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(preparing, "RUN", 5)
+    monkeypatch.setattr(reading, "RUN", 5)
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert _prepare(mini, whole) == 0
-    parse, replace_file, calls = preparing._parse, preparing.replace_file, 0
+    parse, replace_file, calls = reading.parse, reading.replace_file, 0
 
     def dies(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
@@ -144,10 +144,10 @@ def test_an_interrupted_command_goes_on(
             raise KeyboardInterrupt
         return parse(*args, **kwargs)
 
-    monkeypatch.setattr(preparing, "_parse", dies)
+    monkeypatch.setattr(reading, "parse", dies)
     assert _prepare(mini, out) == 130
     assert not out.exists()
-    monkeypatch.setattr(preparing, "_parse", parse)
+    monkeypatch.setattr(reading, "parse", parse)
 
     def torn(path: Path, text: str) -> None:
         if calls == 3:
@@ -155,7 +155,7 @@ def test_an_interrupted_command_goes_on(
         replace_file(path, text)
 
     # Killed after a run was written, and before that was noted.
-    monkeypatch.setattr(preparing, "replace_file", torn)
+    monkeypatch.setattr(reading, "replace_file", torn)
     assert _prepare(mini, out) == 130
     calls = 0
     capsys.readouterr()
@@ -176,14 +176,14 @@ def test_several_processes_write_the_same(mini: Path, tmp_path: Path) -> None:
 def test_workers_do_not_outlive_a_killed_command(mini: Path, tmp_path: Path) -> None:
     program = """
 import os, signal, sys
-from webshop_rl.envs.webshop import preparing
+from webshop_rl.envs.webshop import reading
 from webshop_rl.envs import prepare
-class Pool(preparing.ProcessPoolExecutor):
+class Pool(reading.ProcessPoolExecutor):
     def map(self, *args, **kwargs):
         result = list(super().map(*args, **kwargs))
         print(*self._processes, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
-preparing.ProcessPoolExecutor = Pool
+reading.ProcessPoolExecutor = Pool
 prepare.main(sys.argv[1:])
 """
     command_line = [sys.executable, "-c", program, "--data-dir", str(mini), "--out", str(tmp_path / "out")]
@@ -194,7 +194,7 @@ prepare.main(sys.argv[1:])
     workers = [int(number) for number in killed.stdout.splitlines()[-1].split()]
     assert workers
     assert (
-        psutil.wait_procs([psutil.Process(n) for n in workers if psutil.pid_exists(n)], timeout=30)[1] == []
+        psutil.wait_procs([psutil.Process(n) for n in workers if psutil.pid_exists(n)], timeout=120)[1] == []
     )
 
 
