@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from webshop_rl.config.walk import facts_of, seed_keys
 
 from .load import Run
 
 _SWEEP = "sweep"  # in an arm's settings, beside keys of the configuration
+_START = "init_from"
+_OWN_START = "each seed's own"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
         runs: of one sweep.
     """
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
-    for run in runs:
+    for run in _with_starts_named(runs):
         groups.setdefault(_configuration(run), []).append(run)
     configurations = [dict(group) for group in groups]
     keys = distinguishing_keys(configurations)
@@ -139,9 +141,27 @@ def _shared_references(arms: Sequence[Arm]) -> list[str]:
     return sentences
 
 
-def _configuration(run: Run) -> tuple[tuple[str, str], ...]:
-    """What makes an arm: all keys but seeds, and the sweep where a report has several."""
-    keys = ((k, v) for k, v in run.params.items() if k not in seed_keys())
+def _with_starts_named(runs: Sequence[Run]) -> list[Run]:
+    """Where each seed starts from a checkpoint of its own that is part of the repetition, and so named."""
+    alike: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        if run.params.get(_START):
+            alike.setdefault(_configuration(run, _START), []).append(run)
+    own = {id(run) for members in alike.values() if _one_a_seed(members) for run in members}
+    return [
+        replace(run, params={**run.params, _START: _OWN_START}) if id(run) in own else run for run in runs
+    ]
+
+
+def _one_a_seed(runs: Sequence[Run]) -> bool:
+    """Whether starts differ, and runs of equal seed have the same."""
+    starts = {(run.seed, run.params[_START]) for run in runs}
+    return len({seed for seed, _ in starts}) == len(starts) and len({start for _, start in starts}) > 1
+
+
+def _configuration(run: Run, *others: str) -> tuple[tuple[str, str], ...]:
+    """What makes an arm: all keys but seeds and others, and the sweep where a report has several."""
+    keys = ((k, v) for k, v in run.params.items() if k not in seed_keys() and k not in others)
     return tuple(sorted((*keys, (_SWEEP, run.sweep)) if run.sweep else keys))
 
 

@@ -11,6 +11,21 @@ def test_runs_that_differ_in_seeds_alone_are_one_arm():
     assert arm.label == "apo_pg webshop"
 
 
+def test_seeds_that_start_from_a_clone_each_of_its_own_are_one_arm():
+    runs = [make_run(a, seed=s, init_from=f"sha256:{s}") for a in ("ppo", "grpo") for s in (0, 1)]
+    assert [(arm.label, len(arm.runs)) for arm in arms_of(runs)] == [("algo=grpo", 2), ("algo=ppo", 2)]
+    # Beside runs from random weights the start is what differs.
+    runs = [make_run("ppo", seed=s, init_from=start) for s in (0, 1) for start in ("", f"sha256:{s}")]
+    assert {arm.settings["init_from"]: len(arm.runs) for arm in arms_of(runs)} == {
+        "": 2,
+        "each seed's own": 2,
+    }
+    # Two starts that every seed is played from are two arms, and so are two of one seed.
+    runs = [make_run("ppo", seed=s, init_from=f"sha256:{c}") for s in (0, 1) for c in "ab"]
+    assert [len(arm.runs) for arm in arms_of(runs)] == [2, 2]
+    assert len(arms_of(runs[:2])) == 2
+
+
 def test_an_algorithm_is_named_once_and_not_by_all_it_implies():
     runs = [make_run("apo_pg", algo__kl_coef="0.0"), make_run("apo_sft", algo__kl_coef="0.02")]
     assert [arm.label for arm in arms_of(runs)] == ["algo=apo_pg", "algo=apo_sft"]
