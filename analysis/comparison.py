@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -59,7 +59,7 @@ class Baseline:
         success, score: means over the test episodes.
         estimate: of the compared metric, the interval over products, or None without its table.
         per_product: the same where every product weighs alike.
-        arms: labels of the arms it was measured for; empty if for all.
+        arms: labels of the arms, or of the seeds, that it was measured for; empty if for all.
     """
 
     name: str
@@ -250,11 +250,19 @@ def _baselines(arms: Sequence[Arm], read_goals: ReadGoals) -> list[Baseline]:
                     by_value.setdefault(value, []).append((arm, run))
         for (success, score), holders in by_value.items():
             goals = read_goals(holders[0][1], name)
-            labels = list(dict.fromkeys(arm.label for arm, _ in holders)) if len(by_value) > 1 else []
+            labels = _whose(holders, by_value.values()) if len(by_value) > 1 else []
             estimate = None if goals is None else goals.estimate()
             per_product = None if goals is None else goals.per_product()
             found.append(Baseline(name, success, score, estimate, per_product, labels))
     return found
+
+
+def _whose(holders: Sequence[tuple[Arm, Run]], all_holders: Iterable[Sequence[tuple[Arm, Run]]]) -> list[str]:
+    """Of what a baseline is one value: of some arms, or where every arm has it of some seeds."""
+    arms = list(dict.fromkeys(arm.label for arm, _ in holders))
+    if set(arms) < {arm.label for each in all_holders for arm, _ in each}:
+        return arms
+    return [f"seed={seed}" for seed in dict.fromkeys(run.seed for _, run in holders)]
 
 
 def tested_on(run: Run) -> tuple[tuple[str, str], ...]:

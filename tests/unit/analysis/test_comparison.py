@@ -177,6 +177,14 @@ def test_untrained_policies_that_differ_get_a_row_each():
     ]
     found = {(y.score, tuple(y.arms)) for y in one(runs, no_tables).baselines}
     assert found == {(0.1, ("model=tiny",)), (0.2, ("model=small",))}
+    # Clones of which every arm starts from each: it is seeds that they differ by.
+    runs = [
+        make_run(a, s, 0.5, metrics={"untrained/score": 0.1 * s, "untrained/success": 0.1 * s})
+        for a in ("a", "b")
+        for s in (1, 2)
+    ]
+    found = {(y.score, tuple(y.arms)) for y in one(runs, no_tables).baselines}
+    assert found == {(0.1, ("seed=1",)), (0.2, ("seed=2",))}
 
 
 def test_arms_tested_on_other_episodes_are_kept_apart():
