@@ -21,10 +21,10 @@ GPU_SAYS = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total ca
 def test_collecting_names_its_keys(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     parts = build()
 
-    def full(**inputs: object) -> None:
+    def full(*given: object, **inputs: object) -> None:
         raise error
 
-    monkeypatch.setattr(parts.agent.network, "hidden", full)
+    monkeypatch.setattr(parts.agent.network.causal_lm.get_decoder(), "forward", full)
     with pytest.raises(UserError, match=r"collecting: out of memory.*rollout\.batch_size") as caught:
         parts.collect(2)
     assert "\n" not in str(caught.value)
