@@ -115,7 +115,10 @@ class Browser:
     def _message(self) -> dict[str, Any]:
         deadline = time.monotonic() + _ANSWER_S
         while b"\0" not in self._read:
-            ready, _, _ = select.select([self._receive], [], [], max(0.0, deadline - time.monotonic()))
+            # Not select.select: a process that has run many tests may have over 1,024 files open.
+            waiting = select.poll()
+            waiting.register(self._receive, select.POLLIN)
+            ready = waiting.poll(1000 * max(0.0, deadline - time.monotonic()))
             assert ready, "the browser does not answer"
             read = os.read(self._receive, 1 << 16)
             assert read, "the browser has ended"
