@@ -10,11 +10,13 @@ pytest.importorskip("trl", reason="needs TRL: make test-peers")
 
 from benchmarks.decoding_speed import GROUP_SIZE, Setting, setting_of
 from benchmarks.peer_rollouts import TrlRollouts, check_alike, measure
+from webshop_rl.config import register
 from webshop_rl.rollout.types import Trajectory
 
 
 @pytest.fixture(scope="module")
 def setting() -> Setting:
+    register()
     return setting_of("shop5", ["env=shop5", "env.max_steps=4", "model.num_layers=1"], GROUP_SIZE)
 
 
