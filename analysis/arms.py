@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from webshop_rl.config.walk import facts_of, seed_keys
 
@@ -54,8 +54,10 @@ def arms_of(runs: Sequence[Run]) -> list[Arm]:
         runs: of one sweep.
     """
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
-    for run in _with_starts_named(runs):
-        groups.setdefault(_configuration(run), []).append(run)
+    own_starts = _own_starts(runs)
+    for run in runs:
+        named = {_START: _OWN_START} if id(run) in own_starts else None
+        groups.setdefault(_configuration(run, named), []).append(run)
     configurations = [dict(group) for group in groups]
     keys = distinguishing_keys(configurations)
     arms = []
@@ -141,16 +143,13 @@ def _shared_references(arms: Sequence[Arm]) -> list[str]:
     return sentences
 
 
-def _with_starts_named(runs: Sequence[Run]) -> list[Run]:
-    """Where each seed starts from a checkpoint of its own that is part of the repetition, and so named."""
+def _own_starts(runs: Sequence[Run]) -> set[int]:
+    """Those, by id(), of which each seed starts from a checkpoint of its own: part of the repetition."""
     alike: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
         if run.params.get(_START):
-            alike.setdefault(_configuration(run, _START), []).append(run)
-    own = {id(run) for members in alike.values() if _one_a_seed(members) for run in members}
-    return [
-        replace(run, params={**run.params, _START: _OWN_START}) if id(run) in own else run for run in runs
-    ]
+            alike.setdefault(_configuration(run, {_START: _OWN_START}), []).append(run)
+    return {id(run) for members in alike.values() if _one_a_seed(members) for run in members}
 
 
 def _one_a_seed(runs: Sequence[Run]) -> bool:
@@ -159,9 +158,13 @@ def _one_a_seed(runs: Sequence[Run]) -> bool:
     return len({seed for seed, _ in starts}) == len(starts) and len({start for _, start in starts}) > 1
 
 
-def _configuration(run: Run, *others: str) -> tuple[tuple[str, str], ...]:
-    """What makes an arm: all keys but seeds and others, and the sweep where a report has several."""
-    keys = ((k, v) for k, v in run.params.items() if k not in seed_keys() and k not in others)
+def _configuration(run: Run, named: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
+    """What makes an arm: all keys but seeds, and the sweep where a report has several.
+
+    Args:
+        named: what stands in the place of some values.
+    """
+    keys = ((k, v) for k, v in {**run.params, **(named or {})}.items() if k not in seed_keys())
     return tuple(sorted((*keys, (_SWEEP, run.sweep)) if run.sweep else keys))
 
 

@@ -14,6 +14,14 @@ def test_runs_that_differ_in_seeds_alone_are_one_arm():
 def test_seeds_that_start_from_a_clone_each_of_its_own_are_one_arm():
     runs = [make_run(a, seed=s, init_from=f"sha256:{s}") for a in ("ppo", "grpo") for s in (0, 1)]
     assert [(arm.label, len(arm.runs)) for arm in arms_of(runs)] == [("algo=grpo", 2), ("algo=ppo", 2)]
+    assert {run.params["init_from"] for arm in arms_of(runs) for run in arm.runs} == {"sha256:0", "sha256:1"}
+    # Clones that differ are references that differ: only runs of one seed share V*'s samples.
+    of_vstar = [
+        make_run("apo_pg", seed=s, lr=lr, init_from=f"sha256:{s}", tags={"vstar_code": "c"})
+        for s in (0, 1)
+        for lr in ("1e-05", "2e-05")
+    ]
+    assert sum("V* samples are shared" in said for said in shared_by_arms(arms_of(of_vstar))) == 2
     # Beside runs from random weights the start is what differs.
     runs = [make_run("ppo", seed=s, init_from=start) for s in (0, 1) for start in ("", f"sha256:{s}")]
     assert {arm.settings["init_from"]: len(arm.runs) for arm in arms_of(runs)} == {
