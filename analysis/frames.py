@@ -45,7 +45,7 @@ def frames(
 
 
 def write_curves(arms: Sequence[Arm], curves: pd.DataFrame, path: Path) -> None:
-    """Write the whole histories, one row a point, as pandas would and in a fraction of its time.
+    """Write the whole histories, one row a point, as pandas would, in some 0.6 of its time.
 
     Args:
         curves: from load.load_curves, of runs of these arms.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
@@ -30,6 +31,28 @@ def speed_parser(description: str | None, *, episodes: str) -> argparse.Argument
     parser.add_argument("--episodes", type=int, default=64, help=episodes)
     parser.add_argument("--repeats", type=int, default=3, help="the best counts")
     return parser
+
+
+def peer_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser of what is measured beside TRL: --data-dir, --repeats and overrides.
+
+    Args:
+        description: of the command.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data-dir", default=os.environ.get("WEBSHOP_DATA_DIR"), help="the real WebShop")
+    parser.add_argument("--repeats", type=int, default=3, help="of each, in turns")
+    parser.add_argument("overrides", nargs="*", help="of the configuration, e.g. model=smollm2_135m")
+    return parser
+
+
+def peer_shop(data_dir: str | None) -> list[str]:
+    """Overrides of the shop that is measured beside TRL: with its data the real one, in short episodes."""
+    if not data_dir:
+        return ["env=shop5"]
+    return ["env=webshop", f"env.data_dir={Path(data_dir).resolve()}", "env.max_steps=6"]
 
 
 def configured(overrides: Sequence[str]) -> RunConfig:

@@ -21,7 +21,6 @@ The chat template is the collector's frame and lists no tools, so prompts are eq
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib.util
 import os
@@ -42,6 +41,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.decoding_speed import GROUP_SIZE, Setting, setting_of
+from benchmarks.options import peer_parser, peer_shop
 from webshop_rl.cli import command
 from webshop_rl.config import register
 from webshop_rl.errors import UserError
@@ -312,19 +312,12 @@ def measure(setting: Setting, repeats: int) -> float:
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data-dir", default=os.environ.get("WEBSHOP_DATA_DIR"), help="the real WebShop")
+    parser = peer_parser(__doc__)
     parser.add_argument("--episodes", type=int, default=16, help=f"played at once, {GROUP_SIZE} a goal")
-    parser.add_argument("--repeats", type=int, default=3, help="of each, in turns")
-    parser.add_argument("overrides", nargs="*", help="of the configuration, e.g. model=smollm2_135m")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     register()
-    shop = ["env=shop5"]
-    if options.data_dir:
-        shop = ["env=webshop", f"env.data_dir={Path(options.data_dir).resolve()}", "env.max_steps=6"]
+    shop = peer_shop(options.data_dir)
     setting = setting_of(shop[0].removeprefix("env="), [*shop, *options.overrides], options.episodes)
     if not importlib.util.find_spec("trl"):
         raise UserError(

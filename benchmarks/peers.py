@@ -15,7 +15,6 @@ collected, beside generate calls: benchmarks.decoding_speed.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import copy
 import importlib.util
@@ -37,7 +36,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks.copying_speed import GROUP_SIZE, transcripts
-from benchmarks.options import configured
+from benchmarks.options import configured, peer_parser, peer_shop
 from webshop_rl.build import build_agent, build_algorithm, build_shop
 from webshop_rl.cli import command
 from webshop_rl.config import register
@@ -157,18 +156,12 @@ def _status(name: str) -> float:
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data-dir", default=os.environ.get("WEBSHOP_DATA_DIR"), help="the real WebShop")
-    parser.add_argument("--repeats", type=int, default=5, help="of each, in turns")
-    parser.add_argument("overrides", nargs="*", help="of the configuration, e.g. model=smollm2_135m")
+    parser = peer_parser(__doc__)
+    parser.set_defaults(repeats=5)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     register()
-    shop_keys = ["env=shop5"]
-    if options.data_dir:
-        shop_keys = ["env=webshop", f"env.data_dir={Path(options.data_dir).resolve()}", "env.max_steps=6"]
+    shop_keys = peer_shop(options.data_dir)
     config = configured(["algo=grpo", *shop_keys, *options.overrides])
     shop = build_shop(config.env)
     agent = build_agent(config.model, shop, critic=False, device=torch.device("cpu"))
