@@ -8,7 +8,7 @@ is decided in each shop apart, by the interval over seeds of the difference of m
 
 All else is undecided. Of two arms more is held against chance: a claim holds only if a permutation test has
 p <= 0.05, too. Fewer than MIN_SEEDS finished seeds an arm decide nothing; a seed that was played twice counts
-once, by its newest run.
+once, by its newest run. A second table counts the runs that end below their best (falls.py).
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ from typing import TYPE_CHECKING, Final
 from webshop_rl.cli import command
 from webshop_rl.statistics import CONFIDENCE, Estimate, difference, interval, mean, over_seeds, permutation_p
 
+from . import falls
+
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .load import Run
 
 MIN_SEEDS: Final = 4
 SYSTEM: Final = "system"  # the group of conf/ whose options are the arms
-CURVE: Final = "val/success"
+VALIDATION: Final = "val/success"
+TRAINING: Final = "train/success"
+CURVES: Final = (VALIDATION, TRAINING)
 
 Curve = Sequence[float]
 
@@ -209,8 +215,22 @@ def rule(claim: Claim) -> str:
     return f"{what}, {arms} {sign}{claim.margin:g}"
 
 
-def read_curves(root: Path, sweep: str) -> dict[str, dict[str, list[Curve]]]:
-    """Validation curves of a sweep's finished runs, by shop, by arm.
+@dataclass(frozen=True)
+class Played:
+    """A finished run.
+
+    Attributes:
+        arm: option of conf/system.
+        curves: of CURVES, by name, each by update in their order.
+    """
+
+    shop: str
+    arm: str
+    curves: Mapping[str, pd.Series]
+
+
+def read_played(root: Path, sweep: str) -> list[Played]:
+    """A sweep's finished runs that were validated, one a seed.
 
     Raises: UserError if there is no such sweep.
     """
@@ -228,14 +248,30 @@ def read_curves(root: Path, sweep: str) -> dict[str, dict[str, list[Curve]]]:
     arm_of = {run.signature: _option(run.overrides, SYSTEM) for run in (plan.runs if plan else ())}
     finished = [run for run in found.runs if run.finished and arm_of.get(run.signature)]
     chosen = newest_of_each_seed(finished, arm_of)
-    points = load_curves(client, uri, chosen, (CURVE,))
-    by_shop: dict[str, dict[str, list[Curve]]] = {}
+    points = load_curves(client, uri, chosen, CURVES)
+    played = []
     for run in chosen:
-        own = points[points["run_id"] == run.run_id].sort_values("step")["value"].tolist()
-        arms = by_shop.setdefault(_shop(run), {})
-        if own:
-            arms.setdefault(arm_of[run.signature], []).append(own)
-    return by_shop
+        own = points[points["run_id"] == run.run_id]
+        curves = {name: own[own["metric"] == name].set_index("step")["value"].sort_index() for name in CURVES}
+        if len(curves[VALIDATION]):
+            played.append(Played(_shop(run), arm_of[run.signature], curves))
+    return played
+
+
+def by_shop(played: Iterable[Played]) -> dict[str, dict[str, list[Curve]]]:
+    """Validation curves by shop, by arm."""
+    found: dict[str, dict[str, list[Curve]]] = {}
+    for run in played:
+        found.setdefault(run.shop, {}).setdefault(run.arm, []).append(run.curves[VALIDATION].tolist())
+    return found
+
+
+def falls_by_shop(played: Iterable[Played]) -> dict[str, list[falls.Ends]]:
+    """How each run ended beside its best, by shop."""
+    found: dict[str, list[falls.Ends]] = {}
+    for run in played:
+        found.setdefault(run.shop, []).append(falls.ends(run.curves[VALIDATION], run.curves[TRAINING]))
+    return found
 
 
 def newest_of_each_seed(runs: Iterable[Run], arm_of: Mapping[str, str]) -> list[Run]:
@@ -262,13 +298,16 @@ def _option(overrides: Sequence[str], key: str) -> str:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print every claim with its decision; 2 on bad input."""
+    """Print every claim with its decision, and how many runs fell after their peak; 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m analysis.claims", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("sweep", nargs="?", default="claims")
     parser.add_argument("--root", type=Path, default=Path("runs"))
     options = parser.parse_args(arguments)
-    print(table(read_curves(options.root, options.sweep)))
+    played = read_played(options.root, options.sweep)
+    print(table(by_shop(played)))
+    print()
+    print(falls.table(falls_by_shop(played)))
     return 0
 
 

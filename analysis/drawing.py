@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import re
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,26 +72,83 @@ class Picture:
     csv: Path | None
 
 
-def picture(draw: Draw, caption: str, path: Path, numbers: pd.DataFrame | None = None) -> Picture | None:
-    """Draw a figure in both widths and write it: PNG, SVG, SVG for phones, and its numbers as CSV.
+@dataclass(frozen=True)
+class Wanted:
+    """A figure to be drawn in both widths and written: PNG, SVG, SVG for phones, and its numbers as CSV.
+
+    Attributes:
+        draw: the figure; None if there is nothing to draw.
+        caption: what it shows.
+        path: of the files, without ending.
+        numbers: what it shows, as numbers.
+    """
+
+    draw: Draw
+    caption: str
+    path: Path
+    numbers: pd.DataFrame | None = None
+
+    def picture(self) -> Picture | None:
+        """Draw and write it; None if there is nothing to draw."""
+        with mpl.rc_context(STYLE):
+            wide = self.draw(WIDE)
+            if wide is None:
+                return None
+            png, svg = save(wide, self.path)
+            narrow = self.path.with_name(f"{self.path.name}_narrow.svg")
+            small = self.draw(NARROW)
+            _write_svg(wide if small is None else small, narrow)
+        csv = None
+        if self.numbers is not None:
+            csv = self.path.with_suffix(".csv")
+            self.numbers.to_csv(csv, index=False)
+        return Picture(self.caption, png, svg, narrow, csv)
+
+
+def draw_all(wanted: Sequence[Wanted]) -> list[Picture | None]:
+    """Draw and write figures, on all cores where this process can be forked: it has no other thread."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    if min(cores, len(wanted)) < 2 or threading.active_count() > 1:
+        return [own.picture() for own in wanted]
+    # What is drawn is inherited, not sent: it may be a million points.
+    with multiprocessing.get_context("fork").Pool(min(cores, len(wanted)), _inherit, (wanted,)) as pool:
+        return pool.map(_draw_inherited, range(len(wanted)), chunksize=1)
+
+
+_inherited: list[Wanted] = []
+
+
+def _inherit(wanted: Sequence[Wanted]) -> None:
+    _inherited[:] = wanted
+
+
+def _draw_inherited(place: int) -> Picture | None:
+    return _inherited[place].picture()
+
+
+def grid_of_panels(num_rows: int, num_columns: int, width: float, title_lines: int) -> tuple[Figure, Any]:
+    """Panels that share their axes, and an array [num_rows, num_columns] of them.
+
+    Their margins are given in inches: for two dozen panels a layout engine takes longer than all the drawing.
 
     Args:
-        path: of the files, without ending.
-    Returns: None if there is nothing to draw.
+        width: of the figure, inches.
+        title_lines: of the longest title.
     """
-    with mpl.rc_context(STYLE):
-        wide = draw(WIDE)
-        if wide is None:
-            return None
-        png, svg = save(wide, path)
-        narrow = path.with_name(f"{path.name}_narrow.svg")
-        small = draw(NARROW)
-        _write_svg(wide if small is None else small, narrow)
-    csv = None
-    if numbers is not None:
-        csv = path.with_suffix(".csv")
-        numbers.to_csv(csv, index=False)
-    return Picture(caption, png, svg, narrow, csv)
+    panel, title = 1.25, 0.12 + 0.14 * title_lines
+    left, right, bottom = 0.7, 0.1, 0.6
+    height = num_rows * (panel + title) + bottom
+    places = {
+        "left": left / width,
+        "right": 1 - right / width,
+        "bottom": bottom / height,
+        "top": 1 - title / height,
+        "wspace": 0.12,
+        "hspace": title / panel,
+    }
+    figure = Figure(figsize=(width, height))
+    grid = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=places)
+    return figure, grid
 
 
 def save(figure: Figure, path: Path) -> tuple[Path, Path]:

@@ -19,12 +19,12 @@ from webshop_rl.tracking.names import describe
 
 from .arms import Arm
 from .axes import UPDATES, Axis
-from .drawing import COLOURS, DASHES, GRID, STYLE, WIDE, wrapped
+from .drawing import COLOURS, DASHES, GRID, STYLE, WIDE, grid_of_panels, wrapped
 
 CURVES = ("val/success", "train/return_mean")
 STAGE_CURVES = ("val_success", "forgetting")  # of each stage of a curriculum
 MAX_TOGETHER = 7  # arms in one panel; more get a panel each
-MAX_PANELS = 24
+MAX_PANELS = 12
 MAX_GREY = 20  # runs behind each panel; more are a band
 MAX_POINTS = 120  # of a run's line in a panel
 _PANELS_A_ROW = 4
@@ -134,10 +134,11 @@ def _panels(
     shown = arms[:MAX_PANELS]
     num_columns = _PANELS_A_ROW if width >= WIDE else _PANELS_A_ROW // 2
     num_rows = math.ceil(len(shown) / num_columns)
-    figure = Figure(figsize=(width, 1.8 * num_rows + 0.5), layout="constrained")
-    grid = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
+    titles = [wrapped(arm.label, 30) for arm in shown]
+    title_lines = max(title.count("\n") + 1 for title in titles)
+    figure, grid = grid_of_panels(num_rows, num_columns, width, title_lines)
     lines = {run_id: _thinned(line) for run_id, line in lines.items()}
-    for axes, arm in zip(grid.flat, shown, strict=False):
+    for axes, arm, title in zip(grid.flat, shown, titles, strict=False):
         if band is not None:
             axes.fill_between(band["place"], band["low"], band["high"], color=GRID, lw=0)
         else:
@@ -145,9 +146,10 @@ def _panels(
                 if other is not arm:
                     _draw(axes, other, lines, GRID, mean=False)
         _draw(axes, arm, lines, COLOURS[0])
-        axes.set_title(wrapped(arm.label, 30), fontsize=8)
-    for axes in grid.flat[len(shown) :]:
+        axes.set_title(title, fontsize=8)
+    for number, axes in enumerate(grid.flat[len(shown) :], len(shown)):
         axes.set_axis_off()
+        grid.flat[number - num_columns].tick_params(labelbottom=True)  # nothing stands below it
     figure.supxlabel(axis.label)
     figure.supylabel(_unit(metric))
     return figure

@@ -12,7 +12,7 @@ from analysis.arm_figures import reached_figure
 from analysis.arms import arms_of
 from analysis.cautions import Caution
 from analysis.comparison import compare
-from analysis.drawing import picture
+from analysis.drawing import Wanted
 from analysis.page import Report
 from analysis.survey import survey
 from analysis.tables import Table
@@ -33,7 +33,7 @@ def page(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     runs = [make_run(algo, seed, 0.5 + 0.1 * seed) for algo in ("ppo", "apo_pg") for seed in range(3)]
     (comparison,) = compare(arms_of(runs), "test/score", lambda run, evaluation: None)
-    made = picture(lambda width: reached_figure(comparison, width), HOSTILE, folder / "figure")
+    made = Wanted(lambda width: reached_figure(comparison, width), HOSTILE, folder / "figure").picture()
     rows = [["a", "0.5", "1,200"], ["b", "0.125", "-"], ["c", "0.75", "80"]]
     table = Table("Arms", ["arm", "test/score", "env steps"], rows, HOSTILE)
     states = [RUN, *["no significant difference"] * 12]

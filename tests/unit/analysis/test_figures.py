@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,7 @@ from analysis import arm_figures, figures
 from analysis.arms import arms_of
 from analysis.axes import AXES
 from analysis.comparison import compare
-from analysis.drawing import INK, NARROW, WIDE, picture
+from analysis.drawing import INK, NARROW, WIDE, Wanted
 from tests.support.analysis_runs import make_run
 from webshop_rl.tracking.names import check
 
@@ -141,8 +144,8 @@ def test_a_figure_is_written_for_screens_phones_and_both_schemes(tmp_path):
         return arm_figures.reached_figure(comparison, width)
 
     numbers = arm_figures.reached_numbers(comparison)
-    first = picture(draw, "Scores.", tmp_path / "a", numbers)
-    again = picture(draw, "Scores.", tmp_path / "b", numbers)
+    first = Wanted(draw, "Scores.", tmp_path / "a", numbers).picture()
+    again = Wanted(draw, "Scores.", tmp_path / "b", numbers).picture()
     assert first is not None
     assert again is not None
     assert first.png.read_bytes().startswith(b"\x89PNG")
@@ -237,3 +240,32 @@ def test_the_place_of_a_point_is_what_its_run_had_logged_last() -> None:
         found = figures.placed(given, "val/success", AXES["tokens"]).sort_values(["run_id", "step"])
         assert found["place"].to_list() == merged["consumed"].fillna(0.0).to_list()
         assert found["step"].to_list() == merged["step"].to_list()
+
+
+def test_figures_drawn_in_processes_are_those_of_one(tmp_path: Path) -> None:
+    program = """
+import sys, threading
+from pathlib import Path
+from matplotlib.figure import Figure
+from analysis.drawing import Wanted, draw_all
+
+def draw(width, height):
+    if not height:
+        return None
+    figure = Figure(figsize=(width, height))
+    figure.subplots().plot([0, height])
+    return figure
+
+folder = Path(sys.argv[1])
+wanted = [Wanted(lambda width, h=h: draw(width, h), f"of {h}", folder / str(h)) for h in (2, 0, 3)]
+assert threading.active_count() == 1
+for made in draw_all(wanted):
+    print(made and made.caption)
+alone = [Wanted(own.draw, own.caption, folder / f"alone{own.path.name}").picture() for own in wanted]
+for h in (2, 3):
+    assert (folder / f"{h}.svg").read_bytes() == (folder / f"alone{h}.svg").read_bytes()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines() == ["of 2", "None", "of 3"], done.stderr

@@ -37,7 +37,7 @@ def test_tables_without_a_row_have_headings_that_they_would_have_with_rows() -> 
     assert "status" in headings([])["runs"]
 
 
-def test_curves_are_written_as_pandas_writes_them(tmp_path: Path) -> None:
+def test_curves_are_read_as_they_were(tmp_path: Path) -> None:
     runs = [make_run('a "b", c', seed) for seed in (0, 1)]
     values = [0.1, float("nan"), 1e-17, float("inf"), -2.0, 1 / 3]
     rows = [(run.run_id, metric, step, y) for run in runs for metric in ("val/success", "train/tokens")
@@ -46,9 +46,11 @@ def test_curves_are_written_as_pandas_writes_them(tmp_path: Path) -> None:
     (arm,) = arms_of(runs)
     named = {run.run_id: (run.folder_name, arm.label, run.seed) for run in runs}
     head = pd.DataFrame([named[run_id] for run_id in curves["run_id"]], columns=["run", "arm", "seed"])
-    expected = pd.concat([head, curves.drop(columns="run_id")], axis=1).to_csv(index=False)
+    expected = pd.concat([head, curves.drop(columns="run_id")], axis=1)
+    path = tmp_path / "curves.csv"
     for given in (curves, curves.astype({"run_id": "category", "metric": "category"})):
-        write_curves([arm], given, tmp_path / "curves.csv")
-        assert (tmp_path / "curves.csv").read_text() == expected
-    write_curves([arm], load_curves(None, "sqlite:///none", [], []), tmp_path / "curves.csv")
-    assert list(pd.read_csv(tmp_path / "curves.csv").columns) == list(pd.read_csv(io.StringIO(expected)))
+        write_curves([arm], given, path)
+        found = pd.read_csv(path, dtype={"run": str, "arm": str, "seed": str}, float_precision="round_trip")
+        pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)
+    write_curves([arm], load_curves(None, "sqlite:///none", [], []), path)
+    assert list(pd.read_csv(path).columns) == list(expected)

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 
 from analysis.arms import arms_of
 from analysis.comparison import Comparison, compare
-from analysis.drawing import INK, NARROW, PAPER, WIDE, picture
+from analysis.drawing import INK, NARROW, PAPER, WIDE, Wanted
 from analysis.goal_figures import MAX_ARMS, MAX_ROWS, caption, goal_numbers, goals_figure, shown_goals
 from analysis.goals import GoalScores
 from tests.support.analysis_runs import make_run
@@ -75,7 +75,9 @@ def test_two_hundred_arms_and_five_hundred_goals_stay_legible(tmp_path) -> None:
             assert len(boxes) in (MAX_ARMS, MAX_ROWS)
             assert not any(a.overlaps(b) for a, b in pairwise(boxes))
         assert axes.get_window_extent().width > 0.5 * width * figure.dpi
-    made = picture(lambda width: goals_figure(numbers, "test/score", width), said, tmp_path / "goals", rows)
+    made = Wanted(
+        lambda width: goals_figure(numbers, "test/score", width), said, tmp_path / "goals", rows
+    ).picture()
     assert made is not None
     assert made.csv is not None
 
@@ -91,7 +93,9 @@ def test_it_is_read_in_grey_and_its_numbers_in_the_dark(tmp_path) -> None:
     inks = {to_hex(text.get_color()) for text in figure.axes[0].texts}
     assert inks == {"#000000", "#ffffff"}
     assert not inks & {INK, PAPER}
-    made = picture(lambda width: goals_figure(numbers, "test/score", width), "map", tmp_path / "goals")
+    made = Wanted(
+        lambda width: goals_figure(numbers, "test/score", width), "map", tmp_path / "goals"
+    ).picture()
     assert made is not None
     drawn = made.svg.read_text()
     assert re.search(r"fill: #ffffff", drawn)
