@@ -212,13 +212,32 @@ class Manifest:
 
 
 def write_manifest(root: Root, name: str, runs: Sequence[Listed], common: Sequence[str]) -> Manifest:
-    """Write the manifest; runs that an earlier launch of the sweep listed stay in it."""
+    """Write the manifest; runs that an earlier launch of the sweep listed stay in it.
+
+    Not so those that never began and are listed anew under another signature, as newer code gives them.
+    """
     before = read_manifest(root, name)
-    listed = {r.signature: r for r in (before.runs if before else ())} | {r.signature: r for r in runs}
+    listed = {r.signature: r for r in runs}
+    if before:
+        anew = {frozenset((*common, *r.overrides)) for r in runs}
+        stay = {
+            r.signature: r
+            for r in before.runs
+            if r.signature in listed
+            or frozenset((*before.common, *r.overrides)) not in anew
+            or _begun(root, r)
+        }
+        listed = stay | listed
     created = before.created if before else time.time()
     manifest = Manifest(name, created, tuple(sys.argv), tuple(common), tuple(listed.values()))
     replace_file(root.sweep(name).manifest, json.dumps(asdict(manifest), indent=1), durable=False)
     return manifest
+
+
+def _begun(root: Root, listed: Listed) -> bool:
+    """Whether a run has ever started, or waits in a queue."""
+    status = read_status(root.run(listed.run))
+    return status is not None and (status.attempts > 0 or status.state in GOING)
 
 
 def read_manifest(root: Root, name: str) -> Manifest | None:

@@ -109,6 +109,18 @@ def test_a_manifest_keeps_what_earlier_launches_listed(tmp_path: Path) -> None:
     assert second.created == first.created
 
 
+def test_runs_that_newer_code_names_anew_are_listed_once_unless_they_began(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    old = [Listed(name, name, (f"x={x}",)) for x, name in enumerate(("never", "begun", "waiting", "other"))]
+    write_manifest(root, "s", old, ["y=1"])
+    RunStatus().start(update=0, worked_s=0.0).write(root.run("begun"))
+    RunStatus().queue("launcher").write(root.run("waiting"))
+    RunStatus().write(root.run("never"))
+    new = [Listed(f"new{x}", f"new{x}", ("y=1", f"x={x}")) for x in range(3)]
+    found = write_manifest(root, "s", new, [])
+    assert [run.run for run in found.runs] == ["begun", "waiting", "other", "new0", "new1", "new2"]
+
+
 def test_snapshot_is_a_copy_made_once(tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "webshop_rl/room/__pycache__").mkdir(parents=True)
