@@ -107,16 +107,17 @@ class PolicyNetwork(nn.Module):
             before: [B] the token before the first, -1 for none; None: there is none in any row.
             inputs: further inputs of the decoder.
         """
-        decoder = self.causal_lm.get_decoder()
+        first = input_ids.new_full((len(input_ids), 1), -1) if before is None else before[:, None]
+        read = self._read(input_ids, torch.cat([first, input_ids[:, :-1]], dim=1))
+        return self.causal_lm.get_decoder()(**read, **inputs)
+
+    def _read(self, tokens: Tensor, before: Tensor) -> dict[str, Tensor]:
+        """What the decoder is given of tokens [B, L], each after the token before it [B, L], -1 for none."""
         if self.smear is None:
-            return decoder(input_ids=input_ids, **inputs)
+            return {"input_ids": tokens}
         embed = self.causal_lm.get_input_embeddings()
-        embedded = embed(input_ids)
-        last = torch.zeros_like(embedded[:, 0])
-        if before is not None:
-            last = embed(before.clamp(min=0)).where(before[:, None] >= 0, last)
-        previous = torch.cat([last[:, None], embedded[:, :-1]], dim=1)
-        return decoder(inputs_embeds=self.smear(embedded, previous), **inputs)
+        previous = embed(before.clamp(min=0)) * (before >= 0)[..., None]
+        return {"inputs_embeds": self.smear(embed(tokens), previous)}
 
     def states(self, inputs: ScoreInputs) -> tuple[Tensor, Tensor]:
         """Hidden states [N, H] of a micro-batch, and where in them each of its tokens [S, L] stands."""
@@ -125,12 +126,8 @@ class PolicyNetwork(nn.Module):
             padded = self.hidden(input_ids=inputs.input_ids, use_cache=False).last_hidden_state
             size = inputs.input_ids.numel()
             return padded.flatten(0, 1), torch.arange(size, device=padded.device).view_as(inputs.input_ids)
-        given: dict[str, Any] = {"input_ids": tree.tokens}
-        if self.smear is not None:
-            embedded = self.causal_lm.get_input_embeddings()(tree.tokens)
-            previous = embedded[:, tree.before.clamp(min=0)] * (tree.before >= 0)[:, None]
-            given = {"inputs_embeds": self.smear(embedded, previous)}
-        return self._runs(given, tree.positions, tree=tree), tree.place
+        before = tree.tokens[:, tree.before.clamp(min=0)].where(tree.before >= 0, -1)
+        return self._runs(self._read(tree.tokens, before), tree.positions, tree=tree), tree.place
 
     def packed(self, tokens: Tensor, positions: Tensor, before: Tensor, fed: Sequence[FedRow]) -> Tensor:
         """Hidden states [N, H] of N tokens that go on with transcripts read before, packed row by row.
@@ -140,19 +137,14 @@ class PolicyNetwork(nn.Module):
             before: [1, N] the token before each, -1 for none.
             fed: the transcripts; their lengths sum to N.
         """
-        given: dict[str, Any] = {"input_ids": tokens}
-        if self.smear is not None:
-            embed = self.causal_lm.get_input_embeddings()
-            previous = embed(before.clamp(min=0)) * (before >= 0)[..., None]
-            given = {"inputs_embeds": self.smear(embed(tokens), previous)}
-        return self._runs(given, positions, fed=fed)
+        return self._runs(self._read(tokens, before), positions, fed=fed)
 
-    def _runs(self, given: dict[str, Any], positions: Tensor, **runs: Any) -> Tensor:
+    def _runs(self, read: dict[str, Tensor], positions: Tensor, **runs: Any) -> Tensor:
         """[N, H] of packed tokens, attended to as the runs say."""
         # A mask of four dimensions is passed on as it is: the runs have their own.
         no_mask = torch.empty(1, 1, 0, 0, device=positions.device)
         found = self.causal_lm.get_decoder()(
-            **given, position_ids=positions, attention_mask=no_mask, use_cache=False, **runs
+            **read, position_ids=positions, attention_mask=no_mask, use_cache=False, **runs
         )
         states: Tensor = found.last_hidden_state[0]
         return states
