@@ -23,8 +23,8 @@ from .drawing import COLOURS, DASHES, GRID, STYLE, WIDE, grid_of_panels, wrapped
 
 CURVES = ("val/success", "train/return_mean")
 STAGE_CURVES = ("val_success", "forgetting")  # of each stage of a curriculum
-MAX_TOGETHER = 7  # arms in one panel; more get a panel each
-MAX_PANELS = 12
+MAX_TOGETHER = 7  # arms in one panel
+MAX_PANELS = 12  # of an arm each
 MAX_GREY = 20  # runs behind each panel; more are a band
 MAX_POINTS = 120  # of a run's line in a panel
 _PANELS_A_ROW = 4
@@ -51,29 +51,52 @@ def curve_figure(
 
 
 def placed_figure(
-    arms: Sequence[Arm], points: pd.DataFrame, metric: str, axis: Axis, width: float = WIDE
+    arms: Sequence[Arm],
+    points: pd.DataFrame,
+    metric: str,
+    axis: Axis,
+    width: float = WIDE,
+    *,
+    panels: bool = True,
 ) -> Figure | None:
-    """curve_figure of points from `placed`, which takes a while for a thousand runs."""
+    """curve_figure of points from `placed`, which takes a while for a thousand runs.
+
+    Args:
+        panels: whether more than MAX_TOGETHER arms have a panel each; else those that lead have colours, and
+            the others are grey.
+    """
     known = set(points["run_id"].unique())
     drawn = [arm for arm in arms if any(run.run_id in known for run in arm.runs)]
     if not drawn:
         return None
-    # Of a large sweep only what has a panel is taken apart by run.
-    lines = _by_run(shown_numbers(drawn, points) if _many(drawn) else points)
+    # Of a large sweep only what is drawn run by run is taken apart.
+    lines = _by_run(shown_numbers(drawn, points, panels=panels) if _many(drawn) else points)
+    behind = _band(points) if _many(drawn) and len(drawn) > MAX_TOGETHER else None
     with mpl.rc_context(STYLE):
-        if len(drawn) <= MAX_TOGETHER:
-            figure = Figure(
-                figsize=(width, 3.6 if width >= WIDE else 3.0 + 0.3 * len(drawn)), layout="constrained"
-            )
-            axes = figure.subplots()
-            for arm, colour in zip(drawn, COLOURS, strict=False):
-                dash = DASHES[drawn.index(arm) % len(DASHES)]
-                _draw(axes, arm, lines, colour, dash=dash, label=wrapped(arm.label))
-            _label(axes, metric, axis)
-            figure.legend(loc="outside right upper" if width >= WIDE else "outside lower left")
-            return figure
-        band = _band(points) if _many(drawn) else None
-        return _panels(drawn, lines, band, metric, axis, width)
+        if len(drawn) > MAX_TOGETHER and panels:
+            return _panels(drawn, lines, behind, metric, axis, width)
+        return _together(drawn, lines, behind, metric, axis, width)
+
+
+def _together(
+    arms: Sequence[Arm], lines: Lines, band: pd.DataFrame | None, metric: str, axis: Axis, width: float
+) -> Figure:
+    """The leading MAX_TOGETHER arms in one panel, the others in grey behind them, or the span of all runs."""
+    shown = arms[:MAX_TOGETHER]
+    height = 3.6 if width >= WIDE else 3.0 + 0.3 * len(shown)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    if band is not None:
+        lines = {run_id: _thinned(line) for run_id, line in lines.items()}
+        axes.fill_between(band["place"], band["low"], band["high"], color=GRID, lw=0)
+    else:
+        for other in arms[MAX_TOGETHER:]:
+            _draw(axes, other, lines, GRID, mean=False)
+    for arm, colour, dash in zip(shown, COLOURS, DASHES, strict=False):
+        _draw(axes, arm, lines, colour, dash=dash, label=wrapped(arm.label))
+    _label(axes, metric, axis)
+    figure.legend(loc="outside right upper" if width >= WIDE else "outside lower left")
+    return figure
 
 
 def placed(curves: pd.DataFrame, metric: str, axis: Axis) -> pd.DataFrame:
@@ -118,9 +141,10 @@ def _last_at(points: pd.DataFrame, line: pd.DataFrame) -> Floats:
     return np.where(own & ~np.isnan(values), values, 0.0)
 
 
-def shown_numbers(arms: Sequence[Arm], points: pd.DataFrame) -> pd.DataFrame:
-    """What curve_figure shows of points from `placed`: those of the arms that it has room for."""
-    return points[points["run_id"].isin([run.run_id for arm in arms[:MAX_PANELS] for run in arm.runs])]
+def shown_numbers(arms: Sequence[Arm], points: pd.DataFrame, *, panels: bool = True) -> pd.DataFrame:
+    """What placed_figure shows run by run of points from `placed`: those of the arms that it has room for."""
+    room = MAX_PANELS if panels else MAX_TOGETHER
+    return points[points["run_id"].isin([run.run_id for arm in arms[:room] for run in arm.runs])]
 
 
 def _by_run(points: pd.DataFrame) -> Lines:

@@ -252,11 +252,16 @@ def load_goals(
         return None
     try:
         content = json.loads(text)
-        table = pd.DataFrame(content["data"], columns=content["columns"])
-        table = table.astype({"goal": str, "asin": str, "episodes": float, "success": float, "score": float})
+        columns = dict(zip(content["columns"], zip(*content["data"], strict=True), strict=True))
+        goals = np.array([str(goal) for goal in columns["goal"]], dtype=object)
+        order = np.argsort(goals, kind="stable")
+        typed = {name: np.array(values, dtype=object)[order] for name, values in columns.items()}
+        typed |= {name: typed[name].astype(float) for name in ("episodes", "success", "score")}
+        typed |= {"goal": goals[order], "asin": np.array([str(asin) for asin in typed["asin"]], dtype=object)}
     except (ValueError, KeyError, TypeError):
         return None
-    return table.sort_values("goal", ignore_index=True)
+    # Column by column: of a thousand tables pandas' own conversions take most of the time.
+    return pd.DataFrame(typed)
 
 
 def _search(client: MlflowClient, experiments: list[str], condition: str) -> list[Any]:

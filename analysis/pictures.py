@@ -186,26 +186,38 @@ def _curves(
 
 
 def _learning(arms: Sequence[Arm], curves: pd.DataFrame, axis: str, folder: Path) -> list[tuple[str, Wanted]]:
-    """The first curve against the axis that was asked for, and against what else a reader weighs it by."""
+    """The first curve against the axis that was asked for, in panels where there are many arms, and against
+    what else a reader weighs it by."""
     metric = figures.CURVES[0]
     found = []
     for name in dict.fromkeys((axis, *SHOWN)):
-        place = folder / (metric.replace("/", "_") + ("" if name == axis else f"_{name}"))
-        found.append((AXES[name].label, _curve(arms, curves, metric, AXES[name], place)))
+        chosen = name == axis
+        place = folder / (metric.replace("/", "_") + ("" if chosen else f"_{name}"))
+        found.append((AXES[name].label, _curve(arms, curves, metric, AXES[name], place, panels=chosen)))
     return found
 
 
-def _curve(arms: Sequence[Arm], curves: pd.DataFrame, metric: str, axis: Axis, path: Path) -> Wanted:
+def _curve(
+    arms: Sequence[Arm],
+    curves: pd.DataFrame,
+    metric: str,
+    axis: Axis,
+    path: Path,
+    *,
+    panels: bool = False,
+) -> Wanted:
+    """panels: whether many arms have one each; drawing them takes longer than all the rest of a report."""
     points = figures.placed(curves, metric, axis)
     caption = (
         f"{metric} against {axis.label}: each run (thin), mean of an arm (thick) between its lowest and "
     )
     caption += "highest run; a cross ends a run that did not finish."
     if len(arms) > figures.MAX_TOGETHER:
-        caption += f" Behind each arm, in grey, {figures.behind(arms)}."
-    caption += _leading(len(arms), figures.MAX_PANELS, file="curves.csv")
-    draw = partial(figures.placed_figure, arms, points, metric, axis)
-    return Wanted(draw, caption, path, figures.shown_numbers(arms, points))
+        caption += f" Behind {'each arm' if panels else 'the leading arms'}, in grey, {figures.behind(arms)}."
+    room = figures.MAX_PANELS if panels else figures.MAX_TOGETHER
+    caption += _leading(len(arms), room, file="curves.csv")
+    draw = partial(figures.placed_figure, arms, points, metric, axis, panels=panels)
+    return Wanted(draw, caption, path, figures.shown_numbers(arms, points, panels=panels))
 
 
 def _stages(arms: Sequence[Arm], curves: pd.DataFrame, axis: Axis, folder: Path) -> list[Wanted]:

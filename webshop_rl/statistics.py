@@ -27,6 +27,8 @@ NUM_RESAMPLES = 10_000
 FEW_PRODUCTS = 20
 LOW_RATE = 0.1
 _BATCH = 500  # resamples at once: bounds memory
+_ENDS = 50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)  # percentiles
+_FEW_RUNS = 20  # of an arm, up to which the draws of all resamples are kept (1.6 MB)
 _FEW_UNITS = 500  # up to which the draws of all resamples are kept as one matrix (40 MB)
 
 Floats = NDArray[np.float64]
@@ -131,7 +133,26 @@ def over_seeds(statistic: Statistic, *strata: Numbers, seed: int = 0) -> Estimat
 def _interval(statistic: Statistic, strata: tuple[tuple[float, ...], ...], seed: int) -> tuple[float, float]:
     """Ends of the interval; a report asks for that of the same runs in several tables."""
     samples = [np.array(stratum) for stratum in strata]
-    return _percentiles(samples, statistic, paired=False, seed=seed)
+    sizes = tuple(map(len, samples))
+    if max(sizes) > _FEW_RUNS:
+        return _percentiles(samples, statistic, paired=False, seed=seed)
+    resampled = [own[drawn] for own, drawn in zip(samples, _drawn(sizes, seed), strict=True)]
+    low, high = np.percentile(statistic(*resampled, axis=-1), _ENDS)
+    return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=8)
+def _drawn(sizes: tuple[int, ...], seed: int) -> list[NDArray[np.int64]]:
+    """Which runs of each stratum are drawn in each resample: of every stratum [NUM_RESAMPLES, its size].
+
+    The draws are those of scipy.stats.bootstrap with this seed, which takes longer to call than to compute.
+    """
+    rng = np.random.default_rng(seed)
+    parts: list[list[NDArray[np.int64]]] = [[] for _ in sizes]
+    for first in range(0, NUM_RESAMPLES, _BATCH):
+        for own, size in zip(parts, sizes, strict=True):
+            own.append(rng.integers(0, size, (min(_BATCH, NUM_RESAMPLES - first), size)))
+    return [np.concatenate(own) for own in parts]
 
 
 def over_products(
@@ -166,8 +187,7 @@ def over_products(
         return Estimate(value, value, value, len(names))
     if len(names) <= _FEW_UNITS:
         draws = _draws(len(names), num_resamples, seed)
-        ends = 50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)
-        low, high = np.percentile((draws @ sums) / (draws @ counts), ends)
+        low, high = np.percentile((draws @ sums) / (draws @ counts), _ENDS)
     else:
         low, high = _percentiles([sums, counts], _ratio, paired=True, num_resamples=num_resamples, seed=seed)
     return Estimate(value, float(low), float(high), len(names))

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from webshop_rl import statistics
 from webshop_rl.statistics import (
     Estimate,
     difference,
@@ -103,6 +104,20 @@ def test_draws_that_are_kept_give_the_intervals_of_scipy(monkeypatch):
         asked = over_products(values, weights, products, seed=3)
         monkeypatch.undo()
         assert (kept.low, kept.high) == pytest.approx((asked.low, asked.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("statistic", [mean, iqm, difference, improvement])
+@pytest.mark.parametrize("sizes", [(2, 2), (5, 3), (3, 20)])
+def test_draws_of_runs_that_are_kept_give_the_intervals_of_scipy(monkeypatch, statistic, sizes):
+    rng = np.random.default_rng(8)
+    arms = [rng.random(size) for size in sizes]
+    kept = over_seeds(statistic, *arms, seed=4)
+    statistics._interval.cache_clear()
+    monkeypatch.setattr(statistics, "_FEW_RUNS", 0)
+    asked = over_seeds(statistic, *arms, seed=4)
+    statistics._interval.cache_clear()
+    assert (kept.low, kept.high) == pytest.approx((asked.low, asked.high), abs=1e-12)
+    assert kept.low < kept.high
 
 
 def test_interval_over_products_agrees_with_a_second_implementation():

@@ -21,9 +21,11 @@ from typing import Any, Protocol
 from webshop_rl.errors import UserError
 from webshop_rl.launching.progress import last_line
 from webshop_rl.launching.reconcile import killed_by, record_crash
+from webshop_rl.launching.warm import WarmProcess, WarmServer
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import RunStatus, State, read_status
 
+_PYTHON = (sys.executable, "-u", "-m")
 _STOP_AGAIN_S = 5.0
 # A look at a thousand runs takes its time: between two, this many times that.
 LOOK_SHARE = 9.0
@@ -136,7 +138,7 @@ class FirstTask:
 class _Running:
     run: RunFolder
     slot: Slot
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | WarmProcess
 
 
 class LocalQueue:
@@ -149,6 +151,8 @@ class LocalQueue:
         launcher: name of the launcher in whose queue the runs wait.
         restarts: how often in a row a run that was killed starts again without having got further.
         first: what a process of its own executes before any run starts, and where its output goes.
+        warm_for: kind of the runs' tracker, if several runs on CPUs are to be forked from one process that
+            has imported what they need; None: each imports it.
     """
 
     def __init__(
@@ -160,7 +164,12 @@ class LocalQueue:
         launcher: str,
         restarts: int,
         first: FirstTask | None = None,
+        warm_for: str | None = None,
     ) -> None:
+        # The kernel must end them with the launcher (worker.end_with_parent), and a GPU cannot be shared so.
+        may_fork = sys.platform == "linux" and len(runs) > 1 and not any(slot.gpu for slot in slots)
+        self._warm_for = warm_for if may_fork else None
+        self._server: WarmServer | None = None
         self._first = first if runs else None
         self._first_process: subprocess.Popen[bytes] | None = None
         self._code = code
@@ -194,7 +203,10 @@ class LocalQueue:
             self._conclude(ended)
         if self._asked_to_stop and time.monotonic() >= self._next_stop:
             self._ask_to_stop()
+        self._serve()
         while self._waiting and self._free and self._first_is_done():
+            if self._server is not None and self._server.waiting:
+                break
             run, slot = self._waiting.popleft(), self._free.pop()
             self._running.append(_Running(run, slot, self._start(run, slot)))
 
@@ -207,24 +219,40 @@ class LocalQueue:
             self._first_process = self._process(task.module, job, task.log, self._free[-1])
         return self._first_process is None
 
-    def _start(self, run: RunFolder, slot: Slot) -> subprocess.Popen[bytes]:
+    def _serve(self) -> None:
+        """Have a process that runs are forked from, as long as some wait."""
+        if self._warm_for is not None and self._waiting:
+            environment = self._environment(self._free[-1])
+            self._server = WarmServer(
+                _PYTHON, code=self._code, environment=environment, tracker=self._warm_for
+            )
+            self._warm_for = None
+        if self._server is not None and not self._waiting:
+            self._server.retire()
+
+    def _start(self, run: RunFolder, slot: Slot) -> subprocess.Popen[bytes] | WarmProcess:
+        if self._server is not None and (forked := self._server.start(run)) is not None:
+            return forked
         job = json.dumps({"run": str(run.path), "launcher_pid": os.getpid()})
         return self._process("webshop_rl.launching.worker", job, run.log, slot)
 
     def _process(self, module: str, job: str, log: Path, slot: Slot) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, **slot.environment()}
-        # It would keep the frozen code in the working directory from being imported.
-        environment.pop("PYTHONSAFEPATH", None)
         with log.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-u", "-m", module, job],
+                [*_PYTHON, module, job],
                 cwd=self._code,
-                env=environment,
+                env=self._environment(slot),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _environment(self, slot: Slot) -> dict[str, str]:
+        environment = {**os.environ, **slot.environment()}
+        # It would keep the frozen code in the working directory from being imported.
+        environment.pop("PYTHONSAFEPATH", None)
+        return environment
 
     def stop(self) -> None:
         """Start nothing more, and ask what runs to save itself and end."""

@@ -83,6 +83,22 @@ def test_behind_the_panels_of_many_runs_is_the_span_of_all_of_them():
     assert len(shown) == len(long)  # ten arms have room
 
 
+def test_without_panels_the_leading_arms_have_colours_and_the_others_are_grey():
+    for seeds in (1, 7):  # the others one by one, and as the span of all
+        runs = [make_run(f"a{i}", seed, score=0.5) for i in range(10) for seed in range(seeds)]
+        curves = points({run.run_id: {1: 0.1 * seed, 2: 0.5} for run in runs for seed in [int(run.seed)]})
+        arms = arms_of(runs)
+        found = figures.placed(curves, "val/success", AXES["updates"])
+        figure = figures.placed_figure(arms, found, "val/success", AXES["updates"], panels=False)
+        assert figure is not None
+        (axes,) = figure.axes
+        thick = [to_hex(d.get_color()).upper() for d in axes.get_lines() if d.get_linewidth() == 2.2]
+        assert thick == list(figures.COLOURS)
+        grey = [d for d in axes.get_lines() if to_hex(d.get_color()) == to_hex(figures.GRID)]
+        assert len(grey) == (3 if seeds == 1 else 0)
+        assert len(figures.shown_numbers(arms, found, panels=False)) == 2 * seeds * figures.MAX_TOGETHER
+
+
 def test_curves_against_what_was_consumed_take_the_last_count_at_or_before_a_point():
     runs = [make_run(seed=seed, score=1.0) for seed in (0, 1)]
     a, b = (run.run_id for run in runs)
