@@ -281,7 +281,11 @@ class LocalQueue:
     def _conclude(self, ended: _Running) -> None:
         """Write down how a run ended whose process has."""
         status = _status(ended.run)
-        code = ended.process.returncode
+        code = ended.process.poll() or 0
+        if status.state == State.INTERRUPTED and not self._asked_to_stop and self._lost(ended):
+            status.queue(self._launcher).write(ended.run)
+            self._waiting.appendleft(ended.run)
+            return
         if status.state not in (State.QUEUED, State.RUNNING):
             return
         if status.pid != ended.process.pid and status.state == State.RUNNING:
@@ -296,6 +300,11 @@ class LocalQueue:
         if after.state == State.QUEUED:
             after.queue(self._launcher).write(ended.run)
             self._waiting.appendleft(ended.run)
+
+
+    def _lost(self, ended: _Running) -> bool:
+        """Whether a run was asked to stop because the process that it was forked from is gone."""
+        return isinstance(ended.process, WarmProcess) and self._server is not None and self._server.gone
 
 
 def _status(run: RunFolder) -> RunStatus:

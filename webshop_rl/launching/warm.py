@@ -66,6 +66,9 @@ class WarmServer:
         code: working directory, from which the process imports.
         environment: of the process, and so of all runs.
         tracker: kind of the runs' tracker.
+
+    Attributes:
+        gone: whether the process has ended.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class WarmServer:
             start_new_session=True,
         )
         self._ready = False
-        self._gone = False
+        self.gone = False
         self._started: int | None = None
         self._codes: dict[int, int] = {}
         self._text = b""
@@ -91,12 +94,12 @@ class WarmServer:
     def waiting(self) -> bool:
         """Whether it is still importing."""
         self._read(0.0)
-        return not (self._ready or self._gone)
+        return not (self._ready or self.gone)
 
     def start(self, run: RunFolder) -> WarmProcess | None:
         """Have a run executed; None if there is no such process any more, or it does not answer."""
         self._read(0.0)
-        if self._gone or not self._ready or self._process.stdin is None or self._process.stdin.closed:
+        if self.gone or not self._ready or self._process.stdin is None or self._process.stdin.closed:
             return None
         self._started = None
         line = json.dumps({"run": str(run.path), "log": str(run.log)})
@@ -104,7 +107,7 @@ class WarmServer:
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
         deadline = time.monotonic() + _ANSWER_S
-        while self._started is None and not self._gone and (left := deadline - time.monotonic()) > 0:
+        while self._started is None and not self.gone and (left := deadline - time.monotonic()) > 0:
             self._read(left)
         if self._started is None:
             # What it may have begun ends with it.
@@ -117,7 +120,7 @@ class WarmServer:
         self._read(0.0)
         if pid in self._codes:
             return self._codes.pop(pid)
-        if self._gone and not _runs(pid):
+        if self.gone and not _runs(pid):
             return -signal.SIGKILL  # nobody has seen its end
         return None
 
@@ -132,13 +135,13 @@ class WarmServer:
         """Take what it says, waiting no longer than that for the first word."""
         output = self._process.stdout
         assert output is not None
-        while not self._gone:
+        while not self.gone:
             with selectors.DefaultSelector() as selector:
                 selector.register(output, selectors.EVENT_READ)
                 if not selector.select(wait_s):
                     return
             read = os.read(output.fileno(), 1 << 16)
-            self._gone = not read
+            self.gone = not read
             *lines, self._text = (self._text + read).split(b"\n")
             for line in lines:
                 self._take(json.loads(line))
