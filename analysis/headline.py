@@ -88,7 +88,7 @@ def _against_baselines(comparison: Comparison) -> list[str]:
     level = [n for n in first.against if not first.against[n].above and not first.against[n].below]
     subject = "it is"
     if comparison.shared:
-        subject = "they are" if _full(comparison) else f"{first.arm.label} is"
+        subject = "the leading arms are" if _full(comparison) else f"{first.arm.label} is"
     clauses = [
         f"{subject} {words} {_untrained(names, comparison)}"
         for names, words in ((ahead, "below"), (level, "not significantly different from"))

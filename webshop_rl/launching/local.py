@@ -301,7 +301,6 @@ class LocalQueue:
             after.queue(self._launcher).write(ended.run)
             self._waiting.appendleft(ended.run)
 
-
     def _lost(self, ended: _Running) -> bool:
         """Whether a run was asked to stop because the process that it was forked from is gone."""
         return isinstance(ended.process, WarmProcess) and self._server is not None and self._server.gone

@@ -10,7 +10,7 @@ import torch
 
 from tests.support.shop5_parts import build
 from webshop_rl.errors import UserError
-from webshop_rl.models.memory import heap, memory_advice, release_freed
+from webshop_rl.models.memory import heap, memory_advice
 from webshop_rl.rollout import collector
 
 CPU_SAYS = (

@@ -59,10 +59,17 @@ class Terms:
 
     def entries(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Term after term, the documents that have it, in rising order, and what it adds to their scores."""
-        documents = np.concatenate([self._postings.documents[start:end] for start, end in self._extents])
-        saturation = np.concatenate([self._postings.saturation[start:end] for start, end in self._extents])
-        weights = np.repeat(self._weights, self.sizes)
-        return documents, weights - weights / saturation
+        documents = np.empty(self.sizes.sum(), dtype=np.int32)
+        parts = np.empty(len(documents), dtype=np.float32)
+        first = 0
+        for (start, end), weight in zip(self._extents, self._weights, strict=True):
+            own = slice(first, first + end - start)
+            documents[own] = self._postings.documents[start:end]
+            # In place: what is written once more costs as much as the arithmetic.
+            np.divide(weight, self._postings.saturation[start:end], out=parts[own])
+            np.subtract(weight, parts[own], out=parts[own])
+            first = own.stop
+        return documents, parts
 
     def sums(self, num_documents: int) -> npt.NDArray[np.float32]:
         """The sum of what the terms add to the score of each document of the index, in 32 bits."""
