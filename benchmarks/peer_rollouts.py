@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,22 @@ def response_template(name: str) -> dict[str, Any]:
     }
 
 
-class ShopEnvironment:
-    """One episode's shop as TRL wants it: public methods are tools, their docstrings are read."""
+def squeezed(text: str) -> str:
+    """A text without its spaces: one that is decoded from tokens has others ("4 . 5")."""
+    return "".join(text.split())
 
-    def __init__(self, setting: Setting, number: int) -> None:
+
+class ShopEnvironment:
+    """One episode's shop as TRL wants it: public methods are tools, their docstrings are read.
+
+    Args:
+        setting: shop, model and episodes.
+        number: of the episode.
+        searched: the words that were searched for, by their squeezed form.
+    """
+
+    def __init__(self, setting: Setting, number: int, searched: Mapping[str, str]) -> None:
+        self._searched = searched
         self._spec = setting.specs[number % len(setting.specs)]
         self._session = setting.shop.session()
         self._prompter = setting.acting.prompter
@@ -116,7 +128,7 @@ class ShopEnvironment:
         Args:
             text: the words.
         """
-        return self._step(f"search[{text.strip()}]")
+        return self._step(f"search[{self._searched.get(squeezed(text), text.strip())}]")
 
     def click(self, text: str) -> str:
         """Click something on the page.
@@ -124,9 +136,8 @@ class ShopEnvironment:
         Args:
             text: what is clicked.
         """
-        # A decoded token sequence has spaces of its own ("4 . 5").
-        shown = {"".join(label.split()): target for label, target in self._view.labels.items()}
-        return self._step(f"click[{shown.get(''.join(text.split()), text)}]")
+        shown = {squeezed(label): target for label, target in self._view.labels.items()}
+        return self._step(f"click[{shown.get(squeezed(text), text)}]")
 
     def get_reward(self) -> float:
         """WebShop's score."""
@@ -210,10 +221,13 @@ class TrlRollouts:
         model: Any = copy.deepcopy(agent.network.causal_lm)
         model.set_attn_implementation("sdpa")
         numbers = iter(range(sys.maxsize))
+        actions = [turn.action for trajectory in played for turn in trajectory.turns]
+        words = [action.removeprefix("search[").removesuffix("]") for action in actions]
+        searched = {squeezed(text): text for text in words}
         self.trainer = GRPOTrainer(
             model=model,
             processing_class=tokenizer,
-            environment_factory=lambda: ShopEnvironment(setting, next(numbers)),
+            environment_factory=lambda: ShopEnvironment(setting, next(numbers), searched),
             args=GRPOConfig(
                 output_dir=str(folder),
                 use_cpu=True,
