@@ -104,3 +104,19 @@ def test_the_code_of_a_run_that_is_killed_says_by_what(tmp_path: Path) -> None:
     server.retire()
     assert server.start(run) is None  # retired
     wait_until(lambda: not server.waiting and server.gone)
+
+
+def test_what_is_imported_for_all_runs_starts_no_thread_and_sends_nothing() -> None:
+    program = """
+import os, threading
+from webshop_rl.tracking import client
+client.preload()
+import webshop_rl.experiment, mlflow
+assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+print(threading.active_count())
+"""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["1"], done.stderr

@@ -32,10 +32,10 @@ from typing import Any
 
 from webshop_rl.launching import worker
 from webshop_rl.storage.folders import RunFolder
+from webshop_rl.tracking import client
 
 _ANSWER_S = 60.0  # longest wait for the answer to a job
-_RUNS = ("webshop_rl.experiment",)
-_TRACKERS = {"mlflow": ("webshop_rl.tracking.client", "mlflow", "mlflow.store.tracking.sqlalchemy_store")}
+_MLFLOW = "mlflow"  # kind of tracker
 
 
 class WarmProcess:
@@ -173,10 +173,12 @@ def main(launcher_pid: int, tracker: str) -> int:
     worker.end_with_parent(launcher_pid)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a library prints while it is imported is no answer
-    for name in (*_RUNS, *_TRACKERS.get(tracker, ())):
-        # Whatever is wrong with it, the run itself fails of it and says so.
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
+    # Whatever is wrong with an import, the run itself fails of it and says so.
+    with contextlib.suppress(Exception):
+        importlib.import_module("webshop_rl.experiment")
+    with contextlib.suppress(Exception):
+        if tracker == _MLFLOW:
+            client.preload()
     gc.collect()
     gc.freeze()  # no collection touches, and so copies, what all runs share
     here = os.getpid()

@@ -5,6 +5,7 @@ Importing it is free: mlflow itself (some 2 s) is imported by the first `connect
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 import os
@@ -43,6 +44,14 @@ def connect(uri: str, *, timeout_s: float, retries: int = 0) -> MlflowClient:
         # What goes wrong is raised too, and reported once instead of as a page each time.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def preload() -> None:
+    """Import all that `connect` will, as this process has nothing else to do; it starts no thread."""
+    for name, value in _DEFAULTS.items():  # MLflow reads some of them as it is imported
+        os.environ.setdefault(name, value)
+    importlib.import_module("mlflow")
+    importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
 
 
 def prepare_environment(timeout_s: float, retries: int) -> None:
