@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.claims import main, read_curves
+from analysis.claims import by_shop, main, read_played
 from tests.support.recorded_sweeps import Written, record
 from webshop_rl.storage.folders import Root
 
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_curves_of_finished_runs_by_shop_and_arm(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = read_curves(root, "claims")
+    found = by_shop(read_played(root, "claims"))
     assert {shop: sorted(arms) for shop, arms in found.items()} == {"webshop": sorted(ARMS.values())}
     for curves in found["webshop"].values():
         assert [len(curve) for curve in curves] == [
@@ -46,3 +46,4 @@ def test_curves_of_finished_runs_by_shop_and_arm(root: Path, capsys: pytest.Capt
     printed = capsys.readouterr().out
     assert "| weighted SFT learns where the policy gradient fails | webshop |" in printed
     assert "undecided" in printed
+    assert "| webshop | 4 | 0 | 0 |" in printed  # the finished runs; none falls
