@@ -93,7 +93,6 @@ def metric_reader(client: MlflowClient, uri: str) -> Iterator[ReadMetric]:
         yield ask
         return
     with contextlib.closing(_open_read_only(Path(uri.removeprefix(_SQLITE)))) as connection:
-
         value = "case when is_nan then null else value end"
         query = f"select step, {value} from metrics where run_uuid = ? and key = ? order by step"
 
