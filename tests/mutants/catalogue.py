@@ -479,7 +479,7 @@ MUTANTS = [
     ),
     *_of(
         "models/row_cache.py",
-        (UNIT + "models/test_cache.py", UNIT + "rollout/test_shared_cache.py"),
+        (*POINTER, UNIT + "models/test_cache.py", UNIT + "rollout/test_shared_cache.py"),
         (
             "the token before is lost",
             "for token in (row.last, *piece[:-1])",
