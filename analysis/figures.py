@@ -71,11 +71,11 @@ def placed_figure(
         return None
     # Of a large sweep only what is drawn run by run is taken apart.
     lines = _by_run(shown_numbers(drawn, points, panels=panels) if _many(drawn) else points)
-    behind = _band(points) if _many(drawn) and len(drawn) > MAX_TOGETHER else None
+    span = _band(points) if _many(drawn) and len(drawn) > MAX_TOGETHER else None
     with mpl.rc_context(STYLE):
         if len(drawn) > MAX_TOGETHER and panels:
-            return _panels(drawn, lines, behind, metric, axis, width)
-        return _together(drawn, lines, behind, metric, axis, width)
+            return _panels(drawn, lines, span, metric, axis, width)
+        return _together(drawn, lines, span, metric, axis, width)
 
 
 def _together(

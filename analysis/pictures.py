@@ -151,7 +151,7 @@ def _of_arms(comparisons: Sequence[Comparison], folder: Path) -> list[Wanted]:
         for metric, label in _COST_AXES:
             found.append(
                 Wanted(
-                    lambda width, c=comparison, m=metric, la=label: arm_figures.cost_figure(c, m, la, width),
+                    partial(arm_figures.cost_figure, comparison, metric, label),
                     f"Success against {label}; the line joins the arms that no other beats at less cost."
                     + _leading(num, arm_figures.MAX_ARMS),
                     folder / f"cost_{number}_{metric.replace('/', '_')}",

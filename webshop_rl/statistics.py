@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -145,14 +145,21 @@ def _interval(statistic: Statistic, strata: tuple[tuple[float, ...], ...], seed:
 def _drawn(sizes: tuple[int, ...], seed: int) -> list[NDArray[np.int64]]:
     """Which runs of each stratum are drawn in each resample: of every stratum [NUM_RESAMPLES, its size].
 
-    The draws are those of scipy.stats.bootstrap with this seed, which takes longer to call than to compute.
+    scipy.stats.bootstrap takes longer to call than to compute.
+    """
+    batches = list(_batches(sizes, NUM_RESAMPLES, seed))
+    return [np.concatenate(own) for own in zip(*batches, strict=True)]
+
+
+def _batches(sizes: Sequence[int], num_resamples: int, seed: int) -> Iterator[list[NDArray[np.int64]]]:
+    """The draws of scipy.stats.bootstrap with this seed, _BATCH resamples after the other.
+
+    Yields: for each stratum [at most _BATCH, its size], which of its units are drawn.
     """
     rng = np.random.default_rng(seed)
-    parts: list[list[NDArray[np.int64]]] = [[] for _ in sizes]
-    for first in range(0, NUM_RESAMPLES, _BATCH):
-        for own, size in zip(parts, sizes, strict=True):
-            own.append(rng.integers(0, size, (min(_BATCH, NUM_RESAMPLES - first), size)))
-    return [np.concatenate(own) for own in parts]
+    for first in range(0, num_resamples, _BATCH):
+        num = min(_BATCH, num_resamples - first)
+        yield [rng.integers(0, size, (num, size)) for size in sizes]
 
 
 def over_products(
@@ -246,15 +253,12 @@ def seeds_needed(num_pairs: int, alpha: float = 1 - CONFIDENCE) -> int:
 def _draws(num: int, num_resamples: int, seed: int) -> Floats:
     """How often each of num units is drawn in each resample: [num_resamples, num].
 
-    The draws are those of scipy.stats.bootstrap with this seed. A report estimates a thousand sums over the
-    same products; counted once, each is a product of matrices.
+    A report estimates a thousand sums over the same products; counted once, each is a product of matrices.
     """
-    rng = np.random.default_rng(seed)
     counts = []
-    for first in range(0, num_resamples, _BATCH):
-        size = min(_BATCH, num_resamples - first)
-        drawn = rng.integers(0, num, (size, num)) + num * np.arange(size)[:, None]
-        counts.append(np.bincount(drawn.ravel(), minlength=size * num).reshape(size, num))
+    for (units,) in _batches([num], num_resamples, seed):
+        drawn = units + num * np.arange(len(units))[:, None]
+        counts.append(np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape))
     return np.concatenate(counts).astype(float)
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.support.sweep_command import Command, alive, checkout, read, wait_until
-from webshop_rl.launching.warm import WarmServer
+from webshop_rl.launching.warm import WarmProcess, WarmServer
 from webshop_rl.storage.folders import RunFolder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each run imports for itself")
@@ -91,7 +91,7 @@ def test_the_code_of_a_run_that_is_killed_says_by_what(tmp_path: Path) -> None:
     assert "SIGKILL" in errors[0]
     assert "exit code 0" in errors[1]
     server = WarmServer(
-        (sys.executable, "-u", "-m"), code=source, environment=command.environment, tracker="journal"
+        (sys.executable, "-u", "-m"), code=source, environment=command.environment, mirrored=False
     )
     run = RunFolder(command.runs()[0])
     (run.path / "status.json").write_text(json.dumps({"state": "prepared"}))
@@ -104,6 +104,13 @@ def test_the_code_of_a_run_that_is_killed_says_by_what(tmp_path: Path) -> None:
     server.retire()
     assert server.start(run) is None  # retired
     wait_until(lambda: not server.waiting and server.gone)
+    # Without the server a process has ended once it is a zombie: who has it now may never ask.
+    with subprocess.Popen(["sleep", "600"]) as orphan:
+        process = WarmProcess(server, orphan.pid)
+        assert process.poll() is None
+        os.kill(orphan.pid, signal.SIGKILL)
+        wait_until(lambda: process.poll() is not None)
+        assert process.returncode == -signal.SIGKILL
 
 
 def test_what_is_imported_for_all_runs_starts_no_thread_and_sends_nothing() -> None:

@@ -168,7 +168,7 @@ def _enqueue(
         launcher=launcher,
         restarts=hardware.restarts,
         first=FirstTask("webshop_rl.launching.stage1", job, log) if sampled else None,
-        warm_for=sweep.config.tracking.kind,
+        forked=sweep.tracking,
     )
 
 

@@ -24,6 +24,7 @@ from webshop_rl.launching.reconcile import killed_by, record_crash
 from webshop_rl.launching.warm import WarmProcess, WarmServer
 from webshop_rl.storage.folders import RunFolder
 from webshop_rl.storage.run_status import RunStatus, State, read_status
+from webshop_rl.tracking.config import Destination
 
 _PYTHON = (sys.executable, "-u", "-m")
 _STOP_AGAIN_S = 5.0
@@ -151,8 +152,8 @@ class LocalQueue:
         launcher: name of the launcher in whose queue the runs wait.
         restarts: how often in a row a run that was killed starts again without having got further.
         first: what a process of its own executes before any run starts, and where its output goes.
-        warm_for: kind of the runs' tracker, if several runs on CPUs are to be forked from one process that
-            has imported what they need; None: each imports it.
+        forked: where the runs are recorded, if several on CPUs are to be forked from one process that has
+            imported what they need; None: each imports it.
     """
 
     def __init__(
@@ -164,11 +165,11 @@ class LocalQueue:
         launcher: str,
         restarts: int,
         first: FirstTask | None = None,
-        warm_for: str | None = None,
+        forked: Destination | None = None,
     ) -> None:
         # The kernel must end them with the launcher (worker.end_with_parent), and a GPU cannot be shared so.
         may_fork = sys.platform == "linux" and len(runs) > 1 and not any(slot.gpu for slot in slots)
-        self._warm_for = warm_for if may_fork else None
+        self._forked = forked if may_fork else None
         self._server: WarmServer | None = None
         self._first = first if runs else None
         self._first_process: subprocess.Popen[bytes] | None = None
@@ -221,12 +222,12 @@ class LocalQueue:
 
     def _serve(self) -> None:
         """Have a process that runs are forked from, as long as some wait."""
-        if self._warm_for is not None and self._waiting:
+        if self._forked is not None and self._waiting:
             environment = self._environment(self._free[-1])
             self._server = WarmServer(
-                _PYTHON, code=self._code, environment=environment, tracker=self._warm_for
+                _PYTHON, code=self._code, environment=environment, mirrored=self._forked.mirrored
             )
-            self._warm_for = None
+            self._forked = None
         if self._server is not None and not self._waiting:
             self._server.retire()
 
@@ -283,8 +284,7 @@ class LocalQueue:
         status = _status(ended.run)
         code = ended.process.poll() or 0
         if status.state == State.INTERRUPTED and not self._asked_to_stop and self._lost(ended):
-            status.queue(self._launcher).write(ended.run)
-            self._waiting.appendleft(ended.run)
+            self._start_again(ended.run, status)
             return
         if status.state not in (State.QUEUED, State.RUNNING):
             return
@@ -298,8 +298,12 @@ class LocalQueue:
         restarts = self._restarts if killed else 0
         after = record_crash(ended.run, status, cause, restarts=restarts)
         if after.state == State.QUEUED:
-            after.queue(self._launcher).write(ended.run)
-            self._waiting.appendleft(ended.run)
+            self._start_again(ended.run, after)
+
+    def _start_again(self, run: RunFolder, status: RunStatus) -> None:
+        """Before all others that wait."""
+        status.queue(self._launcher).write(run)
+        self._waiting.appendleft(run)
 
     def _lost(self, ended: _Running) -> bool:
         """Whether a run was asked to stop because the process that it was forked from is gone."""

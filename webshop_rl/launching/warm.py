@@ -1,6 +1,6 @@
 """Starts runs in a tenth of a second: a process that has imported what they need is forked for each.
 
-    python -m webshop_rl.launching.warm '{"launcher_pid": PID, "tracker": "mlflow" or ""}'
+    python -m webshop_rl.launching.warm '{"launcher_pid": PID, "mirrored": true}'
 
 Importing torch, transformers and MLflow takes a processor ten seconds, as long as a short run learns. The
 launcher writes a job a line; each is answered, as is each end of a process. For CPUs alone: a process that
@@ -32,10 +32,10 @@ from typing import Any
 
 from webshop_rl.launching import worker
 from webshop_rl.storage.folders import RunFolder
+from webshop_rl.storage.lock import start_of
 from webshop_rl.tracking import client
 
 _ANSWER_S = 60.0  # longest wait for the answer to a job
-_MLFLOW = "mlflow"  # kind of tracker
 
 
 class WarmProcess:
@@ -48,6 +48,7 @@ class WarmProcess:
 
     def __init__(self, server: WarmServer, pid: int) -> None:
         self._server = server
+        self._start = start_of(pid)
         self.pid = pid
         self.returncode: int | None = None
 
@@ -55,6 +56,10 @@ class WarmProcess:
         """The exit code, None while it runs."""
         if self.returncode is None:
             self.returncode = self._server.code_of(self.pid)
+        if self.returncode is None and self._server.gone:
+            running = start_of(self.pid)
+            if not running or running != self._start:
+                self.returncode = -signal.SIGKILL  # nobody has seen its end
         return self.returncode
 
 
@@ -65,16 +70,16 @@ class WarmServer:
         command: words that execute a module, ending in "-m".
         code: working directory, from which the process imports.
         environment: of the process, and so of all runs.
-        tracker: kind of the runs' tracker.
+        mirrored: whether the runs are replayed to MLflow.
 
     Attributes:
         gone: whether the process has ended.
     """
 
     def __init__(
-        self, command: Sequence[str], *, code: Path, environment: Mapping[str, str], tracker: str
+        self, command: Sequence[str], *, code: Path, environment: Mapping[str, str], mirrored: bool
     ) -> None:
-        job = json.dumps({"launcher_pid": os.getpid(), "tracker": tracker})
+        job = json.dumps({"launcher_pid": os.getpid(), "mirrored": mirrored})
         self._process = subprocess.Popen(
             [*command, "webshop_rl.launching.warm", job],
             cwd=code,
@@ -116,13 +121,9 @@ class WarmServer:
         return WarmProcess(self, self._started)
 
     def code_of(self, pid: int) -> int | None:
-        """Exit code of a process that was started; None while it runs."""
+        """Exit code of a process that was started, told once; None while it runs, or if nobody knows."""
         self._read(0.0)
-        if pid in self._codes:
-            return self._codes.pop(pid)
-        if self.gone and not _runs(pid):
-            return -signal.SIGKILL  # nobody has seen its end
-        return None
+        return self._codes.pop(pid, None)
 
     def retire(self) -> None:
         """Nothing more will be started: the process ends once its last run has."""
@@ -155,37 +156,27 @@ class WarmServer:
             self._codes[said["ended"]] = said["code"]
 
 
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def main(launcher_pid: int, tracker: str) -> int:
+def main(launcher_pid: int, *, mirrored: bool) -> int:
     """Serve until the launcher says no more, or is gone; in a forked process, execute its run.
 
     Returns: the exit code of either.
     """
     worker.end_with_parent(launcher_pid)
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    answers = os.dup(1)
     os.dup2(2, 1)  # what a library prints while it is imported is no answer
     # Whatever is wrong with an import, the run itself fails of it and says so.
     with contextlib.suppress(Exception):
         importlib.import_module("webshop_rl.experiment")
     with contextlib.suppress(Exception):
-        if tracker == _MLFLOW:
+        if mirrored:
             client.preload()
     gc.collect()
     gc.freeze()  # no collection touches, and so copies, what all runs share
     here = os.getpid()
-    job = _serve(answers.fileno())
+    job = _serve(answers)
     if job is None:
         return 0
-    answers.close()
+    os.close(answers)
     return worker.main(RunFolder(Path(job["run"])), here)
 
 
@@ -261,4 +252,4 @@ def _say(answers: int, what: Mapping[str, int]) -> None:
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
-    raise SystemExit(main(given["launcher_pid"], given["tracker"]))
+    raise SystemExit(main(given["launcher_pid"], mirrored=given["mirrored"]))

@@ -184,7 +184,7 @@ class FolderLock:
             return self._by_age(touched), None  # being written, or its writer was killed there
         here = this_process()
         if owner.machine == here.machine:
-            return ("alive" if _start_of(owner.pid) == owner.start else "free"), owner
+            return ("alive" if start_of(owner.pid) == owner.start else "free"), owner
         return self._by_age(touched), owner
 
     def _by_age(self, touched: float) -> str:
@@ -207,10 +207,10 @@ def this_process() -> Owner:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
         boot = namespace = ""
-    return Owner(host, f"{host} {boot} {namespace}", os.getpid(), _start_of(os.getpid()))
+    return Owner(host, f"{host} {boot} {namespace}", os.getpid(), start_of(os.getpid()))
 
 
-def _start_of(pid: int) -> str:
+def start_of(pid: int) -> str:
     """What tells a process from a later one of the same id; "" if there is none (or a zombie)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
