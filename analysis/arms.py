@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from webshop_rl.config.walk import facts_of, seed_keys
 
@@ -28,7 +29,7 @@ class Arm:
     settings: Mapping[str, str]
     runs: Sequence[Run]
 
-    @property
+    @cached_property
     def finished(self) -> list[Run]:
         """Those whose numbers count."""
         return [run for run in self.runs if run.finished]

@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from .checkpoints import Ends, ends_table
 from .comparison import Comparison
 from .cost import COSTS, cost_cells, cost_rows
 from .failures import failures_markdown
-from .frames import frames, write_curves
+from .frames import frames
 from .headline import headline
 from .load import Sweep
 from .page import Report
@@ -74,13 +75,14 @@ def build_report(
     ranked = [*results, *(arm for arm in arms if arm not in results)]
     reasons = {arm.label: counted[arm.label] for arm in ranked if arm.label in counted}
     tested = Counter(episode.arm for episode in played)
+    # Drawn by other processes while the tables are made here.
+    drawing = pictures.draw_report(ranked, comparisons, curves, axis, reasons, tested, folder / "figures")
     reached = {str(run): int(step) for run, step in curves.groupby("run_id")["step"].max().items()}
     made = (comparison_table, pairs_table, products_table, stages_table)
     tables = [make(comparison) for comparison in comparisons for make in made]
     lost = unfinished_table(sweep, arms, reached, links)
     soon = [soon_of(comparison, curves) for comparison in comparisons]
-    drawn = pictures.draw_report(ranked, comparisons, curves, axis, reasons, tested, folder / "figures")
-    return Report(
+    report = Report(
         title=title,
         headline=headline(sweep, comparisons, soon),
         verdict=verdict(sweep, comparisons),
@@ -95,11 +97,15 @@ def build_report(
         ],
         folded=[runs_table(arms, reached, links), provenance_table(sweep, comparisons)],
         reason_tables=[t for t in (reasons_table(reasons, tested), _solved(played, comparisons)) if t],
+        played=played,
+    )
+    drawn = drawing()
+    return replace(
+        report,
         first_pictures=drawn.first,
         reason_pictures=drawn.reasons,
         learning=drawn.learning,
         pictures=drawn.others,
-        played=played,
     )
 
 
@@ -107,14 +113,12 @@ def write_files(
     report: Report,
     arms: Sequence[Arm],
     comparisons: Sequence[Comparison],
-    curves: pd.DataFrame,
     ends: Mapping[str, Ends],
     folder: Path,
 ) -> Path:
-    """Write every file of the report but the figures; returns the page."""
+    """Write every file of the report but the figures and curves.csv; returns the page."""
     for file, frame in frames(arms, comparisons, reasons_by_arm(report.played), ends).items():
         frame.to_csv(folder / f"{file}.csv", index=False)
-    write_curves(arms, curves, folder / "curves.csv")
     lines = "".join(json.dumps(episode.row(), ensure_ascii=False) + "\n" for episode in report.played)
     (folder / "episodes.jsonl").write_text(lines, encoding="utf-8")
     (folder / "failures.md").write_text(failures_markdown(report.played), encoding="utf-8")

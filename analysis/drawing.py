@@ -5,8 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,11 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from .aside import can_fork
 
 # Okabe and Ito's colours, distinguished under every common colour blindness, in an order whose lightness
 # alternates; dashes, markers and hatches tell the same apart in grey.
@@ -24,8 +26,7 @@ HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++", "ooo", "***", "|||")
 INK, GRID, PAPER = "#1b1b1b", "#dcdcdc", "#fefefe"
 WIDE, NARROW = 8.0, 4.0  # inches: of a screen and of a phone
 STYLE: Any = {
-    "figure.dpi": 100,
-    "savefig.dpi": 160,
+    "figure.dpi": 160,
     "font.size": 9,
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
@@ -105,14 +106,23 @@ class Wanted:
         return Picture(self.caption, png, svg, narrow, csv)
 
 
-def draw_all(wanted: Sequence[Wanted]) -> list[Picture | None]:
-    """Draw and write figures, on all cores where this process can be forked: it has no other thread."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    if min(cores, len(wanted)) < 2 or threading.active_count() > 1:
-        return [own.picture() for own in wanted]
+def drawing(wanted: Sequence[Wanted]) -> Callable[[], list[Picture | None]]:
+    """Begin to draw and write figures, on all cores where this process can be forked.
+
+    Returns: waits until they are written.
+    """
+    cores = len(os.sched_getaffinity(0)) if can_fork() else 1
+    if min(cores, len(wanted)) < 2:
+        return lambda: [own.picture() for own in wanted]
     # What is drawn is inherited, not sent: it may be a million points.
-    with multiprocessing.get_context("fork").Pool(min(cores, len(wanted)), _inherit, (wanted,)) as pool:
-        return pool.map(_draw_inherited, range(len(wanted)), chunksize=1)
+    pool = multiprocessing.get_context("fork").Pool(min(cores, len(wanted)), _inherit, (wanted,))
+    begun = pool.map_async(_draw_inherited, range(len(wanted)), chunksize=1)
+
+    def made() -> list[Picture | None]:
+        with pool:
+            return begun.get()
+
+    return made
 
 
 _inherited: list[Wanted] = []
@@ -156,7 +166,8 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
     with mpl.rc_context(STYLE):
-        figure.savefig(png)
+        # By the canvas itself: savefig draws everything twice, once to ask how large it is.
+        FigureCanvasAgg(figure).print_png(png)
         # Where everything lies is found once: it takes longer than to draw.
         figure.set_layout_engine("none")
         _write_svg(figure, svg)
@@ -174,7 +185,7 @@ def wrapped(label: str, width: int = 34) -> str:
 
 
 def _write_svg(figure: Figure, path: Path) -> None:
-    figure.savefig(path, metadata={"Date": None})
+    FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
     text = path.read_text(encoding="utf-8")
     for colour, name in ((INK, "ink"), (GRID, "grid"), (PAPER, "paper")):
         text = text.replace(f": {colour}", f": var(--{name})")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from webshop_rl.statistics import Estimate, Floats, effective_products, over_products
 
@@ -27,14 +29,9 @@ class GoalScores:
     values: Floats
 
     @staticmethod
-    def of(table: pd.DataFrame, column: str) -> GoalScores:
+    def of(table: Mapping[str, NDArray[Any]], column: str) -> GoalScores:
         """From an evaluation table (load.load_goals) and the name of its column."""
-        return GoalScores(
-            tuple(table["goal"]),
-            tuple(table["asin"]),
-            table["episodes"].to_numpy(dtype=float),
-            table[column].to_numpy(dtype=float),
-        )
+        return GoalScores(tuple(table["goal"]), tuple(table["asin"]), table["episodes"], table[column])
 
     def paired_with(self, other: GoalScores) -> bool:
         """Whether the other was measured on the same goals, as often."""

@@ -8,11 +8,13 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
@@ -77,7 +79,7 @@ class Run:
         """Whether it is at work."""
         return self.status == "RUNNING"
 
-    @property
+    @cached_property
     def finished(self) -> bool:
         """Whether it ended well and was tested: only then do its numbers enter a comparison."""
         tested = all(math.isfinite(self.metrics.get(f"test/{m}", math.nan)) for m in ("success", "score"))
@@ -233,8 +235,8 @@ def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequ
 
 def load_goals(
     client: MlflowClient, run: Run, evaluation: str, *, root: Path | None = None
-) -> pd.DataFrame | None:
-    """The table of one evaluation, one row a goal, with at least the columns GOAL_COLUMNS.
+) -> dict[str, NDArray[Any]] | None:
+    """The table of one evaluation, one row a goal: its columns, at least GOAL_COLUMNS.
 
     Args:
         run: whose.
@@ -257,11 +259,10 @@ def load_goals(
         order = np.argsort(goals, kind="stable")
         typed = {name: np.array(values, dtype=object)[order] for name, values in columns.items()}
         typed |= {name: typed[name].astype(float) for name in ("episodes", "success", "score")}
-        typed |= {"goal": goals[order], "asin": np.array([str(asin) for asin in typed["asin"]], dtype=object)}
+        asins = np.array([str(asin) for asin in typed["asin"]], dtype=object)
+        return typed | {"goal": goals[order], "asin": asins}
     except (ValueError, KeyError, TypeError):
         return None
-    # Column by column: of a thousand tables pandas' own conversions take most of the time.
-    return pd.DataFrame(typed)
 
 
 def _search(client: MlflowClient, experiments: list[str], condition: str) -> list[Any]:

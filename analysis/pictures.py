@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -15,7 +15,7 @@ from . import arm_figures, figures, goal_figures
 from .arms import Arm
 from .axes import AXES, SHOWN, Axis
 from .comparison import Comparison
-from .drawing import Picture, Wanted, draw_all
+from .drawing import Picture, Wanted, drawing
 
 _COST_AXES = (
     ("time/gpu_hours", "GPU-hours"),
@@ -64,8 +64,8 @@ def draw_report(
     reasons: Mapping[str, Counter[str]],
     tested: Mapping[str, int],
     folder: Path,
-) -> Drawn:
-    """Draw and write all figures.
+) -> Callable[[], Drawn]:
+    """Begin to draw and write all figures.
 
     Args:
         arms: in the order of the results, so that what a figure has room for are the leading ones.
@@ -74,6 +74,7 @@ def draw_report(
         reasons: how many test episodes of each arm failed for each reason.
         tested: how many each played.
         folder: to write to.
+    Returns: waits until they are written.
     """
     learning = _learning(arms, curves, axis, folder)
     others = [
@@ -87,14 +88,19 @@ def draw_report(
         [w for _, w in learning],
         others,
     )
-    made = iter(draw_all(list(chain(*sections))))
-    first, bars, curves_made, rest = ([next(made) for _ in section] for section in sections)
-    return Drawn(
-        first=[own for own in first if own],
-        reasons=[own for own in bars if own],
-        learning=[(label, own) for (label, _), own in zip(learning, curves_made, strict=True) if own],
-        others=[own for own in rest if own],
-    )
+    begun = drawing(list(chain(*sections)))
+
+    def drawn() -> Drawn:
+        made = iter(begun())
+        first, bars, curves_made, rest = ([next(made) for _ in section] for section in sections)
+        return Drawn(
+            first=[own for own in first if own],
+            reasons=[own for own in bars if own],
+            learning=[(label, own) for (label, _), own in zip(learning, curves_made, strict=True) if own],
+            others=[own for own in rest if own],
+        )
+
+    return drawn
 
 
 def _reasons(reasons: Mapping[str, Counter[str]], tested: Mapping[str, int], folder: Path) -> Wanted:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import hashlib
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,9 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.run is not None and (sweeps or options.runs is not None):
         raise UserError("is one run, alone", where=f"--run {options.run}", remedy="--runs selects several")
     place = (options.root, options.tracking_uri, options.out)
-    with installed("report"):
+    with installed("report"), uncollected():
         print(write_report(sweeps, options.runs, options.run, *place, options.metric, options.x))
     return 0
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Within, no search for unreachable cycles: a report makes a million objects that live to its end."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager
@@ -102,16 +114,18 @@ def write_report(
     from rich.console import Console
 
     from .arms import arms_of
+    from .aside import aside
     from .attach import attach
     from .building import build_report, curves_needed, write_files
     from .checkpoints import ends_of
     from .comparison import compare
     from .evidence import links_of
+    from .frames import write_curves
     from .load import load_curves, load_evaluations, load_run
     from .readers import episode_reader, goal_reader
     from .selection import load_chosen
     from .survey import survey
-    from .tracker import open_tracker, tracker_uri
+    from .tracker import is_file, open_tracker, tracker_uri
 
     writable = replay(root) if uri is None else uri.startswith("http")
     address = tracker_uri(root, uri)
@@ -127,16 +141,21 @@ def write_report(
         )
     folder = writable_folder(out or Root(root).reports / _folder_name(sweep.name, query))
     arms = arms_of(sweep.runs)
-    curves = load_curves(client, address, sweep.runs, curves_needed(arms, x))
+    reading = partial(load_curves, client, address, sweep.runs, curves_needed(arms, x))
+    # The client's connection to a server is not to be shared with another process.
+    loaded = aside(reading) if is_file(address) else reading
     comparisons = compare(arms, metric, goal_reader(client, address, metric, own))
     played = survey(arms, episode_reader(client, address, own))
+    curves = loaded()
+    written = aside(partial(write_curves, arms, curves, folder / "curves.csv"))
     ends = ends_of(sweep.runs, curves, load_evaluations(client, address))
     links = links_of(sweep.runs, folder, own, address)
     title = _title(sweep, sweeps, query, run)
     report = build_report(
         title, sweep, arms, comparisons, curves, played, ends, axis=x, folder=folder, links=links
     )
-    page = write_files(report, arms, comparisons, curves, ends, folder)
+    page = write_files(report, arms, comparisons, ends, folder)
+    written()
     if writable and sweep.parent_id:
         attach(client, sweep.parent_id, report, folder)
     console = Console(highlight=False)

@@ -48,6 +48,11 @@ def tracker_uri(root: Path, uri: str | None) -> str:
     )
 
 
+def is_file(uri: str) -> bool:
+    """Whether the tracker is a sqlite file, which each process opens for itself; uri: from tracker_uri."""
+    return uri.startswith(_SQLITE)
+
+
 def open_tracker(uri: str) -> MlflowClient:
     """A client of the tracker; nothing is created where there is none.
 
@@ -55,7 +60,7 @@ def open_tracker(uri: str) -> MlflowClient:
         uri: from tracker_uri.
     Raises: UserError if a sqlite file is not there, or is not MLflow's.
     """
-    if uri.startswith(_SQLITE):
+    if is_file(uri):
         _check_file(Path(uri.removeprefix(_SQLITE)))
     return connect(uri, timeout_s=_TIMEOUT_S, retries=1)
 
@@ -82,7 +87,7 @@ def metric_reader(client: MlflowClient, uri: str) -> Iterator[ReadMetric]:
     Of a sqlite file they are read directly: MLflow's client makes an object of each point, which for a
     thousand runs takes minutes.
     """
-    if not uri.startswith(_SQLITE):
+    if not is_file(uri):
 
         def ask(run_id: str, name: str) -> Points:
             points = client.get_metric_history(run_id, name)

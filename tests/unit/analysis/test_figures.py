@@ -263,7 +263,7 @@ def test_figures_drawn_in_processes_are_those_of_one(tmp_path: Path) -> None:
 import sys, threading
 from pathlib import Path
 from matplotlib.figure import Figure
-from analysis.drawing import Wanted, draw_all
+from analysis.drawing import Wanted, drawing
 
 def draw(width, height):
     if not height:
@@ -275,7 +275,7 @@ def draw(width, height):
 folder = Path(sys.argv[1])
 wanted = [Wanted(lambda width, h=h: draw(width, h), f"of {h}", folder / str(h)) for h in (2, 0, 3)]
 assert threading.active_count() == 1
-for made in draw_all(wanted):
+for made in drawing(wanted)():
     print(made and made.caption)
 alone = [Wanted(own.draw, own.caption, folder / f"alone{own.path.name}").picture() for own in wanted]
 for h in (2, 3):
