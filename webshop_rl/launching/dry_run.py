@@ -8,6 +8,7 @@ Memory is counted, not measured:
     learning           M * (L h + 16 h + 3 f) * b + 0.25 M * V * 8      with gradient checkpointing
                        M * L (12 h + 3 f) * b     + 0.25 M * V * 8      without
     acting             2 B C L k * b    the key-value cache
+    acting with vLLM   2 (B + 1) C L k * b + P * b + 0.8 GB: its cache, its weights, its own CUDA; it sleeps else
     in all             weights + trained + max(learning, acting) + 0.8 GB for CUDA
     strategy=fsdp      for trained: (the policy's weights + trained) / N + 2 (V h + a layer) b
 
@@ -79,8 +80,11 @@ def estimate(config: Mapping[str, Any]) -> Estimate:
     else:
         activations = tokens * shape.layers * (12 * h + 3 * f) * number
     learning = activations + _ACTION_FRAC * tokens * shape.vocabulary * 8
-    cache = 2 * int(rollout["batch_size"]) * int(model["context_tokens"]) * shape.layers * shape.key_value
-    memory = weights + learnt + max(learning, cache * number) + _CUDA_BYTES
+    transcript = 2 * int(model["context_tokens"]) * shape.layers * shape.key_value * number
+    acting: float = int(rollout["batch_size"]) * transcript
+    if rollout["engine"] != "native":
+        acting += transcript + shape.parameters * number + _CUDA_BYTES
+    memory = weights + learnt + max(learning, acting) + _CUDA_BYTES
     # The last and the best checkpoint and the one being written, each with the optimiser's state.
     disk = 3 * trained * (trained_number + 8 + copies)
     return Estimate(memory / _GB, disk / _GB)

@@ -23,7 +23,7 @@ def config(dtype: str, *, rank: int = 0, strategy: str = "ddp", tasks: int = 1) 
             "gradient_checkpointing": False, "context_tokens": 50,
             "lora": {"enabled": rank > 0, "rank": rank},
         },
-        "rollout": {"batch_size": 4},
+        "rollout": {"batch_size": 4, "engine": "native"},
         "optim": {"micro_batch_tokens": 1000},
         "hardware": {"strategy": strategy, "slurm": {"nodes": 2, "tasks_per_node": tasks}},
     }  # fmt: skip
@@ -52,6 +52,16 @@ def test_shards_are_of_what_is_learnt_and_acting_keeps_the_whole() -> None:
     shard = (policy + adapters * (4 + 8)) / 8 + 2 * (1000 + 1000) * 2
     expected = policy + shard + ACTIVATIONS * 2 + LOGITS
     assert bytes_of(config("bfloat16", rank=1, strategy="fsdp", tasks=4)) == pytest.approx(expected, abs=10)
+
+
+def test_an_engine_has_weights_and_a_cache_of_its_own() -> None:
+    given = config("bfloat16")
+    learnt = 2 * 3000 * 2 + 3000 * (2 + 8 + 4)
+    transcript = 2 * 50 * 2 * 10 * 2  # keys and values x tokens x layers x width x bytes
+    given["rollout"] = {"batch_size": 1000, "engine": "native"}
+    assert bytes_of(given) == pytest.approx(learnt + 1000 * transcript, abs=10)
+    given["rollout"]["engine"] = "vllm"
+    assert bytes_of(given) == pytest.approx(learnt + 1001 * transcript + 3000 * 2 + CUDA, abs=10)
 
 
 def test_a_large_model_is_what_shards_are_for() -> None:

@@ -229,7 +229,7 @@ def test_memory_by_hand() -> None:
             "name": "tiny", "hidden_size": 10, "num_layers": 2, "max_vocabulary": 100, "dtype": "float32",
             "gradient_checkpointing": False, "context_tokens": 50, "lora": {"enabled": False, "rank": 1},
         },
-        "rollout": {"batch_size": 4},
+        "rollout": {"batch_size": 4, "engine": "native"},
         "optim": {"micro_batch_tokens": 1000},
     }  # fmt: skip
     shape = Shape(2, 10, 20, 10, 100)
