@@ -87,7 +87,8 @@ class DecodingCache:
     def keep(self, rows: list[int]) -> None:
         """Drop all other rows."""
         index = torch.tensor(rows, dtype=torch.long, device=self._length.device)
-        self._filled, self._length = self._filled[index], self._length[index]
+        self._filled = self._filled[index]
+        self._length = self._length[index]
         self._last = self._last[index]
         if self._cache.get_seq_length() > 0:
             self._cache.batch_select_indices(index)

@@ -42,7 +42,8 @@ class Cores:
         """The mean since the call before, the first time since this was made; all threads together."""
         at, cpu_s = time.monotonic(), time.process_time()
         mean = (cpu_s - self._cpu_s) / max(at - self._at, 1e-9)
-        self._at, self._cpu_s = at, cpu_s
+        self._at = at
+        self._cpu_s = cpu_s
         return {"system/cpu_cores": mean}
 
 

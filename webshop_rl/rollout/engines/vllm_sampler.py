@@ -83,7 +83,8 @@ class VllmSampler:
         """Give the GPU's memory to the learner; on a CPU the engine cannot."""
         if self._engine is not None and self._engine.vllm_config.model_config.enable_sleep_mode:
             self._engine.sleep(level=2)  # the weights are handed over anew in any case
-            self._asleep, self._handed = True, None
+            self._asleep = True
+            self._handed = None
 
     def close(self) -> None:
         """Stop the engine's processes."""
@@ -110,7 +111,8 @@ class VllmSampler:
             # What was read with other weights must not be taken for what these would have read.
             if not self._engine.reset_prefix_cache():
                 raise RuntimeError("the prefix cache of the former weights is still in use")
-        self._handed, self._asleep = now, False
+        self._handed = now
+        self._asleep = False
 
     def _start(self, agent: Agent) -> None:
         network = agent.network
