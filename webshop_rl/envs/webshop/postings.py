@@ -10,7 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,42 @@ class Vocabulary(Protocol):
     """Numbers of tokens: a dict, or a table in a file."""
 
     def get(self, token: str, /) -> int | None: ...
+
+
+class Workspace:
+    """Arrays that one search after the other writes to: fresh ones cost as much in page faults as the sums.
+
+    Args:
+        num_documents: of the index.
+    """
+
+    def __init__(self, num_documents: int) -> None:
+        self._num_documents = num_documents
+        self._documents = np.empty(0, dtype=np.int32)
+        self._parts = np.empty(0, dtype=np.float32)
+        self._column: Any = None
+
+    def entries(self, size: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Room for documents and parts, with whatever an earlier search left there."""
+        if len(self._documents) < size:
+            self._documents = np.empty(size, dtype=np.int32)
+            self._parts = np.empty(size, dtype=np.float32)
+        return self._documents[:size], self._parts[:size]
+
+    def by_document(
+        self, documents: npt.NDArray[np.int32], parts: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """The sum of the parts of each document of the index, an array of its own."""
+        if self._column is None:
+            from scipy.sparse import csc_array  # not loaded where the catalogue is small
+
+            self._column = csc_array((self._num_documents, 1), dtype=np.float32)
+        # One matrix that is filled anew: to make one, scipy looks for the largest index, which takes as long.
+        self._column.indices = documents
+        self._column.data = parts
+        self._column.indptr = np.array([0, len(parts)], dtype=np.int32)
+        sums: npt.NDArray[np.float32] = self._column @ np.ones(1, dtype=np.float32)
+        return sums
 
 
 class Terms:
@@ -57,10 +93,12 @@ class Terms:
         """Some of them, in another order."""
         return Terms(self._postings, self._numbers[places], self._weights[places])
 
-    def entries(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Term after term, the documents that have it, in rising order, and what it adds to their scores."""
-        documents = np.empty(self.sizes.sum(), dtype=np.int32)
-        parts = np.empty(len(documents), dtype=np.float32)
+    def entries(self, room: Workspace) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Term after term, the documents that have it, in rising order, and what it adds to their scores.
+
+        Returns: views of the room's arrays.
+        """
+        documents, parts = room.entries(int(self.sizes.sum()))
         first = 0
         for (start, end), weight in zip(self._extents, self._weights, strict=True):
             own = slice(first, first + end - start)
@@ -71,14 +109,9 @@ class Terms:
             first = own.stop
         return documents, parts
 
-    def sums(self, num_documents: int) -> npt.NDArray[np.float32]:
+    def sums(self, room: Workspace) -> npt.NDArray[np.float32]:
         """The sum of what the terms add to the score of each document of the index, in 32 bits."""
-        from scipy.sparse import csc_array  # not loaded where the catalogue is small
-
-        documents, parts = self.entries()
-        column = csc_array((parts, documents, [0, len(parts)]), shape=(num_documents, 1))
-        sums: npt.NDArray[np.float32] = column @ np.ones(1, dtype=np.float32)
-        return sums
+        return room.by_document(*self.entries(room))
 
     def parts_of(self, place: int, documents: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
         """What one term adds to the scores of some documents, in rising order: 0 where one lacks it."""

@@ -16,15 +16,16 @@ and Optimizations, 1995). What is left out cannot be a hit, so the hits are thos
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from webshop_rl.envs.webshop.analysis import tokens
-from webshop_rl.envs.webshop.postings import Postings, PostingsBuilder, Terms
+from webshop_rl.envs.webshop.postings import Postings, PostingsBuilder, Terms, Workspace
 
 MAX_HITS = 50
 # With so few documents every one is scored, from what is remembered of the words.
@@ -57,6 +58,8 @@ class SearchIndex:
     def __init__(self, postings: Postings, ranks: Numbers) -> None:
         self._postings = postings
         self._ranks = ranks
+        # Those that no search is using.
+        self._rooms: list[Workspace] = []
         # Of few documents, what the same words add to scores is remembered.
         self._parts = functools.lru_cache(PARTS_KEPT)(postings.parts) if len(ranks) <= FEW_DOCUMENTS else None
 
@@ -89,8 +92,10 @@ class SearchIndex:
             candidates, scores = _sums([self._parts(number, count) for number, count in counts.items()])
         else:
             terms = self._postings.terms(counts)
-            few = terms.sizes.sum() < FEW_POSTINGS
-            candidates, scores = _sums([terms.entries()]) if few else self._best_scores(terms, limit)
+            with self._room() as room:
+                few = terms.sizes.sum() < FEW_POSTINGS
+                found = _sums([terms.entries(room)]) if few else self._best_scores(terms, limit, room)
+            candidates, scores = found
         rounded = scores.astype(np.float32)
         if len(rounded) > limit:
             least = np.partition(rounded, len(rounded) - limit)[len(rounded) - limit]
@@ -103,24 +108,35 @@ class SearchIndex:
             if score
         ]
 
-    def _best_scores(self, terms: Terms, limit: int) -> tuple[Numbers, Scores]:
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[Workspace]:
+        """Within: arrays that no other thread writes to."""
+        try:
+            room = self._rooms.pop()
+        except IndexError:
+            room = Workspace(len(self._ranks))
+        yield room
+        self._rooms.append(room)
+
+    def _best_scores(self, terms: Terms, limit: int, room: Workspace) -> tuple[Numbers, Scores]:
         """Documents among which the best `limit` are, and their scores."""
         by_bound = terms.chosen(np.argsort(-terms.bounds, kind="stable"))
         # rest[k]: what the terms from place k on can add at most.
         bounds = by_bound.bounds.astype(np.float64)
         rest = np.append(np.cumsum(bounds[::-1])[::-1], 0.0) + ROUNDING * bounds.sum()
         done = int(np.argmax(rest[1:] <= rest[-1] + FIRST_LEFT * bounds.sum())) + 1
-        sums = by_bound.chosen(range(done)).sums(len(self._ranks))
+        sums = by_bound.chosen(range(done)).sums(room)
         least = _least_hit(by_bound, done, sums, limit) - ROUNDING * bounds.sum()
         if least <= rest[done]:
-            return _sums([terms.entries()])
+            return _sums([terms.entries(room)])
         # Other terms are added up too, or looked up for the documents that are left: what costs less.
-        documents = np.flatnonzero(sums >= least - rest[done])
+        # In 32 bits, as the sums are: beside a 64-bit number each of them would be widened first.
+        documents = np.flatnonzero(sums >= np.nextafter(np.float32(least - rest[done]), np.float32(-np.inf)))
         while done < len(by_bound):
             lookups = LOOKUP_COST * len(documents) * (len(by_bound) - done)
             if lookups < by_bound.sizes[done] + len(sums):
                 break
-            sums += by_bound.chosen([done]).sums(len(sums))
+            sums += by_bound.chosen([done]).sums(room)
             done += 1
             documents = documents[sums[documents] >= least - rest[done]]
         reached = sums[documents]

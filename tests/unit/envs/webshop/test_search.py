@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +115,29 @@ def test_the_hits_are_those_of_scoring_everything(
         assert index.search_tokens(query, limit) == expected
     # The last scoring of each query is of what was left: a small part of the documents.
     assert few_documents or sum(scored) / len(scored) < len(documents) / 8
+
+
+@pytest.mark.parametrize("few_postings", [0, 10**9])
+def test_searches_at_the_same_time_are_those_of_one_after_the_other(
+    few_postings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(0)
+    documents = _documents(3000, rng)
+    builder = PostingsBuilder()
+    for document in documents:
+        builder.add(document)
+    monkeypatch.setattr(search, "FEW_DOCUMENTS", 0)
+    monkeypatch.setattr(search, "FEW_POSTINGS", few_postings)
+    index = SearchIndex(builder.postings(), ranks_of([str(number) for number in range(len(documents))]))
+    queries = [rng.choice(documents)[:12] for _ in range(200)]
+    alone = [index.search_tokens(query) for query in queries]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(index.search_tokens, queries)) == alone
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("kind", ["synthetic", "human"])
