@@ -8,7 +8,7 @@ Memory is counted, not measured:
     learning           M * (L h + 16 h + 3 f) * b + 0.25 M * V * 8      with gradient checkpointing
                        M * L (12 h + 3 f) * b     + 0.25 M * V * 8      without
     acting             2 B C L k * b    the key-value cache
-    acting with vLLM   2 (B + 1) C L k * b + P * b + 0.8 GB: its cache, its weights, its own CUDA; it sleeps else
+    acting with vLLM   2 (B + 1) C L k * b + P * b + 0.8 GB: its cache, weights and CUDA; else it sleeps
     in all             weights + trained + max(learning, acting) + 0.8 GB for CUDA
     strategy=fsdp      for trained: (the policy's weights + trained) / N + 2 (V h + a layer) b
 
