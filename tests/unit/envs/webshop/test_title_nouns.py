@@ -48,6 +48,32 @@ def test_nouns_are_written_and_kept(
     assert [entry.name for entry in folder.iterdir() if "partial" in entry.name] == []
 
 
+def test_an_interrupted_tagging_goes_on_where_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tagged: list[str] = []
+
+    class Interrupted(Tagger):
+        def pipe(
+            self, items: Iterable[tuple[str, str]], *, as_tuples: bool
+        ) -> Iterator[tuple[list[Token], str]]:
+            for found in super().pipe(items, as_tuples=as_tuples):
+                if tagged == ["A"]:
+                    raise KeyboardInterrupt
+                yield found
+                tagged.append(found[1])
+
+    monkeypatch.setattr(title_nouns, "SAVED_EVERY", 1)
+    monkeypatch.setattr(title_nouns, "load_tagger", lambda model: Interrupted())
+    assert title_nouns.main([str(folder)]) == 130
+    assert "1 of 2 titles tagged, " in capsys.readouterr().out
+    assert list(json.loads((folder / "title_nouns.json").read_text())) == ["A"]
+    tagged.append("once")
+    assert title_nouns.main([str(folder)]) == 0
+    assert tagged == ["A", "once", "B"]
+    assert "1 products added, 2 in all" in capsys.readouterr().out
+
+
 def test_nothing_missing_needs_no_tagger(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(model: str) -> None:
         raise AssertionError("no tagger is needed")
