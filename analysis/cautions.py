@@ -114,7 +114,9 @@ def _retry(sweep: Sweep) -> str:
 def _seeds(arms: Sequence[Arm]) -> list[Caution]:
     numbers = {arm.label: len(arm.finished) for arm in arms if arm.finished}
     found = []
-    if len(set(numbers.values())) > 1:
+    # Where runs of one arm were lost or are to come, another caution says so.
+    planned = {len(arm.runs) + arm.to_come for arm in arms if arm.finished}
+    if len(set(numbers.values())) > 1 and len(planned) > 1:
         listed = ", ".join(f"{label} {num}" for label, num in numbers.items())
         text = f"The arms have unequal numbers of finished seeds: {listed}."
         found.append(Caution(text, f"Launch the sweep with seed=0,...,{max(numbers.values()) - 1} for all."))

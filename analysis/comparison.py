@@ -188,7 +188,8 @@ def leader_of(results: Sequence[ArmResult]) -> ArmResult:
 
 
 def _compare_group(arms: Sequence[Arm], metric: str, read_goals: ReadGoals) -> Comparison:
-    ranked = sorted(arms, key=lambda arm: -mean(arm.scores(metric)))
+    # Of equals the one with more seeds leads: beside few, no difference can be shown.
+    ranked = sorted(arms, key=lambda arm: (-mean(arm.scores(metric)), -len(arm.finished)))
     results = [_result(arm, metric, read_goals) for arm in ranked]
     chosen = list(combinations(results, 2))
     num_tests = sum(min(len(a.arm.finished), len(b.arm.finished)) > 1 for a, b in chosen)

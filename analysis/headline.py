@@ -8,6 +8,7 @@ from itertools import zip_longest
 from webshop_rl.statistics import interval
 
 from .advice import seed_advice
+from .arms import Arm
 from .comparison import Baseline, Comparison
 from .load import Sweep
 from .soon import Soon, soonest
@@ -42,8 +43,7 @@ def _sentence(comparison: Comparison, soon: Soon | None) -> str:
 def _claim(comparison: Comparison) -> str:
     leader, metric = comparison.leader, comparison.metric
     label, estimate = leader.arm.label, leader.means[metric]
-    num = len(leader.arm.finished)
-    reached = f"{metric} {interval(estimate)} over {num} seed{'s' if num > 1 else ''}"
+    reached = f"{metric} {interval(estimate)} over {_seeds([leader.arm])}"
     if len(comparison.results) == 1:
         return f"{label} reached {reached}"
     if comparison.alike:
@@ -63,6 +63,8 @@ def _claim(comparison: Comparison) -> str:
         claims = [f"{label} is best with {reached}, higher than {_others(below, tested)} {reach}"]
     else:
         who = f"{listed([label, *same])} share the highest" if same else f"{label} leads with"
+        sharing = [result.arm for result in comparison.results if result.arm.label in (label, *same)]
+        reached = f"{metric} {interval(estimate)} over {_seeds(sharing)}"
         words = [("higher than", below), ("no significant difference from", level)]
         rest = [f"{relation} {_others(labels, tested)}" for relation, labels in words if labels]
         said = ", ".join([f"{who} {reached}", *rest])
@@ -74,6 +76,15 @@ def _claim(comparison: Comparison) -> str:
         verb = "have" if len(single) > 1 else "has"
         claims.append(f"{listed(single)} {verb} one finished seed, too few to compare")
     return "; ".join(claims)
+
+
+def _seeds(arms: Sequence[Arm]) -> str:
+    """`5 seeds`, or `3 to 5 seeds` where some arms have fewer."""
+    numbers = [len(arm.finished) for arm in arms]
+    most = max(numbers)
+    if min(numbers) < most:
+        return f"{min(numbers)} to {most} seeds"
+    return f"{most} seed{'s' if most > 1 else ''}"
 
 
 def _full(comparison: Comparison) -> bool:

@@ -204,6 +204,10 @@ def test_unequal_and_single_seeds_are_said():
     assert row[1:5] == ["1", "0.500", "0.500", "0.500"]
     assert "apo" not in said(runs_of({"a": [0.5]}))
     assert "0.500 (one seed)" in said(runs_of({"a": [0.5]}))
+    # Of runs that were lost another caution speaks: to launch more seeds is no remedy for that.
+    lost = warned([*runs_of({"a": [0.5, 0.6, 0.7], "b": [0.7, 0.8]}), make_run("b", 2, status="FAILED")])
+    assert "unequal" not in lost
+    assert "1 of 3 runs did not finish" in lost
 
 
 def test_failures_are_counted_listed_and_warned_of():

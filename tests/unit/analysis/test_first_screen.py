@@ -62,6 +62,15 @@ def test_the_headline_says_which_how_sure_and_what_is_open() -> None:
     assert headline(make_sweep([]), []).startswith("No run has finished with a test")
 
 
+def test_of_equal_arms_the_one_with_more_seeds_leads() -> None:
+    """Beside the three seeds of b the worst arm could not be shown to be worse: p = 6 / C(8, 3)."""
+    found = said(b=[1.0] * 3, a=[1.0] * 5, c=[0.0] * 5, d=[0.0] * 5)
+    assert found.startswith(
+        "algo=a and algo=b share the highest test/score 1.000 [1.000, 1.000] over 3 to 5 seeds"
+    )
+    assert ", higher than algo=c and algo=d" in found
+
+
 def test_seeds_that_would_settle_a_pair_by_hand() -> None:
     """d = 0.1, s² = 0.01 each; (1.960 + 0.842)² · 0.02 / 0.01 = 15.7."""
     _, comparison = compared(a=[0.6, 0.7, 0.8], b=[0.5, 0.6, 0.7])
