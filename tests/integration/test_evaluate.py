@@ -63,7 +63,8 @@ def test_a_run_alone_does_what_it_did_in_its_own_test(root: Path, capsys: pytest
     assert f"on record: {folder}" in output.replace("\n", "")
     # The same command again plays nothing, rerun=true does.
     stamp = (folder / "episodes/test.jsonl").stat().st_mtime_ns
-    assert main([NAME, f"root={root}", "tracking=journal", "episodes=10"]) == 0
+    # --root, as the commands that read records have it, is root= here.
+    assert main([NAME, "--root", str(root), "tracking=journal", "episodes=10"]) == 0
     assert "on record already" in capsys.readouterr().out
     assert (folder / "episodes/test.jsonl").stat().st_mtime_ns == stamp
     assert evaluations(root) - before == {folder}

@@ -148,7 +148,8 @@ def test_adapters_alone_act_as_the_merged_model(
     root: Path, exported: dict[str, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "adapter"
-    assert main([LORA, f"root={root}", "--out", str(out), "--adapter"]) == 0
+    # --root, as the commands that read records have it, is root= here.
+    assert main([LORA, "--root", str(root), "--out", str(out), "--adapter"]) == 0
     assert not (out / "model.safetensors").exists()
     ids = torch.tensor([AutoTokenizer.from_pretrained(out).encode("i want red shoes")])
     models = [AutoModelForCausalLM.from_pretrained(folder) for folder in (out, exported[LORA])]

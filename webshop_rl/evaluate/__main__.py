@@ -53,8 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="N",
         help="print N episodes as a person would read them",
     )
+    parser.add_argument("--root", metavar="FOLDER", help="as root=FOLDER")
     options = parser.parse_intermixed_args(arguments)
-    _evaluate(options.target, options.overrides, options.watch)
+    words = [*options.overrides, *([f"root={options.root}"] if options.root else [])]
+    _evaluate(options.target, words, options.watch)
     return 0
 
 

@@ -41,9 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("target", metavar="RUN|CHECKPOINT", help="what to export")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="see below")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new, or empty")
+    parser.add_argument("--root", metavar="FOLDER", help="as root=FOLDER")
     parser.add_argument("--adapter", action="store_true", help="the LoRA adapters alone, not merged")
     options = parser.parse_intermixed_args(arguments)
-    _export(options.target, options.overrides, options.out.expanduser(), adapter=options.adapter)
+    words = [*options.overrides, *([f"root={options.root}"] if options.root else [])]
+    _export(options.target, words, options.out.expanduser(), adapter=options.adapter)
     return 0
 
 
