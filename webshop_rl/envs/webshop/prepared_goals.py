@@ -6,7 +6,7 @@ import functools
 import hashlib
 import itertools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,16 @@ from webshop_rl.envs.webshop.goal_table import SAMPLING_SEED, GoalCollector, sam
 from webshop_rl.envs.webshop.goals import WebshopGoals
 from webshop_rl.envs.webshop.prepared import FIDELITIES, GOALS, KINDS, PreparedProducts
 
+SAID_EVERY = 100_000  # products, some ten seconds
 
-def write_goals(folder: Path, products: PreparedProducts) -> tuple[str, dict[str, dict[str, str]]]:
+
+def write_goals(
+    folder: Path, products: PreparedProducts, say: Callable[[str], None]
+) -> tuple[str, dict[str, dict[str, str]]]:
     """Write prices, goals, splits and groups of all products.
 
+    Args:
+        say: told from time to time how far it is.
     Returns: the digest of the products, and of each kind of goals the digest of each split.
     """
     digest = hashlib.sha256()
@@ -30,6 +36,8 @@ def write_goals(folder: Path, products: PreparedProducts) -> tuple[str, dict[str
     asked: list[tuple[str, str]] = []
     groups: dict[str, dict[str, list[int]]] = {"query": {}, "category": {}, "attributes": {}}
     for place, product in enumerate(products):
+        if place % SAID_EVERY == 0:
+            say(f"makes the goals, {place / len(products):.0%} of the products")
         digest.update(repr(product).encode("utf-8", "surrogatepass"))
         pricing.append(product.pricing)
         for collector in collectors.values():

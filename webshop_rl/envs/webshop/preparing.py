@@ -82,8 +82,7 @@ def _finish(
     for name in ("asins", "tokens"):
         index_names(folder, name)
     save(folder, "ranks", ranks_of(list(Texts(folder, "asins"))))
-    say("makes the goals")
-    products_digest, split_digests = write_goals(folder, PreparedProducts(folder, num_products))
+    products_digest, split_digests = write_goals(folder, PreparedProducts(folder, num_products), say)
     say("reads the sources once more, for their digests")
     described = {
         path.name: {
