@@ -51,6 +51,7 @@ class Mixer:
 
     def __init__(self, folder: Path, number: int, seed: int) -> None:
         self._rng = random.Random(f"catalogue {seed}")
+        self._human_rng = random.Random(f"human instructions {seed}")
         find = {
             names: files.find(folder, names, num_products=files.SMALL_CATALOGUE)
             for names in (files.PRODUCT_FILES, files.INSTRUCTION_FILES, files.HUMAN_FILES, files.NOUN_FILES)
@@ -83,11 +84,17 @@ class Mixer:
                     annotation["instruction"], "instruction", INSTRUCTION_MIXED
                 )
             title = [word.strip(",.()").lower() for word in record["name"].split()]
-            human = self._human.get(template["asin"], [])
+            human = [self._asked(own) for own in self._human.get(template["asin"], [])]
             yield record, annotation, human, [word for word in title if word in self._nouns]
 
-    def _mixed(self, text: str, field: str, share: float = MIXED) -> str:
-        draw, pool = self._rng.random, self._pools[field]
+    def _asked(self, human: dict[str, Any]) -> dict[str, Any]:
+        """A human instruction in words of its own; products that are asked for in the same share a split."""
+        text = self._mixed(human["instruction"], "instruction", INSTRUCTION_MIXED, self._human_rng)
+        return human | {"instruction": text}
+
+    def _mixed(self, text: str, field: str, share: float = MIXED, rng: random.Random | None = None) -> str:
+        draw = (rng or self._rng).random
+        pool = self._pools[field]
         words = text.split(" ")
         for place in range(len(words)):
             chance = draw()
