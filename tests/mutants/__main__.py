@@ -17,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.mutants.catalogue import MUTANTS, Mutant
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import Mutant
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("webshop_rl", "hydra_plugins", "analysis", "benchmarks", "conf", "docs", "tests")
