@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -261,33 +262,48 @@ def _draw(
     label: str = "",
     mean: bool = True,
 ) -> None:
-    lines = {}
+    lines = []
     for run in arm.runs:
         if run.run_id in known:
-            line = known[run.run_id].set_index("step")[["place", "value"]]
-            lines[run.run_id] = line
+            line = known[run.run_id]
+            # Arrays, not columns: pandas takes longer than matplotlib.
+            places, values = (line[name].to_numpy(dtype=float) for name in ("place", "value"))
+            lines.append((line["step"].to_numpy(), places, values))
             alone = "." if len(line) == 1 else ""
-            axes.plot(line["place"], line["value"], color=colour, lw=0.7, alpha=0.55, marker=alone)
+            axes.plot(places, values, color=colour, lw=0.7, alpha=0.55, marker=alone)
             if not run.finished:
-                axes.plot(line["place"].iloc[-1], line["value"].iloc[-1], "x", color=colour, markersize=6)
+                axes.plot(places[-1], values[-1], "x", color=colour, markersize=6)
     if mean and lines:
-        shared: Any = pd.concat(lines, axis=1, join="inner").sort_index()
-        marker = "o" if len(shared) <= 15 else ""
-        places = shared.xs("place", axis=1, level=1).mean(axis=1).to_numpy()
-        values = shared.xs("value", axis=1, level=1)
+        shared_places, shared_values = _at_shared_steps(lines)
+        middle = shared_places.mean(axis=0).filled(np.nan)
         if len(lines) > 1:
-            low, high = values.min(axis=1).to_numpy(), values.max(axis=1).to_numpy()
-            axes.fill_between(places, low, high, color=colour, alpha=0.12, lw=0)
+            low, high = (end(axis=0).filled(np.nan) for end in (shared_values.min, shared_values.max))
+            axes.fill_between(middle, low, high, color=colour, alpha=0.12, lw=0)
         axes.plot(
-            places,
-            values.mean(axis=1).to_numpy(),
+            middle,
+            shared_values.mean(axis=0).filled(np.nan),
             color=colour,
             ls=dash,
             lw=2.2,
             label=label,
-            marker=marker,
+            marker="o" if len(middle) <= 15 else "",
             markersize=3,
         )
+
+
+def _at_shared_steps(lines: Sequence[tuple[Any, Floats, Floats]]) -> tuple[Any, Any]:
+    """Places and values, masked arrays [runs, steps], at the steps that every line has; NaN is masked.
+
+    Args:
+        lines: steps, each once, places and values of each.
+    """
+    steps = functools.reduce(np.intersect1d, [own for own, _, _ in lines])
+    found = []
+    for own, places, values in lines:
+        order = np.argsort(own, kind="stable")
+        at = order[np.searchsorted(own, steps, sorter=order)]
+        found.append((places[at], values[at]))
+    return tuple(np.ma.masked_invalid(np.array(rows)) for rows in zip(*found, strict=True))  # type: ignore[return-value]
 
 
 def _label(axes: Axes, metric: str, axis: Axis) -> None:

@@ -13,7 +13,7 @@ import hashlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,20 +71,33 @@ def installed(command: str) -> Iterator[None]:
 def replay(root: Path) -> bool:
     """Have the root's MLflow take what its runs' journals have and it has not; it is made if need be.
 
+    Returns: whether the tracker takes what is sent from here.
+    """
+    return replaying(root)()
+
+
+def replaying(root: Path) -> Callable[[], bool]:
+    """Begin to replay, as this process imports what it needs.
+
     A process of its own: the platform's room of tracking is not the analysis' to import. What goes
     wrong is reported, and the report is made of what MLflow has.
-    Returns: whether the tracker takes what is sent from here.
+    Returns: waits for it, and returns what replay does.
     """
     from .tracker import tracker_uri
 
     if not any(run.journal.is_file() for run in Root(root).all_runs()):
-        return False
+        return lambda: False
     command = [sys.executable, "-m", "webshop_rl.tracking.sync", str(root)]
     command += ["--tracking-uri", tracker_uri(root, None)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        print(f"not all of {root} is in MLflow yet:\n{done.stdout}{done.stderr}", file=sys.stderr)
-    return done.returncode == 0
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def done() -> bool:
+        said = "".join(process.communicate())
+        if process.returncode != 0:
+            print(f"not all of {root} is in MLflow yet:\n{said}", file=sys.stderr)
+        return process.returncode == 0
+
+    return done
 
 
 def write_report(
@@ -110,8 +123,11 @@ def write_report(
         x: what learning curves are drawn against, a key of axes.AXES.
     Raises: UserError if there is no such sweep, run or tracker, or out cannot be written.
     """
+    replayed = replaying(root) if uri is None else None
     # Imported late: --help must answer without loading mlflow, scipy and matplotlib.
     from rich.console import Console
+
+    from webshop_rl.tracking.client import preload
 
     from .arms import arms_of
     from .aside import aside
@@ -127,8 +143,10 @@ def write_report(
     from .survey import survey
     from .tracker import is_file, open_tracker, tracker_uri
 
-    writable = replay(root) if uri is None else uri.startswith("http")
+    if replayed is not None:
+        preload()
     address = tracker_uri(root, uri)
+    writable = address.startswith("http") if replayed is None else replayed()
     own = root if uri is None else None
     client = open_tracker(address)
     if run is None:
