@@ -194,6 +194,8 @@ def _budgets(arms: Sequence[Arm]) -> list[Caution]:
     more = f"; and {len(listed) - MAX_LISTED} arms more (runs.csv)" if len(listed) > MAX_LISTED else ""
     text = f"The arms learnt from unequal amounts of data ({', '.join(unequal)}; means of a run): "
     text += f"{'; '.join(listed[:MAX_LISTED])}{more}."
+    if max(total) == min(total):
+        return [Caution(text, "--x env_steps or --x tokens draws the curves against them.")]
     remedy = "num_episodes=N gives every arm the same training episodes; --x episodes_with_vstar draws the "
     return [Caution(text, f"{remedy}curves against them.")]
 
@@ -236,15 +238,25 @@ def _history(sweep: Sweep) -> list[Caution]:
 
 
 def _health(runs: Sequence[Run]) -> list[Caution]:
-    warned: Counter[str] = Counter()
+    warned: dict[str, list[str]] = {}
     for run in runs:
-        warned.update(name for name, value in run.metrics.items() if name.startswith("health/") and value)
+        for name, value in run.metrics.items():
+            if name.startswith("health/") and value:
+                warned.setdefault(name.removeprefix("health/"), []).append(run.folder_name)
     if not warned:
         return []
-    listed = ", ".join(f"{name.removeprefix('health/')} ({_runs(num)})" for name, num in warned.most_common())
-    text = f"Health checks warned during training: {listed}."
-    return [Caution(text, "The figures of health show when; the run's log.txt has the lines.")]
+    most_first = sorted(warned.items(), key=lambda item: -len(item[1]))
+    text = (
+        f"Health checks warned during training: {'; '.join(f'{n} ({_named(own)})' for n, own in most_first)}."
+    )
+    return [Caution(text, "webshop-rl status logs RUN shows when; docs/health.md says what each means.")]
 
 
 def _runs(num: int) -> str:
     return f"{num} run{'s' if num != 1 else ''}"
+
+
+def _named(runs: Sequence[str]) -> str:
+    """`2 runs: 4f8e23abc04d, 7407ead800a1`."""
+    more = ", ..." if len(runs) > MAX_LISTED else ""
+    return f"{_runs(len(runs))}: {', '.join(runs[:MAX_LISTED])}{more}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from .arms import Arm
+
+_WIDTH = 160  # characters, where there is no terminal
 
 
 @command
@@ -64,7 +67,9 @@ def write_comparison(a: str, b: str, sweep: str | None, root: Path, uri: str | N
     found = [compare(sides, metric, goal_reader(client, address, metric, own)) for metric in METRICS]
     same = [comparisons[0] for comparisons in found if len(comparisons) == 1]
     played = survey(sides, episode_reader(client, address, own), samples=None)
-    tables = [configuration_table(*sides), metrics_table(*sides, same), *flipped_tables(*sides, played)]
+    tables = [configuration_table(*sides)]
+    if same and all(side.finished for side in sides):
+        tables += [metrics_table(*sides, same), *flipped_tables(*sides, played)]
     title = f"{sides[0].label} and {sides[1].label}"
     headline = _headline(sides, same)
     folder = writable_folder(out or Root(root).reports / re.sub(r"[^A-Za-z0-9_.-]", "_", f"compare_{a}_{b}"))
@@ -72,7 +77,8 @@ def write_comparison(a: str, b: str, sweep: str | None, root: Path, uri: str | N
     page.write_text(comparison_html(title, headline, tables, side_by_side(*sides, played)), encoding="utf-8")
     text = "\n\n".join([f"# {title}", headline, *(table.markdown() for table in tables)])
     (folder / "compare.md").write_text(f"{text}\n", encoding="utf-8")
-    console = Console(highlight=False)
+    # What is not read on a terminal has room for whole cells.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     console.print(headline, markup=False)
     for table in tables:
         console.print(rich_table(table))
@@ -82,7 +88,7 @@ def write_comparison(a: str, b: str, sweep: str | None, root: Path, uri: str | N
 def _headline(sides: Sequence[Arm], comparisons: Sequence[object]) -> str:
     """What the pair allows one to say."""
     from .advice import seed_advice
-    from .comparison import Comparison
+    from .comparison import EQUAL, Comparison
     from .verdict import finding
 
     unfinished = [side.label for side in sides if not side.finished]
@@ -93,6 +99,11 @@ def _headline(sides: Sequence[Arm], comparisons: Sequence[object]) -> str:
     last = comparisons[-1]
     assert isinstance(last, Comparison)
     (pair,) = last.pairs
+    if pair.level:
+        value = last.leader.means[last.metric].value
+        return (
+            f"By {last.metric}: both have {value:.3f}{', the highest there is' if value > 1 - EQUAL else ''}."
+        )
     advice = seed_advice(pair, last)
     said = f"By {last.metric}: {finding(pair, last)}"
     return f"{said}; {advice}." if advice else f"{said}."
@@ -107,13 +118,19 @@ def _side(client: MlflowClient, uri: str, name: str, sweep: str | None, root: Pa
         (run,) = load_run(client, uri, name).runs
         return Arm(f"run {run.folder_name}", {}, [run])
     except UserError as no_run:
-        arms = arms_of(load_sweep(client, uri, sweep, root=root).runs)
+        try:
+            arms = arms_of(load_sweep(client, uri, sweep, root=root).runs)
+        except UserError:
+            if sweep is not None:
+                raise
+            arms = []  # single runs alone
         exact = [arm for arm in arms if arm.label == name]
         fitting = exact or [arm for arm in arms if all(_has(arm.label, word) for word in name.split())]
         if len(fitting) != 1:
             listed = "; ".join(arm.label for arm in (fitting or arms)[:8])
             what = "several arms fit" if fitting else "is neither a run nor an arm"
-            raise UserError(what, where=name, remedy=f"arms: {listed}") from no_run
+            remedy = f"arms: {listed}" if listed else "webshop-rl status lists the runs"
+            raise UserError(what, where=name, remedy=remedy) from no_run
         return fitting[0]
 
 

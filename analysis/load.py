@@ -295,7 +295,10 @@ def _choose(parents: Iterable[Any], uri: str, name: str | None) -> Any:
     newest_first = sorted(parents, key=lambda p: -p.info.start_time)
     names = list(dict.fromkeys(p.data.tags.get("sweep", "") for p in newest_first))
     if not names:
-        raise UserError("contains no sweep", where=uri, remedy="webshop-rl sweep ... makes one")
+        what = "contains no sweep" if name is None else f"contains no sweep, so none is called {name!r}"
+        raise UserError(
+            what, where=uri, remedy="webshop-rl sweep ... makes one; report --run RUN is of one run"
+        )
     some = ", ".join(names[:5]) + (f", and {len(names) - 5} more" if len(names) > 5 else "")
     if name is None:
         return newest_first[0]

@@ -282,7 +282,8 @@ class HardwareConfig(ConfigGroup):
     Attributes:
         executor: local: processes of this machine | slurm: jobs | auto: slurm where sbatch exists.
         device: cpu | cuda | auto (cuda where a GPU is visible).
-        threads: CPU threads of one run; null shares the cores evenly between the runs at work.
+        threads: CPU threads of one run; null shares the cores evenly between the runs at work, and is 1 where
+            the model has fewer than 10 million parameters.
         max_parallel: local runs at once; null is as many as cores (or GPUs) allow.
         restarts: how often in a row a run that was killed is started again without having got further.
         strategy: how several processes of one run share the model: ddp | fsdp.

@@ -10,7 +10,7 @@ from webshop_rl.storage.files import replace_file
 from webshop_rl.storage.folders import RunFolder
 
 
-def settle_threads(folder: Path, wanted: int | None, *, record: bool = True) -> int:
+def settle_threads(folder: Path, wanted: int | None, *, most: int | None = None, record: bool = True) -> int:
     """Have torch use as many threads as the run's first attempt did; their number.
 
     More threads add up in another order, and the last bits differ. Unless `hardware.threads` says so
@@ -19,6 +19,7 @@ def settle_threads(folder: Path, wanted: int | None, *, record: bool = True) -> 
     Args:
         folder: of the run, where the number is kept.
         wanted: hardware.threads; None takes what the first attempt had, or what this process was given.
+        most: of what it was given, where the run has no use for more.
         record: whether this process writes it down.
     """
     path = RunFolder(folder).threads
@@ -26,7 +27,8 @@ def settle_threads(folder: Path, wanted: int | None, *, record: bool = True) -> 
         known = int(path.read_text())
     except (OSError, ValueError):
         known = 0
-    number = wanted or known or torch.get_num_threads()
+    given = torch.get_num_threads()
+    number = wanted or known or (given if most is None else min(given, most))
     torch.set_num_threads(number)
     if record and number != known:
         replace_file(path, str(number))

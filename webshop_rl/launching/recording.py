@@ -63,7 +63,11 @@ def record_sweep(destination: Destination, name: str, states: States, *, whole: 
             finish_parent_run(destination, name, parent, _parent_status(counts), ended_ms=ended_ms)
             replace_file(root.sweep(name).recorded, _as_text(states), durable=False)
     except Exception as error:
-        log.warning("MLflow has not taken the end of sweep %s: %s", name, reason(error))
+        log.warning(
+            "MLflow has not taken the end of sweep %s yet: %s; nothing is lost, report and status bring it",
+            name,
+            reason(error),
+        )
 
 
 def is_recorded(destination: Destination, name: str, states: States) -> bool:

@@ -241,8 +241,8 @@ class JournalTracker(Tracker):
             if status == "KILLED":
                 wait_s = min(wait_s, _STOPPED_WAIT_S)
             if self._background and not self._background.finish(wait_s):
-                root = self.folder.parent
-                log.warning("MLflow has not taken everything: python -m webshop_rl.tracking.sync %s", root)
+                said = "MLflow has not taken everything yet; nothing is lost: report and status bring it, or"
+                log.warning("%s python -m webshop_rl.tracking.sync %s", said, self.folder.parent)
         finally:
             self._lock.release()
 

@@ -309,7 +309,7 @@ def test_other_things_to_keep_in_mind():
     words = warned(runs, no_tables, replaced=[runs[0]])
     assert "different code: c0de (2 runs), old (1 run)" in words
     assert "did not resume exactly: 3 values" in words
-    assert "Health checks warned during training: no_success (1 run)" in words
+    assert "Health checks warned during training: no_success (1 run: " in words
     assert "The arms differ in the shop itself (env.max_steps, env.split): a difference may be" in words
     assert "products of the test goals are among those trained on" in words
     assert "1 run that a newer one" in words

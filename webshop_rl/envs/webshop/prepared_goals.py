@@ -35,8 +35,9 @@ def write_goals(
     collectors = {kind: GoalCollector(kind) for kind in KINDS}
     asked: list[tuple[str, str]] = []
     groups: dict[str, dict[str, list[int]]] = {"query": {}, "category": {}, "attributes": {}}
+    say("makes the goals")
     for place, product in enumerate(products):
-        if place % SAID_EVERY == 0:
+        if place and place % SAID_EVERY == 0:
             say(f"makes the goals, {place / len(products):.0%} of the products")
         digest.update(repr(product).encode("utf-8", "surrogatepass"))
         pricing.append(product.pricing)
