@@ -112,7 +112,7 @@ def _headline(sides: Sequence[Arm], comparisons: Sequence[object]) -> str:
 def _side(client: MlflowClient, uri: str, name: str, sweep: str | None, root: Path | None) -> Arm:
     """A run by its name, or an arm of the sweep by words of its label."""
     from .arms import Arm, arms_of
-    from .load import load_run, load_sweep
+    from .load import NoSweep, load_run, load_sweep
 
     try:
         (run,) = load_run(client, uri, name).runs
@@ -120,10 +120,8 @@ def _side(client: MlflowClient, uri: str, name: str, sweep: str | None, root: Pa
     except UserError as no_run:
         try:
             arms = arms_of(load_sweep(client, uri, sweep, root=root).runs)
-        except UserError:
-            if sweep is not None:
-                raise
-            arms = []  # single runs alone
+        except NoSweep:
+            arms = []
         exact = [arm for arm in arms if arm.label == name]
         fitting = exact or [arm for arm in arms if all(_has(arm.label, word) for word in name.split())]
         if len(fitting) != 1:

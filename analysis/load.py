@@ -31,6 +31,10 @@ _COUNTED = {"FINISHED": "runs.finished", "FAILED": "runs.failed", "KILLED": "run
 GOAL_COLUMNS = ("goal", "asin", "episodes", "success", "score")
 
 
+class NoSweep(UserError):
+    """The tracker contains no sweep at all; it may contain single runs."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of a sweep.
@@ -296,7 +300,7 @@ def _choose(parents: Iterable[Any], uri: str, name: str | None) -> Any:
     names = list(dict.fromkeys(p.data.tags.get("sweep", "") for p in newest_first))
     if not names:
         what = "contains no sweep" if name is None else f"contains no sweep, so none is called {name!r}"
-        raise UserError(
+        raise NoSweep(
             what, where=uri, remedy="webshop-rl sweep ... makes one; report --run RUN is of one run"
         )
     some = ", ".join(names[:5]) + (f", and {len(names) - 5} more" if len(names) > 5 else "")
