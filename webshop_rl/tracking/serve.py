@@ -38,7 +38,11 @@ from webshop_rl.tracking.view import experiment_of, runs_page, saved_view
 
 _DEFAULT_ROOT = Path("runs")  # made if it is not there: a server may come before the first run
 
-_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+_ENVIRONMENT = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PYTHONWARNINGS": "ignore:starlette",  # of MLflow's own code, to whoever maintains it
+}
 _TIMEOUT_S = 30.0  # longest wait for one answer of the server
 
 
@@ -62,6 +66,8 @@ def server_command(root: Path, *, host: str, port: int, allowed: Sequence[str]) 
         *("--backend-store-uri", default_uri(root)),
         *("--serve-artifacts", "--artifacts-destination", str(Root(root).artifacts)),
         *("--allowed-hosts", hosts),
+        # Not a line for each request: the address is what is looked for.
+        *("--uvicorn-opts", "--log-level warning"),
     ]
 
 
