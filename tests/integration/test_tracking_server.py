@@ -1,7 +1,6 @@
 """A real MLflow server that is down, hangs, and comes back while runs go on."""
 
 import http.server
-import logging
 import math
 import os
 import signal
@@ -85,9 +84,6 @@ def test_server_down_during_the_whole_run_and_replayed_afterwards(server, tmp_pa
 
 
 def test_server_that_hangs_for_a_while_stops_nothing(server, tmp_path, caplog):
-    # Where an earlier test of this process made a database, alembic may have turned the loggers off.
-    for name in [name for name in logging.root.manager.loggerDict if name.startswith("webshop_rl")]:
-        logging.getLogger(name).disabled = False
     server.start()
 
     def hang_until_noticed(step):
