@@ -22,6 +22,13 @@ from webshop_rl.tracking.prepare import check_tracker, ensure_ready
 from webshop_rl.tracking.tracker import open_tracker
 
 
+@pytest.fixture(autouse=True)
+def own_timeouts(monkeypatch):
+    """Not those that an earlier test's client has left in the environment, which a later one keeps."""
+    for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """Not started yet: the first test wants it down."""
