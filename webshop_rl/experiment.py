@@ -22,7 +22,7 @@ from webshop_rl.evaluation.intervals import compare
 from webshop_rl.evaluation.policies import Policy, play_network, scripted_policies
 from webshop_rl.evaluation.tables import result_markdown, result_table, stage_lines
 from webshop_rl.models.initial import start_from
-from webshop_rl.models.shape import model_shape
+from webshop_rl.models.shape import most_threads
 from webshop_rl.preemption import Preempted, StopRequest
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
@@ -37,9 +37,6 @@ from webshop_rl.training.display import RunDisplay
 from webshop_rl.training.reference import Reference
 from webshop_rl.training.vstar import samples_needed
 
-# Two threads save such a model nothing on idle cores; where one core is busy they take twice as long.
-SMALL_PARAMETERS = 10_000_000
-
 
 def run_experiment(run_dir: Path) -> float:
     """Execute or resume the run frozen in a folder; its objective, the test score.
@@ -48,9 +45,8 @@ def run_experiment(run_dir: Path) -> float:
     """
     cfg = load(RunFolder(run_dir).config)
     ranks = join_ranks(cfg.hardware.strategy, cfg.hardware.device)
-    shape = model_shape(asdict(cfg.model))
-    small = shape is not None and shape.parameters < SMALL_PARAMETERS
-    settle_threads(run_dir, cfg.hardware.threads, most=1 if small else None, record=ranks.is_main)
+    most = most_threads(asdict(cfg.model))
+    settle_threads(run_dir, cfg.hardware.threads, most=most, record=ranks.is_main)
     display = RunDisplay(run_dir.name, cfg.planned_updates, silent=not ranks.is_main)
     with contextlib.closing(ranks), StopRequest() as stop:
         shop = build_shop(cfg.env, cfg.curriculum)

@@ -28,6 +28,7 @@ from webshop_rl.evaluation.policies import Policy, play_network, scripted_polici
 from webshop_rl.evaluation.records import Record, read_records
 from webshop_rl.evaluation.tables import Result, result_markdown
 from webshop_rl.launching.prepare import git_state
+from webshop_rl.models.shape import most_threads
 from webshop_rl.rollout.episode import EpisodeSpec
 from webshop_rl.rollout.types import Trajectory
 from webshop_rl.run_record import goals_of, run_params, run_tags, shop_name
@@ -71,8 +72,9 @@ def evaluate(target: Target, request: Request, configured: Configured, report: R
     Raises: UserError if the weights do not fit, or another process is at work on the same evaluation.
     """
     cfg = configured.cfg
-    if cfg.hardware.threads:
-        torch.set_num_threads(cfg.hardware.threads)
+    threads = cfg.hardware.threads or most_threads(asdict(cfg.model))
+    if threads is not None:
+        torch.set_num_threads(threads)
     shop = build_shop(cfg.env, cfg.curriculum)
     goals = _goals(shop, request)
     specs = evaluation_specs(goals, request.episodes, cfg.evaluation.seed)

@@ -46,6 +46,8 @@ class Shape:
         return self.layers * rank * (2 * (h + h) + 2 * (h + k) + 3 * (h + f))
 
 
+SMALL_PARAMETERS = 10_000_000
+
 # The models of conf/model, by what their names hold; from their published configurations.
 _KNOWN = {
     "smollm2_135m": Shape(30, 576, 1536, 192, 49152),
@@ -68,6 +70,15 @@ def model_shape(model: Mapping[str, Any]) -> Shape | None:
         return _published(json.loads(found.read_text()))
     key = re.sub(r"[^a-z0-9]+", "_", f"{model.get('path') or ''} {model['name']}".lower())
     return next((shape for name, shape in _KNOWN.items() if name in key), None)
+
+
+def most_threads(model: Mapping[str, Any]) -> int | None:
+    """How many threads of a CPU a model has a use for; None: as many as it is given.
+
+    Two save a small model nothing on idle cores; where one core is busy they take twice as long.
+    """
+    shape = model_shape(model)
+    return 1 if shape is not None and shape.parameters < SMALL_PARAMETERS else None
 
 
 def _published(config: Mapping[str, Any]) -> Shape:
