@@ -194,10 +194,10 @@ def _budgets(arms: Sequence[Arm]) -> list[Caution]:
     more = f"; and {len(listed) - MAX_LISTED} arms more (runs.csv)" if len(listed) > MAX_LISTED else ""
     text = f"The arms learnt from unequal amounts of data ({', '.join(unequal)}; means of a run): "
     text += f"{'; '.join(listed[:MAX_LISTED])}{more}."
-    if max(total) == min(total):
-        return [Caution(text, "--x env_steps or --x tokens draws the curves against them.")]
-    remedy = "num_episodes=N gives every arm the same training episodes; --x episodes_with_vstar draws the "
-    return [Caution(text, f"{remedy}curves against them.")]
+    remedy = "--x env_steps or --x tokens"
+    if max(total) > min(total):
+        remedy = "num_episodes=N gives every arm the same training episodes; --x episodes_with_vstar"
+    return [Caution(text, f"{remedy} draws the curves against them.")]
 
 
 def _mean(arm: Arm, metric: str) -> float | None:

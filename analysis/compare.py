@@ -88,7 +88,7 @@ def write_comparison(a: str, b: str, sweep: str | None, root: Path, uri: str | N
 def _headline(sides: Sequence[Arm], comparisons: Sequence[object]) -> str:
     """What the pair allows one to say."""
     from .advice import seed_advice
-    from .comparison import EQUAL, Comparison
+    from .comparison import Comparison
     from .verdict import finding
 
     unfinished = [side.label for side in sides if not side.finished]
@@ -101,9 +101,7 @@ def _headline(sides: Sequence[Arm], comparisons: Sequence[object]) -> str:
     (pair,) = last.pairs
     if pair.level:
         value = last.leader.means[last.metric].value
-        return (
-            f"By {last.metric}: both have {value:.3f}{', the highest there is' if value > 1 - EQUAL else ''}."
-        )
+        return f"By {last.metric}: both have {value:.3f}{', the highest there is' if last.full else ''}."
     advice = seed_advice(pair, last)
     said = f"By {last.metric}: {finding(pair, last)}"
     return f"{said}; {advice}." if advice else f"{said}."

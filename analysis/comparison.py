@@ -142,6 +142,11 @@ class Comparison:
         return len(values) > 1 and max(values) - min(values) < EQUAL
 
     @property
+    def full(self) -> bool:
+        """Whether the leader's episodes all have the highest score there is."""
+        return self.leader.means[self.metric].value > 1 - EQUAL
+
+    @property
     def shared(self) -> bool:
         """Whether another arm reached the leader's mean."""
         return any(pair.level for pair in self.against_leader.values())

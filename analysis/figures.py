@@ -303,7 +303,8 @@ def _at_shared_steps(lines: Sequence[tuple[Any, Floats, Floats]]) -> tuple[Any, 
         order = np.argsort(own, kind="stable")
         at = order[np.searchsorted(own, steps, sorter=order)]
         found.append((places[at], values[at]))
-    return tuple(np.ma.masked_invalid(np.array(rows)) for rows in zip(*found, strict=True))  # type: ignore[return-value]
+    shared_places, shared_values = (np.ma.masked_invalid(np.array(rows)) for rows in zip(*found, strict=True))
+    return shared_places, shared_values
 
 
 def _label(axes: Axes, metric: str, axis: Axis) -> None:

@@ -49,7 +49,7 @@ def _claim(comparison: Comparison) -> str:
     if comparison.alike:
         num_arms = len(comparison.results)
         who = "Both" if num_arms == 2 else f"All {num_arms}"
-        highest = ", the highest there is" if _full(comparison) else ""
+        highest = ", the highest there is" if comparison.full else ""
         return f"{who} arms reached the same {metric}, {estimate.value:.3f}{highest}"
     tested = {other: pair for other, pair in comparison.against_leader.items() if pair.p is not None}
     if not tested:
@@ -87,11 +87,6 @@ def _seeds(arms: Sequence[Arm]) -> str:
     return f"{most} seed{'s' if most > 1 else ''}"
 
 
-def _full(comparison: Comparison) -> bool:
-    """Whether the leader's episodes all have the highest score there is."""
-    return comparison.leader.means[comparison.metric].value > 1 - 1e-9
-
-
 def _against_baselines(comparison: Comparison) -> list[str]:
     """What was not trained and is as good as the leading arm, or better."""
     first = comparison.leader
@@ -99,7 +94,7 @@ def _against_baselines(comparison: Comparison) -> list[str]:
     level = [n for n in first.against if not first.against[n].above and not first.against[n].below]
     subject = "it is"
     if comparison.shared:
-        subject = "the leading arms are" if _full(comparison) else f"{first.arm.label} is"
+        subject = "the leading arms are" if comparison.full else f"{first.arm.label} is"
     clauses = [
         f"{subject} {words} {_untrained(names, comparison)}"
         for names, words in ((ahead, "below"), (level, "not significantly different from"))

