@@ -6,15 +6,15 @@ import contextlib
 import ctypes
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import psutil  # type: ignore[import-untyped]
 import torch
 
 from webshop_rl.errors import UserError
 
 # What the CPU allocator says, where the kernel refuses memory instead of killing.
 _REFUSED = ("can't allocate memory", "Storage size calculation overflowed")
-RELEASE_ABOVE = 2**26  # bytes that the C heap may keep to itself: to fault them in again takes some 10 ms
+RELEASE_ABOVE = 2**27  # bytes; to give less back, and to fault it in again, is not worth the time
 
 
 @contextlib.contextmanager
@@ -34,55 +34,47 @@ def memory_advice(where: str, remedy: str) -> Iterator[None]:
         raise UserError(f"out of memory ({said})", where=where, remedy=remedy) from error
 
 
-@dataclass(frozen=True)
-class Heap:
-    """The C heap, bytes: in use, and kept by the allocator for what may come."""
+class FreedMemory:
+    """What a process has freed and still holds; given back once it has grown by RELEASE_ABOVE.
 
-    used: int
-    free: int
+    Growth counts, not what lies free: pages that were given back stay in the allocator's count of free ones.
+    """
+
+    def __init__(self) -> None:
+        self._least = resident_bytes()
+
+    def release(self) -> None:
+        """Give freed memory back to the system, if it may be enough to be worth the time."""
+        self._least = min(self._least, resident_bytes())
+        if resident_bytes() - self._least > RELEASE_ABOVE:
+            release_freed()
+            self._least = resident_bytes()
 
 
-def heap() -> Heap | None:
-    """The C heap of this process; None where the C library does not tell (not glibc)."""
-    libc = _glibc()
-    if libc is None:
-        return None
-    found = libc.mallinfo2()
-    return Heap(used=found.uordblks, free=found.fordblks)
+def resident_bytes() -> int:
+    """Memory of this process that is not swapped out, nor only reserved."""
+    return int(psutil.Process().memory_info().rss)
 
 
-def release_freed() -> None:
-    """Give memory that was freed back to the system, once there is enough of it (RELEASE_ABOVE).
+def release_freed() -> bool:
+    """Give memory that was freed back to the system; False where the C library cannot (not glibc).
 
     Tensors below 32 MB live in the C heap (glibc raises the size from which it maps them), of which only the
     top goes back by itself: with small blocks above them, hundreds of MB of decoding caches and activations
     stay resident after they are freed, and the next ones fit between those blocks ever worse.
     """
-    found = heap()
-    if found is not None and found.free > RELEASE_ABOVE:
-        libc = _glibc()
-        assert libc is not None
-        libc.malloc_trim(0)
-
-
-class _MallInfo2(ctypes.Structure):
-    """glibc's struct mallinfo2 (malloc.h)."""
-
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in (
-            "arena", "ordblks", "smblks", "hblks", "hblkhd",
-            "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
-        )
-    ]  # fmt: skip
+    libc = _glibc()
+    if libc is None:
+        return False
+    libc.malloc_trim(0)
+    return True
 
 
 @functools.cache
 def _glibc() -> ctypes.CDLL | None:
-    """The C library, if it has what is asked of it here (glibc 2.33)."""
+    """The C library, if it has what is asked of it here."""
     try:
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallinfo2.restype = _MallInfo2
         libc.malloc_trim.argtypes = [ctypes.c_size_t]
     except (OSError, AttributeError):
         return None

@@ -23,7 +23,7 @@ from webshop_rl.models.cache import NO_TOKEN, DecodingCache
 from webshop_rl.models.network import PolicyNetwork
 from webshop_rl.models.prefix_tree import FedRow
 
-GROWTH = 2  # new room over the tokens needed
+GROWTH = 1.25  # new room over the tokens needed
 
 
 class Room:

@@ -10,7 +10,7 @@ from webshop_rl.config.schema import RolloutConfig
 from webshop_rl.envs.types import Shop
 from webshop_rl.interface.prompts import Prompter
 from webshop_rl.models.agent import Agent
-from webshop_rl.models.memory import release_freed
+from webshop_rl.models.memory import FreedMemory
 from webshop_rl.rollout.episode import Episode, EpisodeSpec, Teacher
 from webshop_rl.rollout.sampler import Batch, Sampler
 from webshop_rl.rollout.types import Trajectory
@@ -51,6 +51,7 @@ class Collector:
         self._keep_last_page = keep_last_page
         self._interrupted = interrupted
         self._report = report
+        self._freed = FreedMemory()
         self.num_decisions = 0
 
     @torch.no_grad()
@@ -78,16 +79,14 @@ class Collector:
         done: list[Trajectory] = []
         size = self._rollout.batch_size
         for start in range(0, len(specs), size):
-            if len(specs) >= size:
-                release_freed()  # what learning, or the batch before, has left: caches of this size are next
+            self._freed.release()  # what learning, or the batch before, has left
             everyone = [self.begin(spec, agent, teacher, prompter) for spec in specs[start : start + size]]
             sampling = self.sampler.playing(agent, everyone, temperature=temperature, top_p=top_p)
             with sampling as batch:
                 self._play(batch, everyone, done, len(specs))
             done += [episode.trajectory for episode in everyone]
         self.sampler.rest()
-        if len(specs) >= size:
-            release_freed()
+        self._freed.release()
         return done
 
     def play_back(

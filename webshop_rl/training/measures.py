@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 import torch
 
+from webshop_rl.models.memory import resident_bytes
 from webshop_rl.rollout.types import Trajectory
 
 
@@ -50,7 +50,7 @@ class Cores:
 def memory() -> dict[str, float]:
     """Resident memory of the process, now and at its peak; with a GPU, the peak there since the last call."""
     found: dict[str, Any] = {
-        "system/rss_mb": psutil.Process().memory_info().rss / 2**20,
+        "system/rss_mb": resident_bytes() / 2**20,
         "system/rss_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     if torch.cuda.is_available():

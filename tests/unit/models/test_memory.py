@@ -10,8 +10,7 @@ import torch
 
 from tests.support.shop5_parts import build
 from webshop_rl.errors import UserError
-from webshop_rl.models.memory import heap, memory_advice
-from webshop_rl.rollout import collector
+from webshop_rl.models.memory import FreedMemory, memory_advice, release_freed
 
 CPU_SAYS = (
     "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
@@ -39,38 +38,42 @@ def test_another_error_is_left_alone() -> None:
 
 # In a process of its own: which blocks glibc maps, and what is free, depends on all that came before.
 GIVES_BACK = """
-import psutil
 import torch
-from webshop_rl.models.memory import heap, release_freed
-
-def resident_mb():
-    return psutil.Process().memory_info().rss / 2**20
+from webshop_rl.models.memory import FreedMemory, resident_bytes
 
 # Freed blocks of this size are the last that glibc maps: smaller ones live in the heap from here on.
 large = torch.empty(31 * 2**18)
 del large
-pairs = [(torch.ones(2**18), torch.ones(2**8)) for _ in range(300)]  # 1 MB and 1 kB in turns
-small = [kept for _, kept in pairs]
-del pairs
-before = resident_mb()
-assert heap().free > 200 * 2**20, heap()
-release_freed()
-assert resident_mb() < before - 200, (before, resident_mb())
-assert all(float(kept.sum()) == 2**8 for kept in small)
+freed = FreedMemory()
+
+def use(num_blocks):
+    pairs = [(torch.ones(2**18), torch.ones(2**8)) for _ in range(num_blocks)]  # 1 MB and 1 kB in turns
+    return [kept for _, kept in pairs]
+
+def given_back():
+    before = resident_bytes()
+    freed.release()
+    return (before - resident_bytes()) / 2**20
+
+kept = use(300)
+assert given_back() > 200
+more = use(80)
+assert given_back() < 8  # little is kept for what comes next
+assert all(float(block.sum()) == 2**8 for block in kept + more)
 """
 
 
-@pytest.mark.skipif(heap() is None, reason="the C library is not glibc")
+@pytest.mark.skipif(not release_freed(), reason="the C library is not glibc")
 def test_what_lies_between_blocks_in_use_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", GIVES_BACK], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_memory_is_given_back_around_full_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_given_back_around_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = build("rollout.batch_size=2")
-    released: list[None] = []
-    monkeypatch.setattr(collector, "release_freed", lambda: released.append(None))
+    asked: list[None] = []
+    monkeypatch.setattr(FreedMemory, "release", lambda self: asked.append(None))
     parts.collect(1)
-    assert not released  # a small collection keeps what it will need again
+    assert len(asked) == 1 + 1
     parts.collect(5)
-    assert len(released) == 3 + 1  # before each batch, and after the last
+    assert len(asked) == 2 + 3 + 1  # before each batch, and after the last
