@@ -17,7 +17,7 @@ from .axes import AXES
 from .cautions import cautions
 from .checkpoints import Ends, ends_table
 from .comparison import Comparison
-from .cost import COSTS, cost_cells, cost_rows
+from .cost import COSTS, WALL_TIME, cost_cells, cost_rows
 from .failures import failures_markdown
 from .frames import frames
 from .headline import headline
@@ -168,7 +168,8 @@ def cost_table(arms: Sequence[Arm]) -> Table | None:
     rows = cost_rows(arms)
     columns = ["arm", *(cost.column for cost in COSTS)]
     note = "Means of an arm's finished runs; - where one of them did not log it: energy is logged where the "
-    note += "machine shows it (docs/analysis.md), of CPUs that of the whole machine."
+    note += "machine shows it (docs/analysis.md), of CPUs that of the whole machine. "
+    note += f"Hours are {WALL_TIME}."
     return Table("Cost", columns, rows, note) if rows else None
 
 

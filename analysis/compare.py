@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from webshop_rl.cli import command, invocation
 from webshop_rl.errors import UserError
+from webshop_rl.screen import say_step
 from webshop_rl.storage.folders import Root
 
 from .report import installed, replay, writable_folder
@@ -57,6 +58,7 @@ def write_comparison(a: str, b: str, sweep: str | None, root: Path, uri: str | N
     from .survey import survey
     from .tracker import open_tracker, tracker_uri
 
+    say_step("reading the records")
     if uri is None:
         replay(root)
     address, own = tracker_uri(root, uri), root if uri is None else None
@@ -64,6 +66,7 @@ def write_comparison(a: str, b: str, sweep: str | None, root: Path, uri: str | N
     sides = [_side(client, address, name, sweep, own) for name in (a, b)]
     if {run.run_id for run in sides[0].runs} & {run.run_id for run in sides[1].runs}:
         raise UserError("both are the same, or share a run", where=f"{a} {b}", remedy="name two that differ")
+    say_step("comparing")
     found = [compare(sides, metric, goal_reader(client, address, metric, own)) for metric in METRICS]
     same = [comparisons[0] for comparisons in found if len(comparisons) == 1]
     played = survey(sides, episode_reader(client, address, own), samples=None)

@@ -28,6 +28,7 @@ COSTS = (
     Cost("peak MB", "system/rss_peak_mb"),
     Cost("GPU MB", "system/gpu_mem_mb"),
 )
+WALL_TIME = "of training, on a machine as busy as it was"
 COST_COLUMNS = ("hours", "env steps")  # of the first table
 
 

@@ -9,7 +9,7 @@ from webshop_rl.statistics import interval
 
 from .advice import seed_advice
 from .arms import Arm
-from .comparison import Baseline, Comparison
+from .comparison import EQUAL, Baseline, Comparison
 from .load import Sweep
 from .soon import Soon, soonest
 from .verdict import listed
@@ -91,15 +91,14 @@ def _against_baselines(comparison: Comparison) -> list[str]:
     """What was not trained and is as good as the leading arm, or better."""
     first = comparison.leader
     ahead = [n for n in first.against if first.against[n].below]
-    level = [n for n in first.against if not first.against[n].above and not first.against[n].below]
+    rest = [n for n in first.against if not first.against[n].above and not first.against[n].below]
+    equal = [n for n in rest if first.against[n].pointlike and abs(first.against[n].value) < EQUAL]
+    undecided = [n for n in rest if n not in equal]
     subject = "it is"
     if comparison.shared:
         subject = "the leading arms are" if comparison.full else f"{first.arm.label} is"
-    clauses = [
-        f"{subject} {words} {_untrained(names, comparison)}"
-        for names, words in ((ahead, "below"), (level, "not significantly different from"))
-        if names
-    ]
+    words = {"below": ahead, "not significantly different from": undecided, "level with": equal}
+    clauses = [f"{subject} {said} {_untrained(names, comparison)}" for said, names in words.items() if names]
     if first.against and not clauses:
         clauses.append(f"{subject} above everything that was not trained")
     return clauses

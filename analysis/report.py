@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from webshop_rl.cli import command, invocation
 from webshop_rl.errors import UserError
+from webshop_rl.screen import say_step
 from webshop_rl.storage.folders import Root
 
 from .axes import AXES
@@ -123,6 +124,7 @@ def write_report(
         x: what learning curves are drawn against, a key of axes.AXES.
     Raises: UserError if there is no such sweep, run or tracker, or out cannot be written.
     """
+    say_step("reading the records")
     replayed = replaying(root) if uri is None else None
     # Imported late: --help must answer without loading mlflow, scipy and matplotlib.
     from rich.console import Console
@@ -157,6 +159,8 @@ def write_report(
         raise UserError(
             "contains no run", where=f"sweep {sweep.name}", remedy="webshop-rl status says what became of it"
         )
+    num_runs = len(sweep.runs)
+    say_step(f"comparing {num_runs} run{'s' if num_runs != 1 else ''}")
     folder = writable_folder(out or Root(root).reports / _folder_name(sweep.name, query))
     arms = arms_of(sweep.runs)
     reading = partial(load_curves, client, address, sweep.runs, curves_needed(arms, x))
@@ -166,6 +170,7 @@ def write_report(
     played = survey(arms, episode_reader(client, address, own))
     curves = loaded()
     written = aside(partial(write_curves, arms, curves, folder / "curves.csv"))
+    say_step("drawing and writing the page")
     ends = ends_of(sweep.runs, curves, load_evaluations(client, address))
     links = links_of(sweep.runs, folder, own, address)
     title = _title(sweep, sweeps, query, run)

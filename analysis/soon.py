@@ -12,6 +12,7 @@ import pandas as pd
 from webshop_rl.statistics import CONFIDENCE, Estimate, interval, mean, over_seeds, permutation_p
 
 from .comparison import Comparison
+from .cost import WALL_TIME
 from .reach import COSTS, CURVE, Reach, reaches
 from .tables import Table
 from .verdict import PERCENT, listed
@@ -66,8 +67,8 @@ def soon_table(soon: Soon | None) -> Table | None:
         rows,
         f"Mean [{PERCENT} interval over seeds] over the runs that reached it, read at validations. The level "
         f"is the highest of {LEVELS[0]:g}, {LEVELS[1]:g}, {LEVELS[2]:g}, ... that every finished run of some "
-        "arm reached. V*'s: the reference episodes that it was estimated from. Minutes are of training, on a "
-        "machine as busy as it was.",
+        "arm reached. V*'s: the reference episodes that it was estimated from. Minutes are "
+        f"{WALL_TIME}.",
     )
 
 

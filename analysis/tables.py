@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from webshop_rl.evaluation.reasons import Reason
-from webshop_rl.statistics import Estimate, interval, mean, over_seeds
+from webshop_rl.statistics import Estimate, in_effect, interval, mean, over_seeds
 
 from .arms import Arm
 from .comparison import BASELINE_EVALUATIONS, ArmResult, Baseline, Comparison, Pair
-from .cost import COST_COLUMNS, COSTS
+from .cost import COST_COLUMNS, COSTS, WALL_TIME
 from .load import Run, Sweep
 from .survey import usual_reason
 from .verdict import PERCENT, finding
@@ -99,7 +99,7 @@ def summary_table(
     rows = []
     for result in comparison.results:
         label = result.arm.label
-        leads = "level" if comparison.shared else "leads"
+        leads = "shares the lead" if comparison.shared else "leads"
         against = leads if result is comparison.leader else _against_leader(pairs.get(label))
         means = _arm_cells(result, comparison.metric)[1:4]
         fails = usual_reason(reasons.get(label, {}))
@@ -107,14 +107,15 @@ def summary_table(
     empty = [""] * (2 + len(COST_COLUMNS))
     rows += [[*_baseline_cells(y, comparison.metric), *empty] for y in comparison.baselines]
     columns = ["arm", "seeds", "test/success", "test/score", "against the leader", "fails mostly by"]
-    return Table(f"Arms on {_described(comparison)}", [*columns, *COST_COLUMNS], rows)
+    title = f"Arms on {_described(comparison)}"
+    return Table(title, [*columns, *COST_COLUMNS], rows, f"Hours are {WALL_TIME}.")
 
 
 def _against_leader(pair: Pair | None) -> str:
     if pair is None or pair.p is None:
-        return "one seed" if pair else "-"
+        return "not compared: one seed" if pair else "-"
     if pair.level:
-        return "level"
+        return "shares the lead"
     gap = interval(pair.over_seeds, digits=2)
     return f"lower by {gap}" if pair.differs else "no significant difference"
 
@@ -296,7 +297,7 @@ def runs_table(
             _number(run, "train/episodes", digits=0),
             _number(run, "vstar/episodes", digits=0),
             _number(run, "time/train_s", digits=0),
-            run.tags.get("sweep", "") or "alone" if run.adopted else "",
+            run.tags.get("sweep", "") or "a run of its own" if run.adopted else "",
             run.run_id,
         ]
         for arm in arms
@@ -364,8 +365,8 @@ def _described(comparison: Comparison) -> str:
     if goals is None:
         return f"the {kind}, {split}, digest {comparison.split_digest[:12]}"
     return (
-        f"{len(goals.goals)} {kind} of {goals.num_products} products (in effect "
-        f"{goals.effective_products:.1f}), {goals.weights.sum():.0f} episodes, "
+        f"{len(goals.goals)} {kind} of {in_effect(goals.num_products, goals.effective_products)}, "
+        f"{goals.weights.sum():.0f} episodes, "
         f"{split}, digest {comparison.split_digest[:12]}"
     )
 

@@ -41,6 +41,8 @@ def finding(pair: Pair, comparison: Comparison) -> str:
         return f"{pair.high.label} is higher"
     if pair.differs:
         return f"{pair.high.label} is higher on these goals"
+    if pair.level:
+        return "both have the same mean"
     if pair.p is None:
         return "cannot be distinguished: one seed"
     return "cannot be distinguished with these seeds"

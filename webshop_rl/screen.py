@@ -49,6 +49,12 @@ def keep_screen() -> None:
         sys.stderr = unfailing(2, sys.stderr, "backslashreplace")
 
 
+def say_step(what: str) -> None:
+    """Say on stderr what a command is about, where a person looks at it: a pipe gets results alone."""
+    if sys.stderr.isatty():
+        print(f"{what} ...", file=sys.stderr, flush=True)
+
+
 def unfailing(descriptor: int, instead_of: TextIO | None = None, errors: str = "replace") -> TextIO:
     """A text stream over a descriptor, on which no write fails.
 

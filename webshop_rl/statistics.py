@@ -215,6 +215,12 @@ def effective_products(products: Sequence[str], weights: Numbers | None = None) 
     return float(counts.sum() ** 2 / np.sum(counts**2))
 
 
+def in_effect(num_products: int, effective: float) -> str:
+    """`4 products`, or `4 products (in effect 2.3)` where some weigh much more than others."""
+    weights = "" if effective > num_products - 0.5 else f" (in effect {effective:.1f})"
+    return f"{num_products} products{weights}"
+
+
 def permutation_p(ours: Numbers, theirs: Numbers, *, seed: int = 0) -> float:
     """Two-sided p of the difference of means when runs are dealt to the two arms at random.
 

@@ -11,7 +11,7 @@ import numpy as np
 from webshop_rl.envs.goal_lists import by_product, by_stage, shares
 from webshop_rl.envs.types import Goal, Shop
 from webshop_rl.rollout.episode import EpisodeSpec, episode_seed
-from webshop_rl.statistics import effective_products
+from webshop_rl.statistics import effective_products, in_effect
 
 
 def evaluation_specs(goals: Sequence[Goal], num_episodes: int | None, seed: int) -> list[EpisodeSpec]:
@@ -81,7 +81,6 @@ def describe_episodes(shop: Shop, split: str, records: Sequence[Mapping[str, Any
     words = {"train": "training goals", "all": "all goals"}.get(split, f"{split} goals ({seen})")
     products = [record["asin"] for record in records]
     num_goals, num_products = len({record["goal"] for record in records}), len(set(products))
-    effective = effective_products(products)
-    weights = "" if effective > num_products - 0.5 else f" (in effect {effective:.1f})"
-    played = f"{words}, {len(records)} episodes, {num_goals} goals of {num_products} products{weights}"
+    weighed = in_effect(num_products, effective_products(products))
+    played = f"{words}, {len(records)} episodes, {num_goals} goals of {weighed}"
     return "; ".join([played, *shop.remarks])

@@ -141,10 +141,10 @@ def test_the_first_table_has_a_line_an_arm() -> None:
     against = {row[0]: row[4] for row in table.rows}
     assert against["algo=a"] == "leads"
     assert against["algo=b"].startswith("lower by 0.70 [")
-    assert against["algo=c"] == "one seed"
+    assert against["algo=c"] == "not compared: one seed"
     assert reasons_table({}, {}) is None
     _, comparison = compared(a=[0.8, 0.6], b=[0.8, 0.6])
-    assert [row[4] for row in summary_table(comparison, {}, cost={}).rows] == ["level", "level"]
+    assert [row[4] for row in summary_table(comparison, {}, cost={}).rows] == ["shares the lead"] * 2
 
 
 def test_policies_that_were_not_trained_are_named_where_the_leading_arm_is_not_above_them() -> None:
@@ -165,6 +165,10 @@ def test_policies_that_were_not_trained_are_named_where_the_leading_arm_is_not_a
     found = headline(make_sweep(runs), [comparison])
     assert "it is below the scripted policy rule (0.90); " in found
     assert found.endswith("it is not significantly different from the scripted policy first (0.70).")
+    wave[:] = 0  # the same score on every goal: nothing to be significant
+    (comparison,) = compare(arms_of(runs), "test/score", read)
+    found = headline(make_sweep(runs), [comparison])
+    assert found.endswith("it is level with the scripted policy first (0.70).")
 
 
 class Inert(HTMLParser):
