@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webshop_rl.cli import command, invocation
 from webshop_rl.errors import UserError
-from webshop_rl.screen import say_step
+from webshop_rl.screen import say_step, table_width
 from webshop_rl.storage.folders import Root
 
 from .report import installed, replay, writable_folder
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from .arms import Arm
-
-_WIDTH = 160  # characters, where there is no terminal
 
 
 @command
@@ -80,8 +77,7 @@ def write_comparison(a: str, b: str, sweep: str | None, root: Path, uri: str | N
     page.write_text(comparison_html(title, headline, tables, side_by_side(*sides, played)), encoding="utf-8")
     text = "\n\n".join([f"# {title}", headline, *(table.markdown() for table in tables)])
     (folder / "compare.md").write_text(f"{text}\n", encoding="utf-8")
-    # What is not read on a terminal has room for whole cells.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    console = Console(highlight=False, width=table_width())
     console.print(headline, markup=False)
     for table in tables:
         console.print(rich_table(table))

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
+PIPED_COLUMNS = 160  # where nothing says how wide a line may be
+
+
 class Screen(io.FileIO):
     """A file descriptor that people look at, on which no write fails.
 
@@ -53,6 +56,11 @@ def say_step(what: str) -> None:
     """Say on stderr what a command is about, where a person looks at it: a pipe gets results alone."""
     if sys.stderr.isatty():
         print(f"{what} ...", file=sys.stderr, flush=True)
+
+
+def table_width() -> int | None:
+    """Columns of a table on stdout; None where a terminal or COLUMNS says it. In a pipe nothing is cut."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_COLUMNS
 
 
 def unfailing(descriptor: int, instead_of: TextIO | None = None, errors: str = "replace") -> TextIO:

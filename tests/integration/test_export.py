@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,21 @@ def test_the_card_has_splits_results_and_intervals(
     record = json.loads((exported[TINY] / "webshop_rl.json").read_text())
     assert (record["split_digest"], record["fields"]) == (shop.split_digest(), {"lr": 1e-3})
     assert record["result"] == RESULT
+
+
+def test_of_an_unfinished_run_it_says_so(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(root / "runs" / TINY)
+    there = tmp_path / "runs" / TINY
+    shutil.copytree(run.path, there)
+    RunFolder(there).result.unlink()
+    assert main([str(there), "--out", str(tmp_path / "out")]) == 0
+    assert "the run is not finished" in capsys.readouterr().out
+    assert (
+        "no test of update 1; `webshop-rl evaluate` of this folder"
+        in (tmp_path / "out/README.md").read_text()
+    )
 
 
 @pytest.mark.parametrize(

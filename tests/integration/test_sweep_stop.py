@@ -29,7 +29,8 @@ def test_stopped_runs_resume_where_they_were(tmp_path: Path, signum: signal.Sign
     assert not any(alive(pid) for pid in _pids(command))
     assert set(command.states().values()) <= {"interrupted", "prepared"}
     assert "Traceback" not in output
-    assert "the same command goes on" in output
+    assert "give the same command again to resume" in output
+    assert "it goes on" not in output
     done = {seed: len(_updates(folder)) for seed, folder in command.runs().items()}
 
     again = Command(tmp_path / "runs")

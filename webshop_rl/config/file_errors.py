@@ -19,6 +19,7 @@ from webshop_rl.errors import UserError
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 # At the top of a checkout; inside the package in a wheel.
 CONF: Final = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
+_TYPES = {"Integer": "a whole number", "Float": "a number"}  # of OmegaConf
 _SCHEMA = re.compile(r"base_([a-z]+)(?:_(\w+))?")
 
 
@@ -51,7 +52,14 @@ def in_file(error: Exception) -> UserError | None:
         return UserError(
             f"{value} ({kind}) stands where keys belong", where=file, remedy=f"KEY: VALUE of {schema}"
         )
-    return UserError(lines[0], where=f"{file}: {key}" if key else file, remedy="correct it in this file")
+    said = in_plain_words(lines[0])
+    return UserError(said, where=f"{file}: {key}" if key else file, remedy="correct it in this file")
+
+
+def in_plain_words(message: str) -> str:
+    """OmegaConf's message about a value of the wrong type, for somebody who never heard of its types."""
+    found = re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", message)
+    return f"{found[1]!r} is not {_TYPES[found[2]]}" if found and found[2] in _TYPES else message
 
 
 def unreadable_yaml(error: yaml.YAMLError) -> UserError:

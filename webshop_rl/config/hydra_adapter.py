@@ -21,7 +21,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from webshop_rl.config.file_errors import CONF as CONF
-from webshop_rl.config.file_errors import in_file, unreadable_yaml
+from webshop_rl.config.file_errors import in_file, in_plain_words, unreadable_yaml
 from webshop_rl.config.walk import group_types, known_keys
 from webshop_rl.errors import UserError
 
@@ -61,7 +61,8 @@ def as_user_error(error: Exception) -> UserError:
     if found := re.match(r"Error merging override ([^=]+)=(.*)", lines[0]):
         cause = str(error.__cause__ or "").strip().splitlines()
         return UserError(
-            cause[0] if cause else f"{found.group(2)!r} does not fit", where=found.group(1).lstrip("+")
+            in_plain_words(cause[0]) if cause else f"{found.group(2)!r} does not fit",
+            where=found.group(1).lstrip("+"),
         )
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, name = found.groups()
@@ -74,7 +75,7 @@ def as_user_error(error: Exception) -> UserError:
         return removed(found[1]) if found[1] in group_types() else missing(found[1])
     key = getattr(error, "full_key", None)
     if key:
-        return UserError(lines[0], where=key)
+        return UserError(in_plain_words(lines[0]), where=key)
     return UserError(lines[0], where="configuration", remedy="write group=option or key=value; see --help")
 
 

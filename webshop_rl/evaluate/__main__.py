@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from webshop_rl.cli import command, invocation
+from webshop_rl.screen import table_width
 
 _DESCRIPTION = """Evaluate a policy alone, beside the scripted policies on the same episodes.
 
@@ -80,7 +81,7 @@ def _evaluate(word: str, words: Sequence[str], watch: int) -> None:
     from webshop_rl.evaluation.tables import remarks, result_table, stage_lines
     from webshop_rl.evaluation.transcript import transcript
 
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=table_width())
     with EpisodeProgress(console) as progress:
         evaluated = evaluate(target, request, configured, progress.report)
     for line in transcript(evaluated.records, watch):

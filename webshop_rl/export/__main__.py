@@ -61,8 +61,10 @@ def _export(word: str, words: Sequence[str], out: Path, *, adapter: bool) -> Non
 
     from webshop_rl.export.folder import export
 
-    checkpoint = export(target, configured, out, adapter=adapter)
-    print(f"update {checkpoint.update} of {target.name} is in {out}")
+    exported = export(target, configured, out, adapter=adapter)
+    print(f"update {exported.update} of {target.name} is in {out}")
+    if exported.result is None:
+        print("the run is not finished: this is its best checkpoint so far, of which the card has no test")
     print(f'AutoModelForCausalLM.from_pretrained("{out}") loads it; README.md says what it is')
 
 

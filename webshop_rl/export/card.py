@@ -110,7 +110,7 @@ def _results(exported: Exported) -> Iterator[str]:
     yield ""
     result = exported.tested
     if result is None:
-        yield f"The run has no test of update {exported.update}; `webshop-rl evaluate CHECKPOINT` makes one."
+        yield f"The run has no test of update {exported.update}; `webshop-rl evaluate` of this folder is one."
         return
     yield from result_markdown(result).splitlines()
     yield ""
@@ -123,8 +123,11 @@ def _use(exported: Exported) -> Iterator[str]:
     yield "## Use"
     yield ""
     yield "```python"
-    yield 'model = AutoModelForCausalLM.from_pretrained("FOLDER")'
-    yield 'tokenizer = AutoTokenizer.from_pretrained("FOLDER")'
+    yield "from transformers import AutoModelForCausalLM, AutoTokenizer"
+    yield ""
+    yield 'folder = "."  # this one'
+    yield "model = AutoModelForCausalLM.from_pretrained(folder)"
+    yield "tokenizer = AutoTokenizer.from_pretrained(folder)"
     yield "```"
     yield ""
     if exported.adapter:

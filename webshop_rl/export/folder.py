@@ -34,14 +34,14 @@ from webshop_rl.storage.weights import WEIGHTS, read_header
 from webshop_rl.training.checkpoint import Checkpoint
 
 
-def export(target: Target, configured: Configured, out: Path, *, adapter: bool) -> Checkpoint:
+def export(target: Target, configured: Configured, out: Path, *, adapter: bool) -> Exported:
     """Write the policy of a run's checkpoint, and what it was trained on and measured at.
 
     Args:
         configured: as request.configured_for returns it.
         out: a folder that is absent or empty.
         adapter: write the LoRA adapters and the name of their base, in place of the merged model.
-    Returns: the checkpoint that was exported.
+    Returns: what was exported.
     Raises: UserError if the weights are not those of this model and these data.
     """
     checkpoint = checkpoint_of(target)
@@ -70,7 +70,7 @@ def export(target: Target, configured: Configured, out: Path, *, adapter: bool) 
         agent.codec.save(folder)
         (folder / RECORD).write_text(json.dumps(exported.record(), indent=1) + "\n")
         (folder / CARD).write_text(model_card(exported))
-    return checkpoint
+    return exported
 
 
 def _plain(model: ModelConfig) -> ModelConfig:

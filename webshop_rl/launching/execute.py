@@ -29,12 +29,14 @@ from webshop_rl.launching.slurm.queue import SlurmQueue
 from webshop_rl.launching.slurm.submit import answering_controller, withdraw
 from webshop_rl.launching.sweep import Listed, Sweep, split_common, write_manifest
 from webshop_rl.launching.views import NARROW, RunView, SweepTable, compare, counted, view_run
+from webshop_rl.screen import table_width
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import GOING, RunStatus, State
 from webshop_rl.tracking.prepare import check_tracker
 
 _TICK_S = 0.2
 _GRACE_S = 10.0
+_STOPPING = "stopping: the runs save themselves; Ctrl-C once more ends them at once"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def execute_sweep(sweep: Sweep, composed: Sequence[ComposedRun]) -> list[Outcome
     Raises: UserError before anything was started, if the input is bad.
     """
     began = time.monotonic()
-    console = Console(markup=False)
+    console = Console(markup=False, width=table_width())
     options = sweep.config.sweep
     check_tracker(sweep.tracking, dry_run=options.dry_run)
     if options.dry_run:  # decides nothing, so that it locks nothing and leaves nothing
@@ -188,20 +190,20 @@ def _watch_runs(
 
     if not sweep.config.sweep.wait:
         return look()
-    next_look, stopping = 0.0, False
+    next_look, stopping, said = 0.0, False, ""
     try:
         with SweepTable(f"sweep {sweep.name}", console) as table:
             while True:
                 if stop.count and not stopping:
                     stopping = True
+                    said = "" if queue.done else _STOPPING  # what goes on then is executed by others
                     queue.stop()
                 if stop.urgent:
                     queue.kill()
                 queue.tick()
                 if (began := time.monotonic()) >= next_look or queue.done:
                     views = look()
-                    # Nothing of this launch is left to stop where all that goes on is executed by others.
-                    table.show(views, queue.note if queue.done else _note(stop) or queue.note)
+                    table.show(views, said or queue.note)
                     pause_s = LOOK_SHARE * (time.monotonic() - began)
                     next_look = time.monotonic() + max(sweep.config.sweep.refresh_s, pause_s)
                     elsewhere = any(
@@ -214,12 +216,6 @@ def _watch_runs(
     except BaseException:
         _abandon(queue)
         raise
-
-
-def _note(stop: StopRequests) -> str:
-    if not stop.count:
-        return ""
-    return "stopping: the runs save themselves; Ctrl-C once more ends them at once"
 
 
 def _abandon(queue: Queue) -> None:
@@ -264,7 +260,7 @@ def _report(console: Console, sweep: Sweep, views: Sequence[RunView], seconds: f
         if view.ending and console.width < NARROW:
             console.print(f"{view.run} {view.label}: {view.ending}", highlight=False, soft_wrap=True)
     if any(view.status.state in (State.INTERRUPTED, State.PREPARED) for view in views):
-        console.print("the same command goes on with what is not finished", highlight=False)
+        console.print("give the same command again to resume what is not finished", highlight=False)
     if any(view.status.state == State.FINISHED for view in views):
         report = f"{invocation()} report --sweep {sweep.name} --root {shlex.quote(str(sweep.root.path))}"
         console.print(f"report: {report}", highlight=False, soft_wrap=True)

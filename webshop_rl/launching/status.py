@@ -38,6 +38,7 @@ from webshop_rl.launching.slurm.jobs import job_id_of
 from webshop_rl.launching.slurm.submit import withdraw
 from webshop_rl.launching.sweep import Manifest, list_sweeps, listed_run, read_manifest, single_runs, sweep_of
 from webshop_rl.launching.views import RunView, SweepTable, print_log, render, summary, view_run
+from webshop_rl.screen import table_width
 from webshop_rl.storage.files import read_json
 from webshop_rl.storage.folders import Root, RunFolder
 from webshop_rl.storage.run_status import GOING, State
@@ -220,7 +221,7 @@ def look(root: Root, manifest: Manifest, watch: JobsWatch) -> list[RunView]:
 
 def _show(root: Root, options: argparse.Namespace) -> int:
     manifest = _find(root, options.name)
-    console, watch = Console(markup=False), JobsWatch()
+    console, watch = Console(markup=False, width=table_width()), JobsWatch()
     views = look(root, manifest, watch)
     if not options.no_replay:
         replay_sweep(root, manifest, views)

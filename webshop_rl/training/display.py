@@ -12,6 +12,7 @@ from rich.table import Column
 from rich.text import Text
 
 from webshop_rl.duration import duration
+from webshop_rl.screen import table_width
 
 QUIET_S = 30.0  # where there is no bar, a sign of life after so much silence
 
@@ -34,7 +35,7 @@ class RunDisplay:
     """
 
     def __init__(self, title: str, num_updates: int, *, silent: bool = False) -> None:
-        self.console = Console(quiet=silent, soft_wrap=True)
+        self.console = Console(quiet=silent, soft_wrap=True, width=table_width())
         self._title = title
         self._num_updates = num_updates
         self._latest: dict[str, float] = {}

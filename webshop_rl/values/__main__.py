@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -20,12 +19,11 @@ from webshop_rl.cli import command, invocation
 from webshop_rl.config.hydra_adapter import CONF, composition_errors
 from webshop_rl.config.load import register
 from webshop_rl.errors import UserError
+from webshop_rl.screen import table_width
 from webshop_rl.storage.folders import Root
 from webshop_rl.values.estimator import ESTIMATORS
 from webshop_rl.values.store import KeyedReturns, ReturnStore
 from webshop_rl.values.summary import Summary, summarise
-
-_WIDTH = 160  # columns of both tables, where there is no terminal
 
 _EPILOG = """the first table: a row for each shop (or stage of a curriculum), reference and way of sampling
   V*           mean over goals, and standard deviation over goals in brackets
@@ -51,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps([{**about, **asdict(summary)} for about, summary in rows], indent=1))
         return 0
-    # In a pipe or a file nothing says how wide it is, and a narrow table would cut its numbers.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
-    console = Console(markup=False, highlight=False, width=width)
+    console = Console(markup=False, highlight=False, width=table_width())
     estimator = (
         f"{options.estimator}, beta {options.beta:g}" if options.estimator == "soft" else options.estimator
     )

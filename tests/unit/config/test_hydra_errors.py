@@ -41,7 +41,7 @@ QUICK = options("debug")
         (["-m", "debug=quick,quik"], f"debug: there is no quik (there are {QUICK})"),
         (["debug=quik", "sweep.dry_run=true"], f"debug: there is no quik (there are {QUICK})"),
         (["--cfg", "job", "debug=quik"], f"debug: there is no quik (there are {QUICK})"),
-        (["num_updates=abc"], "num_updates: Value 'abc' of type 'str' could not be converted to Integer"),
+        (["num_updates=abc"], "num_updates: 'abc' is not a whole number"),
         (["algo=apo_sft,apo_pg"], "algo: several values (-m sweeps over them)"),
         (["lr"], "configuration: 'lr' is no override (group=option or key=value; see --help)"),
         (["lr=5e-6,", "1e-5"], "lr: no value after the last comma (no blank after a comma)"),
@@ -110,7 +110,7 @@ QUICK = options("debug")
             ["-m", "algo=apo_sft,dpo"],
             f"algo: there is no dpo (there are {ALGORITHMS})",
         ),
-        (["-m", "seed=0,x"], "seed: Value 'x' of type 'str' could not be converted to Integer"),
+        (["-m", "seed=0,x"], "seed: 'x' is not a whole number"),
     ],
 )
 def test_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -54,7 +54,7 @@ def refused(checkout: OwnCheckout, *words: str) -> str:
         (
             inheriting("slurm: {nodes: some}"),
             "conf/hardware/lab.yaml: hardware.slurm.nodes: "
-            "Value 'some' of type 'str' could not be converted to Integer (correct it in this file)",
+            "'some' is not a whole number (correct it in this file)",
         ),
         (
             inheriting("slurm: 5"),

@@ -116,7 +116,7 @@ def test_the_temperature_counts_for_a_policy_that_has_one() -> None:
         (["env.foo=1"], "foo"),
         (["env.max_steps=0"], "env.max_steps: 0 is out of range"),
         (["rollout.decoding=loud"], "admissible, free"),
-        (["rollout.temperature=abc"], "could not be converted"),
+        (["rollout.temperature=abc"], "'abc' is not a number"),
         (["env=nowhere"], "nowhere"),
         (["model=tiny"], "model"),
         (["seed=3"], "^seed=3: an evaluation does not read it"),

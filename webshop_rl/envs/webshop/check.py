@@ -114,7 +114,7 @@ def describe_originals(folder: Path) -> list[tuple[str, bool]]:
             continue
         size = path.stat().st_size
         same = size == original.size and _sha256(path) == original.sha256
-        note = "the original's" if same else f"not the original's {original.size:,}"
+        note = "the original's" if same else f"differs from the original's {original.size:,}"
         described.append((f"{original.name}: {size:,} bytes, {note}", same))
     return described
 
@@ -155,7 +155,7 @@ def check(folder: Path, *, originals_only: bool) -> list[UserError]:
             UserError(
                 "other products than the original's",
                 where=str(folder),
-                remedy="download again what is listed as not the original's: docs/webshop.md",
+                remedy="download again what is listed as different: docs/webshop.md",
             )
         )
     elif is_small and nouns_digest(shop.products) != SMALL_NOUNS_DIGEST:
@@ -167,7 +167,9 @@ def check(folder: Path, *, originals_only: bool) -> list[UserError]:
             )
         )
     elif is_small:
-        print("this is the shop of the published numbers")
+        print(
+            "all that the shop reads of the products is right: this is the shop of the published numbers"
+        )
     return problems
 
 

@@ -34,7 +34,7 @@ def data_folder(data_dir: str | None) -> Path:
         )
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
-        raise UserError("no such folder", where=str(folder), remedy=f"check env.data_dir, or {GET_DATA}")
+        raise UserError("no such folder", where=str(folder), remedy=f"check its name, or {GET_DATA}")
     return folder
 
 

@@ -86,7 +86,7 @@ def test_sums_and_digests_decide(
     mini_files["items_shuffle_1000.json"][0]["images"] = ["unread"]
     write_catalogue(folder, mini_files)
     assert check.main([str(folder)]) == 0
-    assert "not the original's" in capsys.readouterr().out
+    assert "differs from the original's" in capsys.readouterr().out
     # One word of a title, one noun.
     mini_files["items_shuffle_1000.json"][0]["name"] = "Red Walking Shoes"
     write_catalogue(folder, mini_files)
