@@ -167,9 +167,7 @@ def check(folder: Path, *, originals_only: bool) -> list[UserError]:
             )
         )
     elif is_small:
-        print(
-            "all that the shop reads of the products is right: this is the shop of the published numbers"
-        )
+        print("all that the shop reads of the products is right: this is the shop of the published numbers")
     return problems
 
 
