@@ -20,7 +20,7 @@ from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
 
 from .plan import Missing, missing, read_plan, recorded_command
-from .tracker import metric_reader, read_artifact, reported_in_one_line
+from .tracker import metric_reader, read_artifact, reading
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -131,7 +131,7 @@ def load_sweep(client: MlflowClient, uri: str, name: str | None, *, root: Path |
         root: folder of the runs, whose sweeps/ lists what was planned; else the tracker is asked.
     Raises: UserError if there is no such sweep, or several of this name.
     """
-    with reported_in_one_line(uri):
+    with reading(uri):
         experiments = [e.experiment_id for e in client.search_experiments()]
         parents = _search(client, experiments, f"tags.`{_SWEEP_UID}` LIKE '%/%'")
         parent = _choose(parents, uri, name)
@@ -180,7 +180,7 @@ def load_run(client: MlflowClient, uri: str, name: str) -> Sweep:
     found: list[Run] = []
     if re.fullmatch(r"[\w.-]+", name):
         signature = re.sub(r"-r\d+$", "", name)
-        with reported_in_one_line(uri):
+        with reading(uri):
             experiments = [e.experiment_id for e in client.search_experiments()]
             found = _trained(_search(client, experiments, f"tags.signature LIKE '{signature}%'"))
         exact = [run for run in found if run.folder_name == name]
@@ -199,7 +199,7 @@ def load_trained(client: MlflowClient, uri: str) -> Sweep:
         uri: its address.
     Raises: UserError if there is none.
     """
-    with reported_in_one_line(uri):
+    with reading(uri):
         experiments = [e.experiment_id for e in client.search_experiments()]
         runs = _trained(_search(client, experiments, "tags.signature LIKE '%'"))
     if not runs:
@@ -210,7 +210,7 @@ def load_trained(client: MlflowClient, uri: str) -> Sweep:
 
 def load_evaluations(client: MlflowClient, uri: str) -> list[Run]:
     """Evaluations alone (webshop-rl evaluate) of trained policies on test goals, the newest last."""
-    with reported_in_one_line(uri):
+    with reading(uri):
         experiments = [e.experiment_id for e in client.search_experiments()]
         found = _search(client, experiments, "tags.kind = 'evaluation' and tags.split = 'test'")
     return sorted((_run(record, adopted=False) for record in found), key=lambda run: run.started)
@@ -228,7 +228,7 @@ def load_curves(client: MlflowClient, uri: str, runs: Sequence[Run], names: Sequ
     wanted = [(run.run_id, name) for run in runs for name in dict.fromkeys(names) if name in run.metrics]
     if not wanted:
         return pd.DataFrame(columns=["run_id", "metric", "step", "value"])
-    with reported_in_one_line(uri), metric_reader(client, uri) as read:
+    with reading(uri), metric_reader(client, uri) as read:
         points = [read(run_id, name) for run_id, name in wanted]
     sizes = [len(steps) for steps, _ in points]
     which = [pd.factorize(np.array(own, dtype=object)) for own in zip(*wanted, strict=True)]

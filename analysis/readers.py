@@ -11,7 +11,7 @@ from .goals import GoalScores
 from .load import Run, load_goals
 from .records import Record, load_episodes
 from .survey import ReadEpisodes
-from .tracker import reported_in_one_line
+from .tracker import reading
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +35,7 @@ def goal_reader(client: MlflowClient, uri: str, metric: str, root: Path | None) 
             (evaluation, run.tags.get("split_digest"), means, shop) if scripted else (evaluation, run.run_id)
         )
         if key not in known:
-            with reported_in_one_line(uri):
+            with reading(uri):
                 table = load_goals(client, run, evaluation, root=root)
             known[key] = None if table is None else GoalScores.of(table, column)
         return known[key]
@@ -47,7 +47,7 @@ def episode_reader(client: MlflowClient, uri: str, root: Path | None) -> ReadEpi
     """Reads the records of a run's test."""
 
     def read(run: Run) -> Sequence[Record]:
-        with reported_in_one_line(uri):
+        with reading(uri):
             return load_episodes(client, run, "test", root=root)
 
     return read

@@ -14,7 +14,7 @@ import numpy as np
 
 from webshop_rl.errors import UserError
 from webshop_rl.storage.folders import Root
-from webshop_rl.tracking.client import connect
+from webshop_rl.tracking.client import connect, tracker_errors
 from webshop_rl.tracking.files import kept_here
 
 if TYPE_CHECKING:
@@ -65,19 +65,9 @@ def open_tracker(uri: str) -> MlflowClient:
     return connect(uri, timeout_s=_TIMEOUT_S, retries=1)
 
 
-@contextlib.contextmanager
-def reported_in_one_line(uri: str) -> Iterator[None]:
-    """Turn whatever mlflow raises into a UserError."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if "out-of-date database schema" in str(error):
-            remedy = f"mlflow db upgrade {uri}"
-            raise UserError("was made by another version of MLflow", where=uri, remedy=remedy) from error
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"cannot be read: {lines[0][:200]}", where=uri, remedy=_OTHER_PLACE) from error
+def reading(uri: str) -> contextlib.AbstractContextManager[None]:
+    """Within, whatever mlflow raises is a UserError."""
+    return tracker_errors(uri, "cannot be read", _OTHER_PLACE)
 
 
 @contextlib.contextmanager

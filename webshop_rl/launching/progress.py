@@ -56,12 +56,6 @@ def last_line(log: Path) -> str:
     return unstamped(next((line for line in reversed(lines) if line), ""))
 
 
-def time_left_s(elapsed_s: float, update: int, first_update: int, num_updates: int) -> float | None:
-    """Seconds to go at the pace of this attempt; None before its first update."""
-    done = update - first_update
-    return elapsed_s / done * (num_updates - update) if done > 0 else None
-
-
 def _tail(path: Path) -> bytes:
     try:
         with path.open("rb") as file:

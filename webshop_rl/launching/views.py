@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from webshop_rl.config.walk import seed_keys
-from webshop_rl.duration import duration
+from webshop_rl.duration import duration, time_left_s
 from webshop_rl.errors import UserError
 from webshop_rl.launching.progress import (
     Progress,
@@ -24,7 +24,6 @@ from webshop_rl.launching.progress import (
     read_ending,
     read_progress,
     read_result,
-    time_left_s,
 )
 from webshop_rl.launching.reconcile import observe
 from webshop_rl.launching.slurm.jobs import Jobs, job_id_of, submitted_job

@@ -5,11 +5,15 @@ Importing it is free: mlflow itself (some 2 s) is imported by the first `connect
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import math
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from webshop_rl.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,6 +67,20 @@ def prepare_environment(timeout_s: float, retries: int) -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def tracker_errors(uri: str, what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever mlflow raises into one line: what, and its reason."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if "out-of-date database schema" in str(error):
+            upgrade = f"mlflow db upgrade {uri}"
+            raise UserError("was made by another version of MLflow", where=uri, remedy=upgrade) from error
+        raise UserError(f"{what}: {reason(error)}", where=uri, remedy=remedy) from error
 
 
 def reason(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from webshop_rl.errors import UserError
 from webshop_rl.storage.files import replace_file, replacing
 from webshop_rl.storage.lock import Busy, FolderLock
-from webshop_rl.tracking.client import connect, reason
+from webshop_rl.tracking.client import connect, tracker_errors
 from webshop_rl.tracking.config import Destination, sqlite_path
 from webshop_rl.tracking.relocate import artifact_location, has_moved, relocate
 from webshop_rl.tracking.view import saved_view
@@ -61,7 +61,7 @@ def create_database(path: Path) -> None:
 
 
 def _build_database(path: Path) -> None:
-    with as_user_error(f"sqlite:///{path}"):
+    with using(f"sqlite:///{path}"):
         if not path.exists():
             # Migrations are no transaction: a kill among them leaves a file that nothing opens again.
             for left in path.parent.glob(f".{path.name}.*.part*"):
@@ -75,7 +75,7 @@ def _build_database(path: Path) -> None:
 
 def _build_sqlite(path: Path, destination: Destination) -> str:
     _build_database(path)
-    with as_user_error(destination.uri):
+    with using(destination.uri):
         client = connect(destination.uri, timeout_s=destination.config.timeout_s)
         location = artifact_location(path, destination.experiment)
         return find_or_create_experiment(client, destination.experiment, location=location)
@@ -161,16 +161,6 @@ def being_set_up(folder: Path, name: str) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def as_user_error(uri: str) -> Iterator[None]:
-    """Turn whatever mlflow raises into one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if "out-of-date database schema" in str(error):
-            remedy = f"mlflow db upgrade {uri}"
-            raise UserError("was made by another version of MLflow", where=uri, remedy=remedy) from error
-        remedy = "fix it, or launch with tracking=journal"
-        raise UserError(f"the tracker cannot be used: {reason(error)}", where=uri, remedy=remedy) from error
+def using(uri: str) -> contextlib.AbstractContextManager[None]:
+    """Within, whatever mlflow raises is a UserError."""
+    return tracker_errors(uri, "the tracker cannot be used", "fix it, or launch with tracking=journal")

@@ -14,10 +14,10 @@ from webshop_rl.storage.folders import Root
 from webshop_rl.tracking.client import DESCRIPTION_TAG, connect
 from webshop_rl.tracking.config import Destination, sqlite_path
 from webshop_rl.tracking.database import (
-    as_user_error,
     being_set_up,
     find_or_create_experiment,
     ready_experiment,
+    using,
 )
 from webshop_rl.tracking.files import store_file
 from webshop_rl.tracking.reach import check_server
@@ -73,7 +73,7 @@ def ensure_ready(destination: Destination) -> str:
     path = sqlite_path(destination.uri)
     if path is not None:
         return ready_experiment(path, destination)
-    with as_user_error(destination.uri):
+    with using(destination.uri):
         client = connect(destination.uri, timeout_s=destination.config.timeout_s)
         return find_or_create_experiment(client, destination.experiment, location=None)
 
@@ -93,7 +93,7 @@ def parent_run(destination: Destination, sweep: str, tags: dict[str, str] | None
     """Id of the sweep's parent run; found if it is there, else created. Needs the tracker."""
     experiment_id = ensure_ready(destination)
     uid = sweep_uid(destination.root, sweep)
-    with being_set_up(destination.root, "mlflow.parent"), as_user_error(destination.uri):
+    with being_set_up(destination.root, "mlflow.parent"), using(destination.uri):
         client = connect(destination.uri, timeout_s=destination.config.timeout_s)
         found = find_run(client, experiment_id, PARENT_TAG, uid)
         if found is None:
@@ -124,7 +124,7 @@ def finish_parent_run(
     Args:
         ended_ms: when its last run ended, milliseconds since 1970; None for now.
     """
-    with as_user_error(destination.uri):
+    with using(destination.uri):
         client = connect(destination.uri, timeout_s=destination.config.timeout_s)
         store_manifest(client, destination, sweep, run_id)
         if ended_ms is not None:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
-from webshop_rl.duration import duration
+from webshop_rl.duration import duration, time_left_s
 from webshop_rl.screen import table_width
 
 QUIET_S = 30.0  # where there is no bar, a sign of life after so much silence
@@ -109,8 +109,9 @@ class RunDisplay:
             if f"{split}/success" in self._latest:
                 success, score = self._latest[f"{split}/success"], self._latest[f"{split}/score"]
                 parts.append(f"{split} success {success:.2f} score {score:.2f}")
-        if self._first is not None and self._update > self._first[0]:
-            pace_s = (time.monotonic() - self._first[1]) / (self._update - self._first[0])
-            left = f"{duration(pace_s * (self._num_updates - self._update))} left"
-            parts.insert(0 if left_first else len(parts), left)
+        if self._first is not None:
+            first, began = self._first
+            left_s = time_left_s(time.monotonic() - began, self._update, first, self._num_updates)
+            if left_s is not None:
+                parts.insert(0 if left_first else len(parts), f"{duration(left_s)} left")
         return "  ".join([*parts, now] if now else parts)

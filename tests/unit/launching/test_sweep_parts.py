@@ -9,12 +9,13 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console, RenderableType
 
+from webshop_rl.duration import time_left_s
 from webshop_rl.errors import UserError
 from webshop_rl.launching.compose import ComposedRun
 from webshop_rl.launching.launchers import StopRequests
 from webshop_rl.launching.local import local_slots
 from webshop_rl.launching.prepare import snapshot
-from webshop_rl.launching.progress import Progress, read_progress, time_left_s
+from webshop_rl.launching.progress import Progress, read_progress
 from webshop_rl.launching.sweep import (
     Listed,
     check_name,

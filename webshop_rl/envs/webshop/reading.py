@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from webshop_rl.duration import duration
+from webshop_rl.duration import duration, time_left_s
 from webshop_rl.envs.webshop import files
 from webshop_rl.envs.webshop.columns import Texts, TextsWriter, save
 from webshop_rl.envs.webshop.inverting import RunWriter
@@ -252,7 +252,6 @@ class _Progress:
         self._began = time.monotonic()
 
     def show(self, num_records: int, offset: int) -> None:
-        spent = time.monotonic() - self._began
-        left = spent * (self._size - offset) / max(1, offset - self._first)
+        left_s = time_left_s(time.monotonic() - self._began, offset, self._first, self._size) or 0.0
         share = offset / self._size
-        self._say(f"{num_records:,} records, {share:.0%} of the catalogue, {duration(left)} left")
+        self._say(f"{num_records:,} records, {share:.0%} of the catalogue, {duration(left_s)} left")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from webshop_rl.cli import command
-from webshop_rl.duration import duration
+from webshop_rl.duration import duration, time_left_s
 from webshop_rl.envs.webshop import files
 from webshop_rl.envs.webshop.product import text_field
 from webshop_rl.errors import UserError
@@ -88,8 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ) from error
         done = first + SAVED_EVERY
         if done < len(missing):
-            left = (time.monotonic() - began) * (len(missing) - done) / done
-            print(f"{path}: {done:,} of {len(missing):,} titles tagged, {duration(left)} left", flush=True)
+            left_s = time_left_s(time.monotonic() - began, done, 0, len(missing)) or 0.0
+            print(f"{path}: {done:,} of {len(missing):,} titles tagged, {duration(left_s)} left", flush=True)
     print(f"{path}: {len(nouns) - before} products added, {len(nouns)} in all")
     return 0
 
