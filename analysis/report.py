@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from webshop_rl.cli import command, invocation
 from webshop_rl.errors import UserError
-from webshop_rl.screen import say_step
+from webshop_rl.screen import say_step, table_width
 from webshop_rl.storage.folders import Root
 
 from .axes import AXES
@@ -181,7 +181,7 @@ def write_report(
     written()
     if writable and sweep.parent_id:
         attach(client, sweep.parent_id, report, folder)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=table_width())
     console.print(report.headline, markup=False)
     for table in report.terminal(console.width):
         console.print(table)

@@ -99,7 +99,7 @@ def summary_table(
     rows = []
     for result in comparison.results:
         label = result.arm.label
-        leads = "shares the lead" if comparison.shared else "leads"
+        leads = "shares the lead" if comparison.shared else "leads" if len(comparison.results) > 1 else "-"
         against = leads if result is comparison.leader else _against_leader(pairs.get(label))
         means = _arm_cells(result, comparison.metric)[1:4]
         fails = usual_reason(reasons.get(label, {}))
