@@ -29,7 +29,10 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.split())
 
 
-def test_two_arms_and_two_runs_are_compared(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_arms_and_two_runs_are_compared(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert main(["apo_pg", "ppo", "--root", str(root)]) == 0
     words = said(capsys)
     assert words.startswith("By test/score: cannot be distinguished with these seeds")
