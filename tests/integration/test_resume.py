@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -10,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +71,26 @@ def assert_same_run(disturbed: Path, calm: Path) -> None:
     assert not any((checkpoint.path / "optimiser.pt").exists() for checkpoint in earlier)
 
 
-def drill(root: Path, plan: list[dict[str, Any] | None], *overrides: str) -> list[int]:
-    """Exit statuses of the attempts."""
-    script = Path(__file__).with_name("training_drill.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(root), json.dumps(plan), *SMALL, *overrides],
-        capture_output=True, text=True, timeout=240, env=environment(), cwd=root.parent,
+@functools.cache
+def _drills(calm: bool) -> subprocess.Popen[str]:
+    """One process for all calm runs, one for all others: hashes of strings differ between the two.
+
+    Each has loaded torch once, and ends with its stdin.
+    """
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("training_drill.py"))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    ends: list[int] = json.loads(done.stdout.splitlines()[-1])
+
+
+def drill(root: Path, plan: Sequence[dict[str, Any] | None], *overrides: str) -> list[int]:
+    """Exit statuses of the attempts."""
+    process = _drills(calm=not any(plan))
+    assert process.stdin is not None
+    assert process.stdout is not None
+    asked = {"root": str(root), "plan": plan, "overrides": [*SMALL, *overrides]}
+    print(json.dumps(asked), file=process.stdin, flush=True)
+    ends: list[int] = json.loads(process.stdout.readline())
     return ends
 
 

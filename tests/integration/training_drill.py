@@ -1,15 +1,14 @@
-"""Runs launch.py's training in forked children that die where the plan says, without loading torch anew.
+"""Runs launch.py's training in forked children that die where a plan says, without loading torch anew.
 
-    python training_drill.py ROOT PLAN OVERRIDE...
-
-PLAN is a JSON list of crashes, one an attempt, each followed by the next attempt of the same command:
+Each line of stdin is a drill, {"root": FOLDER, "plan": [...], "overrides": [...]}, and is answered by a
+line: the list of the attempts' exit statuses (negative: killed by that signal). A plan is a list of crashes,
+one an attempt, each followed by the next attempt of the same command:
     {"where": "checkpoint", "count": N}        inside the N-th flush of a checkpoint's file to the disk
     {"where": "journal", "count": N, "frac": F}  inside the N-th write of the journal, F of it written
     {"where": "updates", "count": N}           at once after the N-th line of updates.log
     {"where": "result"}                        after the last checkpoint was tidied, before the result
     {"where": "nowhere"} or null               none
 A crash may say "threads", how many the attempt is given.
-Prints a JSON list of the attempts' exit statuses (negative: killed by that signal).
 """
 
 from __future__ import annotations
@@ -82,9 +81,8 @@ def arm(crash: dict[str, Any], root: Path) -> None:
         experiment._result = lambda *_: die()
 
 
-def main() -> None:
-    root, plan, overrides = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:]
-    register()
+def drill(root: Path, plan: list[dict[str, Any] | None], overrides: list[str]) -> list[int]:
+    """Exit statuses of the attempts."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=[f"root={root}", "tracking=journal", *overrides])
     validate(cfg)
@@ -96,6 +94,7 @@ def main() -> None:
             os.dup2(1, 2)
             status = 1
             try:
+                os.chdir(root.parent)
                 if crash is not None:
                     torch.set_num_threads(crash.get("threads", 1))
                     arm(crash, root)
@@ -106,7 +105,14 @@ def main() -> None:
             finally:
                 os._exit(status)
         ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    print(json.dumps(ends))
+    return ends
+
+
+def main() -> None:
+    register()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        print(json.dumps(drill(Path(asked["root"]), asked["plan"], asked["overrides"])), flush=True)
 
 
 if __name__ == "__main__":
