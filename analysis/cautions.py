@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from webshop_rl.statistics import FEW_PRODUCTS, LOW_RATE
+from webshop_rl.statistics import FEW_PRODUCTS, LOW_RATE, in_effect
 
 from .advice import seed_advice
 from .arms import Arm
@@ -146,8 +146,8 @@ def _goals(comparison: Comparison) -> list[Caution]:
         text = "MLflow does not have the evaluation tables: nothing is compared goal by goal."
         found.append(Caution(text, "--root FOLDER reads them from the runs' folders."))
     elif goals.effective_products < FEW_PRODUCTS:
-        text = f"The test goals ask for {goals.num_products} products, by their shares of the episodes in "
-        text += f"effect {goals.effective_products:.1f}: intervals over so few are rough."
+        weighed = in_effect(goals.num_products, goals.effective_products)
+        text = f"The test goals ask for {weighed}: intervals over so few are rough."
         found.append(Caution(text, "A shop with more products, or more evaluation.test_episodes, mends it."))
     low = [
         f"{r.arm.label} {r.means['test/success'].value:.3f}"

@@ -99,6 +99,11 @@ class Pair:
         return abs(self.over_seeds.value) < EQUAL
 
     @property
+    def shares(self) -> bool:
+        """Whether neither leads the other: the same mean, and not of one seed beside several."""
+        return self.level and (self.p is not None or len(self.high.finished) == len(self.low.finished))
+
+    @property
     def differs_beyond(self) -> bool:
         """Whether that holds for other products as well."""
         return self.differs and self.over_goals is not None and self.over_goals.above
@@ -149,7 +154,7 @@ class Comparison:
     @property
     def shared(self) -> bool:
         """Whether another arm reached the leader's mean."""
-        return any(pair.level for pair in self.against_leader.values())
+        return any(pair.shares for pair in self.against_leader.values())
 
     @property
     def leader(self) -> ArmResult:

@@ -53,7 +53,9 @@ def _claim(comparison: Comparison) -> str:
         return f"{who} arms reached the same {metric}, {estimate.value:.3f}{highest}"
     tested = {other: pair for other, pair in comparison.against_leader.items() if pair.p is not None}
     if not tested:
-        return f"{label} has the highest {reached}; one finished seed an arm is too few to compare"
+        tied = [other for other, pair in comparison.against_leader.items() if pair.shares]
+        highest = f"{listed([label, *tied])} share the highest" if tied else f"{label} has the highest"
+        return f"{highest} {reached}{' each' if tied else ''}; one finished seed an arm is too few to compare"
     same = [other for other, pair in tested.items() if pair.level]
     below = [other for other, pair in tested.items() if pair.differs]
     level = [other for other, pair in tested.items() if not pair.differs and other not in same]

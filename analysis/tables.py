@@ -112,10 +112,12 @@ def summary_table(
 
 
 def _against_leader(pair: Pair | None) -> str:
-    if pair is None or pair.p is None:
-        return "not compared: one seed" if pair else "-"
-    if pair.level:
+    if pair is None:
+        return "-"
+    if pair.shares:
         return "shares the lead"
+    if pair.p is None:
+        return "not compared: one seed"
     gap = interval(pair.over_seeds, digits=2)
     return f"lower by {gap}" if pair.differs else "no significant difference"
 

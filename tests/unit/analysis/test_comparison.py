@@ -281,7 +281,7 @@ def test_products_count_by_their_weight():
         return GoalScores(found.goals, names, weights, np.where(np.arange(30) == 0, 1.0, 0.0))
 
     runs = runs_of({"a": [0.5, 0.5]})
-    assert "30 products, by their shares of the episodes in effect 5.6" in warned(runs, heavy)
+    assert "The test goals ask for 30 products (in effect 5.6): intervals" in warned(runs, heavy)
     assert "in effect" not in warned(runs)
     table = products_table(one(runs, heavy))
     assert table.rows[0][1].startswith("0.408")  # 20 of 49 episodes

@@ -143,6 +143,18 @@ def test_the_first_table_has_a_line_an_arm() -> None:
     assert against["algo=b"].startswith("lower by 0.70 [")
     assert against["algo=c"] == "not compared: one seed"
     assert reasons_table({}, {}) is None
+    _, comparison = compared(a=[0.8, 0.6], b=[0.7])
+    assert [row[4] for row in summary_table(comparison, {}, cost={}).rows] == [
+        "leads",
+        "not compared: one seed",
+    ]
+    _, comparison = compared(a=[0.7], b=[0.7], c=[0.2])
+    against = [row[4] for row in summary_table(comparison, {}, cost={}).rows]
+    assert against == ["shares the lead", "shares the lead", "not compared: one seed"]
+    tied = said(a=[0.7], b=[0.7], c=[0.2])
+    assert tied.startswith(
+        "algo=a and algo=b share the highest test/score 0.700 over 1 seed each; one finished"
+    )
     _, comparison = compared(a=[0.8, 0.6], b=[0.8, 0.6])
     assert [row[4] for row in summary_table(comparison, {}, cost={}).rows] == ["shares the lead"] * 2
 
