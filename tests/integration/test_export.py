@@ -243,6 +243,7 @@ def test_of_an_unfinished_run_it_says_so(
         (("rule",), "rule: not a trained run"),
         (("nosuch",), "nosuch: no such run"),
         ((TINY, "--out", "{root}"), "is there already"),
+        ((TINY, "--out", "{root}/runs/" + TINY + "/config.yaml/out"), "out: cannot be written"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(

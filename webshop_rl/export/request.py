@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +14,18 @@ from webshop_rl.evaluate.target import Kind, Target
 
 
 def see_room(out: Path) -> None:
-    """See that a folder can be made there. Raises: UserError if something is there."""
+    """See that a folder can be made there. Raises: UserError if something is there, or it cannot."""
     if out.is_dir() and not any(out.iterdir()):
         return
     if out.exists() or out.is_symlink():
         raise UserError("is there already", where=f"--out {out}", remedy="give another folder, or remove it")
+    parent = out.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        Path(tempfile.mkdtemp(prefix=".", dir=parent)).rmdir()
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}"
+        raise UserError(what, where=f"--out {out}", remedy="give another folder") from error
 
 
 def configured_for(target: Target, overrides: Sequence[str], *, adapter: bool) -> Configured:
