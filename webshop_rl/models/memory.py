@@ -45,8 +45,9 @@ class FreedMemory:
 
     def release(self) -> None:
         """Give freed memory back to the system, if it may be enough to be worth the time."""
-        self._least = min(self._least, resident_bytes())
-        if resident_bytes() - self._least > RELEASE_ABOVE:
+        resident = resident_bytes()
+        self._least = min(self._least, resident)
+        if resident - self._least > RELEASE_ABOVE:
             release_freed()
             self._least = resident_bytes()
 
